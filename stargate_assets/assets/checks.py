@@ -1,0 +1,156 @@
+"""Blocking checks: a cell whose table is not what it should be stops there, before anything is
+built on it.
+"""
+
+import dagster as dg
+import dataframely as dy
+import polars as pl
+
+from stargate_assets.assets.frames import conversations_of, gold_texts, pairs_of
+from stargate_assets.assets.grid import GPU_POOL, cell_of, grid_partitions
+from stargate_assets.experiment import Experiment
+from stargate_assets.language_model import ScoreRequest
+from stargate_assets.method.eligibility import COPIED_RUN
+from stargate_assets.method.prompts import negative_control_messages, questioner_messages
+from stargate_assets.method.text import runs
+from stargate_assets.model_pool import Checkpoint, ModelPool
+from stargate_assets.storage.checkpoints import verify
+from stargate_assets.storage.io_manager import slice_of
+from stargate_assets.storage.schemas import SCHEMAS
+from stargate_assets.storage.warehouse import MissingSliceError, Warehouse
+
+PROBES = 4
+"""Gold responses that a checkpoint must score otherwise than the base model does."""
+TABLES = ("conversations", "gold_log_probs", "best_conversations", "regularization_responses")
+
+
+def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinition]:
+    """The checks of an experiment's grid."""
+    data_set = experiment.data_set
+
+    def check(table: str, description: str, pool: str | None = None):
+        return dg.asset_check(
+            asset=dg.AssetKey([name, table]),
+            description=description,
+            blocking=True,
+            partitions_def=grid_partitions(experiment),
+            pool=pool,
+        )
+
+    def schema_check(table: str) -> dg.AssetChecksDefinition:
+        @check(table, "The rows in the warehouse are valid against the table's schema.")
+        def schema(
+            context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+        ) -> dg.AssetCheckResult:
+            frame = warehouse.read(name, table, [slice_of(context.partition_key)])
+            return schema_result(table, frame)
+
+        return schema
+
+    @check("conversations", "Every pair has its number of conversations.")
+    def expected_rows(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        where = slice_of(context.partition_key)
+        split = cell_of(context.partition_key).split
+        tasks = warehouse.read(data_set, "tasks", [{"split": split}]).height
+        personas = warehouse.read(data_set, "personas", [{"split": split}]).height
+        rows = warehouse.read(name, "conversations", [where]).height
+        return count_result(rows, tasks * personas * experiment.samples(split))
+
+    @check("gold_log_probs", "Every conversation is scored, and every pair has its two controls.")
+    def expected_scores(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        where = slice_of(context.partition_key)
+        conversations = warehouse.read(name, "conversations", [where])
+        pairs = conversations.select("task_id", "persona_id").n_unique()
+        personas = conversations["persona_id"].n_unique()
+        heard = 2 if personas > 1 else 1  # Q-random needs another persona
+        rows = warehouse.read(name, "gold_log_probs", [where]).height
+        return count_result(rows, 2 * pairs + heard * conversations.height)
+
+    @check(
+        "conversations",
+        "No questioner prompt holds a run of persona text that the persona had not said.",
+    )
+    def no_persona_leak(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        where = slice_of(context.partition_key)
+        split = {"split": cell_of(context.partition_key).split}
+        tasks = warehouse.read(data_set, "tasks", [split])
+        personas = warehouse.read(data_set, "personas", [split])
+        conversations = warehouse.read(name, "conversations", [where])
+        return leak_result(tasks, personas, conversations)
+
+    @check(
+        "checkpoints",
+        "The checkpoint is undamaged and changes the scores of gold responses.",
+        GPU_POOL,
+    )
+    def adapter_changes_scores(
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        models: dg.ResourceParam[ModelPool],
+    ) -> dg.AssetCheckResult:
+        cell = cell_of(context.partition_key)
+        try:
+            frame = warehouse.read(name, "checkpoints", [slice_of(context.partition_key)])
+        except MissingSliceError:
+            return dg.AssetCheckResult(
+                passed=True, description="The held-out split has no checkpoint."
+            )
+        row = frame.row(0, named=True)
+        verify(models.warehouse / row["path"])
+        split = {"split": cell.split}
+        pairs = pairs_of(
+            warehouse.read(data_set, "tasks", [split]),
+            warehouse.read(data_set, "personas", [split]),
+        )[:PROBES]
+        gold = gold_texts(warehouse.read(data_set, "gold_responses", [split]))
+        probes = [
+            ScoreRequest(negative_control_messages(p), gold[p.task.task_id, p.persona.persona_id])
+            for p in pairs
+        ]
+        checkpoint = Checkpoint(models.warehouse / row["path"], row["sha256"])
+        base = models.open(experiment.questioner).score(probes, "checking the base model")
+        trained = models.open(experiment.questioner, checkpoint).score(
+            probes, "checking the policy"
+        )
+        change = max(abs(a.total - b.total) for a, b in zip(base, trained, strict=True))
+        scripted = experiment.questioner.engine == "scripted"  # it has no weights to change
+        return dg.AssetCheckResult(
+            passed=change > 0 or scripted, metadata={"largest change of log_prob": change}
+        )
+
+    schemas = [schema_check(table) for table in TABLES]
+    return [*schemas, expected_rows, expected_scores, no_persona_leak, adapter_changes_scores]
+
+
+def schema_result(table: str, frame: pl.DataFrame) -> dg.AssetCheckResult:
+    try:
+        SCHEMAS[table].validate(frame, cast=True)
+    except dy.exc.ValidationError as error:
+        return dg.AssetCheckResult(passed=False, description=str(error))
+    return dg.AssetCheckResult(passed=True)
+
+
+def count_result(rows: int, expected: int) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=rows == expected, metadata={"rows": rows, "expected": expected}
+    )
+
+
+def leak_result(
+    tasks: pl.DataFrame, personas: pl.DataFrame, conversations: pl.DataFrame
+) -> dg.AssetCheckResult:
+    """Persona text may reach a questioner's prompt only as something that the persona said."""
+    leaks = 0
+    for conversation in conversations_of(conversations, pairs_of(tasks, personas)):
+        pair = conversation.pair
+        said = "\n".join((pair.task.text, *conversation.answers, *conversation.questions))
+        prompt = "\n".join(message.content for message in questioner_messages(conversation))
+        secret = runs(pair.persona.text, COPIED_RUN) - runs(said, COPIED_RUN)
+        leaks += bool(secret & runs(prompt, COPIED_RUN))
+    return dg.AssetCheckResult(passed=leaks == 0, metadata={"conversations with a leak": leaks})

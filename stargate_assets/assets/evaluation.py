@@ -1,0 +1,126 @@
+"""Estimates per policy on the test split, from all cells that are there."""
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.assets.frames import table
+from stargate_assets.assets.grid import (
+    CODE_VERSION,
+    OWNERS,
+    column_schema,
+    done_steps,
+    table_output,
+)
+from stargate_assets.experiment import Experiment
+from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.plan import TEST_SPLIT
+from stargate_assets.method.scoring import Condition
+from stargate_assets.method.statistics import Estimate, two_way_cluster_bootstrap
+from stargate_assets.storage.warehouse import Warehouse
+
+QUESTION_RATE = "question_rate"
+METRICS = (QUESTION_RATE, *Condition)
+PairValues = dict[tuple[str, str], float]
+
+
+def report_rows(
+    conversations: pl.DataFrame, gold_log_probs: pl.DataFrame, seed: int
+) -> pl.DataFrame:
+    """One row per policy and metric: the mean over pairs, and its paired difference to policy 0,
+    both with intervals that are clustered by task and persona.
+    """
+    values: dict[tuple[int, str], PairValues] = {}
+    for iteration in sorted(conversations["iteration"].unique()):
+        of_policy = conversations.filter(pl.col("iteration") == iteration)
+        values[iteration, QUESTION_RATE] = _by_pair(of_policy, QUESTION_RATE)
+        for condition in Condition:
+            scored = gold_log_probs.filter(
+                (pl.col("iteration") == iteration) & (pl.col("condition") == condition)
+            )
+            if scored.height:
+                values[iteration, condition] = _by_pair(scored, "log_prob")
+
+    def estimate(metric: str, of: PairValues) -> Estimate:
+        return two_way_cluster_bootstrap(of, derive_seed(seed, "bootstrap", metric))
+
+    rows: list[dict[str, object]] = []
+    for (iteration, metric), observed in values.items():
+        level = estimate(metric, observed)
+        base = values.get((0, metric), {})
+        shared = {pair: observed[pair] - base[pair] for pair in observed if pair in base}
+        gain = estimate(metric, shared) if iteration > 0 and shared else None
+        rows.append(
+            {
+                "split": TEST_SPLIT,
+                "iteration": iteration,
+                "metric": metric,
+                "mean": level.mean,
+                "low": level.low,
+                "high": level.high,
+                "gain": gain and gain.mean,
+                "gain_low": gain and gain.low,
+                "gain_high": gain and gain.high,
+                "pairs": level.pairs,
+            }
+        )
+    return table("report", rows)
+
+
+def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
+    """The figures of an experiment; in a group of its own, because it has no partitions."""
+
+    def every_cell(upstream: str) -> dg.AssetDep:
+        key = dg.AssetKey([name, upstream])
+        return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
+
+    @dg.asset(
+        name="report",
+        key_prefix=name,
+        group_name=f"{name}_report",
+        kinds={"duckdb"},
+        owners=OWNERS,
+        code_version=f"{CODE_VERSION}-{experiment.digest()}",
+        description="Question rate and gold log-probabilities per policy on the test split, with intervals.",
+        metadata={"dagster/column_schema": column_schema("report")},
+        deps=[every_cell("conversations"), every_cell("gold_log_probs")],
+    )
+    def report(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.Output[pl.DataFrame]:
+        evaluated = [
+            step.cell
+            for step in done_steps(warehouse, name, experiment)
+            if step.purpose == "evaluate"
+        ]
+        if not evaluated:
+            raise dg.Failure(
+                f"No test cell of {name} is there yet; materialise 0|{TEST_SPLIT} first.",
+                allow_retries=False,
+            )
+        slices = [{"iteration": cell.iteration, "split": cell.split} for cell in evaluated]
+        frame = report_rows(
+            warehouse.read(name, "conversations", slices),
+            warehouse.read(name, "gold_log_probs", slices),
+            experiment.seed,
+        )
+        latest = frame.filter(pl.col("iteration") == frame["iteration"].max())
+        metadata = {f"latest {row['metric']}": row["mean"] for row in latest.iter_rows(named=True)}
+        return table_output(frame, report_version(warehouse, name), metadata)
+
+    return report
+
+
+def report_version(warehouse: Warehouse, name: str) -> str:
+    """What a report is made from: the versions of the test cells that are there."""
+    there = warehouse.materializations(name)
+    versions = sorted(
+        found.version
+        for (table_name, where), found in there.items()
+        if table_name == "gold_log_probs" and where.endswith(TEST_SPLIT)
+    )
+    return " ".join(versions)
+
+
+def _by_pair(frame: pl.DataFrame, column: str) -> PairValues:
+    means = frame.group_by("task_id", "persona_id").agg(pl.col(column).mean())
+    return {(task, persona): value for task, persona, value in means.iter_rows()}

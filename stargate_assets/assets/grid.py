@@ -1,0 +1,145 @@
+"""What every asset of an experiment shares: partitions, the state of a cell, and how a frame
+becomes an output.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.errors import StargateError
+from stargate_assets.experiment import Experiment
+from stargate_assets.method.plan import (
+    SPLITS,
+    Purpose,
+    Step,
+    parent_cell,
+    planned_steps,
+)
+from stargate_assets.method.simulation import Cell
+from stargate_assets.model_pool import Checkpoint
+from stargate_assets.storage.io_manager import VERSION
+from stargate_assets.storage.schemas import SCHEMAS
+from stargate_assets.storage.warehouse import Materialization, Warehouse
+
+OWNERS = ["team:stargate-assets"]
+GPU_POOL = "gpu"
+CODE_VERSION = "1"
+"""Raised when an asset's meaning changes; configuration has a digest of its own."""
+BASE_POLICY = "base"
+DATA_TABLES = ("tasks", "personas", "gold_responses")
+TABLES: Mapping[Purpose, tuple[str, ...]] = {
+    "evaluate": ("conversations", "gold_log_probs"),
+    "train": (
+        "conversations",
+        "gold_log_probs",
+        "best_conversations",
+        "regularization_responses",
+        "checkpoints",
+    ),
+}
+"""What a planned cell consists of, in order."""
+
+split_partitions = dg.StaticPartitionsDefinition(list(SPLITS))
+Registry = Mapping[tuple[str, str], Materialization]
+
+
+class MissingPolicyError(StargateError):
+    """The policy of a cell is not trained yet. The message names the cell that trains it."""
+
+
+def iteration_partitions(experiment: Experiment) -> dg.StaticPartitionsDefinition:
+    return dg.StaticPartitionsDefinition([str(i) for i in range(experiment.iterations + 1)])
+
+
+def grid_partitions(experiment: Experiment) -> dg.MultiPartitionsDefinition:
+    """iteration x split; keys such as `1|train_b`."""
+    return dg.MultiPartitionsDefinition(
+        {"iteration": iteration_partitions(experiment), "split": split_partitions}
+    )
+
+
+def cell_of(partition_key: str) -> Cell:
+    iteration, split = partition_key.split("|")
+    return Cell(int(iteration), split)
+
+
+def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint | None:
+    """The questioner of a cell: None is the base model. Raises MissingPolicyError before anything
+    is loaded.
+    """
+    parent = parent_cell(cell)
+    if parent is None:
+        return None
+    if ("checkpoints", parent.key) not in warehouse.materializations(name):
+        raise MissingPolicyError(
+            f"Policy {cell.iteration} of {name} is not trained yet; materialise the cell {parent.key} of {name} up to "
+            "checkpoints first."
+        )
+    frame = warehouse.read(
+        name, "checkpoints", [{"iteration": parent.iteration, "split": parent.split}]
+    )
+    row = frame.row(0, named=True)
+    return Checkpoint(Path(row["path"]), row["sha256"])
+
+
+def cell_version(
+    experiment: Experiment, cell: Cell, policy: Checkpoint | None, data: Registry
+) -> str:
+    """What a cell's tables are made from: code, configuration, policy, and the data set's slices."""
+    slices = [data.get((table, cell.split)) for table in DATA_TABLES]
+    parts = [CODE_VERSION, experiment.digest(), policy.sha256 if policy else BASE_POLICY]
+    parts += [found.version if found else "" for found in slices]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def done_steps(warehouse: Warehouse, name: str, experiment: Experiment) -> list[Step]:
+    """The planned steps whose tables are all there, made from what the experiment says now."""
+    there, data = warehouse.materializations(name), warehouse.materializations(experiment.data_set)
+    done: list[Step] = []
+    for step in planned_steps(experiment.iterations):
+        try:
+            policy = policy_checkpoint(warehouse, name, step.cell)
+        except MissingPolicyError:
+            continue
+        parent = parent_cell(step.cell)
+        if parent is not None and Step(parent, "train") not in done:
+            continue
+        version = cell_version(experiment, step.cell, policy, data)
+        slices = [there.get((table, step.cell.key)) for table in TABLES[step.purpose]]
+        if all(found is not None and found.version == version for found in slices):
+            done.append(step)
+    return done
+
+
+def grid_output(
+    frame: pl.DataFrame,
+    warehouse: Warehouse,
+    name: str,
+    experiment: Experiment,
+    cell: Cell,
+    metadata: Mapping[str, Any],
+) -> dg.Output[pl.DataFrame]:
+    """A cell's frame with the version that it was made from, its row count, and numbers that the UI
+    plots.
+    """
+    data = warehouse.materializations(experiment.data_set)
+    version = cell_version(experiment, cell, policy_checkpoint(warehouse, name, cell), data)
+    return table_output(frame, version, metadata)
+
+
+def table_output(
+    frame: pl.DataFrame, version: str, metadata: Mapping[str, Any]
+) -> dg.Output[pl.DataFrame]:
+    return dg.Output(
+        frame, metadata={VERSION: version, "dagster/row_count": frame.height, **metadata}
+    )
+
+
+def column_schema(table: str) -> dg.TableSchema:
+    """A table's columns as the UI shows them."""
+    columns = SCHEMAS[table].columns()
+    return dg.TableSchema([dg.TableColumn(n, str(c.dtype)) for n, c in columns.items()])

@@ -1,0 +1,67 @@
+"""The two building blocks of a project: a data set and an experiment, each a folder with a
+defs.yaml.
+"""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from stargate_assets.assets.checks import grid_checks
+from stargate_assets.assets.data_set import data_set_assets
+from stargate_assets.assets.evaluation import report_asset
+from stargate_assets.assets.grid import OWNERS, iteration_partitions
+from stargate_assets.assets.iteration import iteration_assets
+from stargate_assets.data_files import data_directory
+from stargate_assets.experiment import Experiment
+from stargate_assets.jobs import data_set_job, experiment_jobs, walk_sensor
+
+
+class DataSetComponent(dg.Component, dg.Model, dg.Resolvable):
+    """Tasks, personas and gold responses: three JSON-lines files in one directory."""
+
+    name: str = Field(description="Key prefix of the assets and schema in DuckDB.")
+    directory: str = Field(description="A shipped data set's name, or the path of a directory.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return data_set_definitions(self.name, self.directory)
+
+
+class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
+    """One run of STaR-GATE; `experiment` states what differs from the paper."""
+
+    name: str = Field(description="Key prefix of the assets, group, and schema in DuckDB.")
+    experiment: dict[str, Any] = Field(description="Fields of `experiment.Experiment`.")
+
+    def validated(self) -> Experiment:
+        """The experiment; pydantic names the field that is wrong."""
+        return Experiment.model_validate(self.experiment)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return experiment_definitions(self.name, self.validated())
+
+
+def data_set_definitions(name: str, directory: str) -> dg.Definitions:
+    return dg.Definitions(
+        assets=data_set_assets(name, data_directory(directory)), jobs=[data_set_job(name)]
+    )
+
+
+def experiment_definitions(name: str, experiment: Experiment) -> dg.Definitions:
+    policy = dg.AssetSpec(
+        key=[name, "policy"],
+        group_name=f"{name}_policy",
+        partitions_def=iteration_partitions(experiment),
+        kinds={"peft"},
+        owners=OWNERS,
+        description=(
+            "The questioner i: 0 is the base model, i + 1 is reported by the checkpoint of cell (i, s(i)). External, because "
+            "an edge from checkpoints back to conversations would be a cycle."
+        ),
+    )
+    return dg.Definitions(
+        assets=[policy, *iteration_assets(name, experiment), report_asset(name, experiment)],
+        asset_checks=grid_checks(name, experiment),
+        jobs=experiment_jobs(name),
+        sensors=[walk_sensor(name, experiment)],
+    )

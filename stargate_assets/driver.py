@@ -1,0 +1,136 @@
+"""Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.assets.grid import TABLES, done_steps
+from stargate_assets.definitions import WAREHOUSE, Project, load_project
+from stargate_assets.errors import StargateError
+from stargate_assets.experiment import Experiment
+from stargate_assets.jobs import (
+    data_job_name,
+    data_version,
+    job_name,
+    missing_splits,
+    report_is_due,
+    report_job_name,
+)
+from stargate_assets.method.plan import Step, planned_steps, ready_steps
+
+Announce = Callable[[str], None]
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class DriverError(StargateError):
+    """The request makes no sense here. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """A planned cell: done, next or waiting, and how many rows its tables have."""
+
+    step: Step
+    state: str
+    rows: dict[str, int]
+
+
+def load(
+    name: str,
+    *,
+    iterations: int | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    root: Path = WAREHOUSE,
+) -> Project:
+    """The project with one experiment changed as the command line asks."""
+
+    def change(declared: str, experiment: Experiment) -> Experiment:
+        if declared != name:
+            return experiment
+        update: dict[str, object] = {}
+        if iterations is not None:
+            update["iterations"] = iterations
+        if seed is not None:
+            update["seed"] = seed
+        if samples is not None:
+            update["simulation"] = experiment.simulation.model_copy(update={"samples": samples})
+        return experiment.model_copy(update=update)
+
+    project = load_project(change, root)
+    if name not in project.experiments:
+        known = ", ".join(sorted(project.experiments))
+        raise DriverError(f"There is no experiment {name!r}; there are: {known}.")
+    return project
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance of dagster.yaml in this directory, which the UI and `dagster asset materialize`
+    use too.
+    """
+    if not Path("dagster.yaml").exists():
+        raise DriverError("There is no dagster.yaml here; run this from the project's directory.")
+    return dg.DagsterInstance.from_config(str(Path.cwd()))
+
+
+def run_experiment(
+    project: Project, name: str, force: str | None, announce: Announce
+) -> pl.DataFrame:
+    """Materialise every planned cell that is missing or out of date, then the report; returns the
+    report.
+    """
+    experiment = project.experiments[name]
+    forced = _forced_step(experiment, force)
+    repository = project.definitions.get_repository_def()
+    current = data_version(repository.asset_graph, experiment.data_set)
+    with open_instance() as instance:
+
+        def launch(job: str, partition: str | None) -> None:
+            repository.get_job(job).execute_in_process(
+                instance=instance, partition_key=partition, run_config=QUIET
+            )
+
+        for split in missing_splits(project.warehouse, experiment, current):
+            announce(f"{experiment.data_set}: reading {split}")
+            launch(data_job_name(experiment.data_set), split)
+        while True:
+            done = done_steps(project.warehouse, name, experiment)
+            ready = [forced] if forced else ready_steps(experiment.iterations, done)
+            if not ready:
+                break
+            step, forced = ready[0], None
+            announce(f"{name}: cell {step.cell.key} ({step.purpose})")
+            launch(job_name(name, step.purpose), step.cell.key)
+        if report_is_due(project.warehouse, name):
+            launch(report_job_name(name), None)
+    return project.warehouse.read(name, "report", [{}])
+
+
+def cell_states(project: Project, name: str) -> list[CellState]:
+    """Every planned cell in order."""
+    experiment = project.experiments[name]
+    done = done_steps(project.warehouse, name, experiment)
+    ready = ready_steps(experiment.iterations, done)
+    there = project.warehouse.materializations(name)
+    states: list[CellState] = []
+    for step in planned_steps(experiment.iterations):
+        rows = {
+            table: there[table, step.cell.key].rows
+            for table in TABLES[step.purpose]
+            if (table, step.cell.key) in there
+        }
+        state = "done" if step in done else "next" if step in ready else "waiting"
+        states.append(CellState(step, state, rows))
+    return states
+
+
+def _forced_step(experiment: Experiment, force: str | None) -> Step | None:
+    if force is None:
+        return None
+    steps = {step.cell.key: step for step in planned_steps(experiment.iterations)}
+    if force not in steps:
+        raise DriverError(f"{force!r} is not a planned cell; there are: {', '.join(steps)}.")
+    return steps[force]

@@ -1,0 +1,70 @@
+"""A model's chat template as token ids: one place for generation, scoring and training."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from stargate_assets.language_model import EngineError, Message
+
+
+class ChatTokenizer:
+    """Wraps a Hugging Face tokenizer. Templates without a system role are found by trying one: the
+    system text then opens the first user message.
+    """
+
+    def __init__(self, tokenizer: Any, name: str):
+        self.tokenizer, self.name = tokenizer, name
+        if not tokenizer.chat_template:
+            raise EngineError(
+                f"The tokenizer of {name} has no chat template; use an instruction-tuned model, or add "
+                "chat_template.jinja to its directory."
+            )
+
+    def render(self, messages: Sequence[Message], generation: bool) -> str:
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        if turns and turns[0]["role"] == "system" and not self.has_system_role:
+            system, first, *rest = turns
+            turns = [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        return self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=generation
+        )
+
+    @cached_property
+    def has_system_role(self) -> bool:
+        probe = [{"role": "system", "content": "zxqsys"}, {"role": "user", "content": "zxqusr"}]
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                probe, tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # a template refuses with whatever its author raises
+            if "zxqsys" in str(error):
+                raise
+            return False
+        return "zxqsys" in rendered
+
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The context of an assistant turn, up to and including the words that open it."""
+        return self._ids(self.render(messages, generation=True))
+
+    def text_ids(self, text: str) -> tuple[int, ...]:
+        return self._ids(text)
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    @cached_property
+    def end_of_turn_ids(self) -> tuple[int, ...]:
+        """What the template writes after an assistant's message, up to its first special token."""
+        user = Message("user", "zxqusr")
+        opened = self.render([user], generation=True)
+        closed = self.render([user, Message("assistant", "zxqans")], generation=False)
+        tail = closed[len(opened) :].partition("zxqans")[2] if closed.startswith(opened) else ""
+        ids = self._ids(tail)
+        special = set(self.tokenizer.all_special_ids)
+        for position, token in enumerate(ids):
+            if token in special:
+                return ids[: position + 1]
+        return (self.tokenizer.eos_token_id,)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -1,0 +1,240 @@
+"""The embedded engine: transformers on CPU or one GPU, faster than `generate` for the requests of
+this method.
+
+A prefix that several prompts share is computed once, prompts are computed in small batches and
+decoded in one large one, rows that finish make room for the next, and only the scored positions
+meet the vocabulary. What it leaves out: models whose layers do not all attend to the whole context
+(use vLLM for those), and more than one GPU.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from stargate_assets.engines.adapters import AdaptedWeights
+from stargate_assets.engines.chat_tokenizer import ChatTokenizer
+from stargate_assets.engines.forward import Forward, SharedPrefixes
+from stargate_assets.engines.prefixes import Tokens
+from stargate_assets.engines.row_cache import CPU_ATTENTION, FEWEST_ROWS
+from stargate_assets.engines.sampling import sample
+from stargate_assets.language_model import (
+    ChatRequest,
+    Completion,
+    EngineError,
+    Score,
+    ScoreRequest,
+)
+
+LEAST_FREE_SHARE = 8
+"""Prompts are let in when an eighth of the rows is free: one at a time would not fill a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What fits the machine: rows decoded together, and tokens (padding included) computed
+    together.
+    """
+
+    decode_rows: int = 64
+    prefill_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A completion under way."""
+
+    index: int
+    request: ChatRequest
+    random: random.Random
+    tokens: list[int]
+
+
+class TransformersEngine:
+    """One base model in memory, with any number of LoRA adapters that are switched, not reloaded."""
+
+    def __init__(self, path: str, revision: str | None, dtype: str, device: str, limits: Limits):
+        self.device, self.limits = torch.device(device), limits
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
+            model = AutoModelForCausalLM.from_pretrained(
+                path,
+                revision=revision or "main",
+                dtype=getattr(torch, dtype),
+                attn_implementation="sdpa",
+            )
+        except (OSError, ValueError) as error:
+            raise EngineError(
+                f"The model {path!r} could not be loaded ({str(error).splitlines()[0]}); give the path of a local "
+                "directory, or the id of a model on a hub that this machine can reach."
+            ) from error
+        self.model: Any = model.to(self.device).eval()
+        self.tokenizer = ChatTokenizer(tokenizer, path)
+        self.weights = AdaptedWeights(self.model)
+        self.forward = self._probe(path)
+        configured = self.model.generation_config.eos_token_id
+        stops = configured if isinstance(configured, list) else [configured]
+        self.stop_ids = frozenset({*stops, self.tokenizer.end_of_turn_ids[-1]} - {None})
+
+    def use(self, adapter: Path | None) -> None:
+        """Make the weights those of the base model (None) or of an adapter's directory."""
+        self.weights.use(adapter)
+
+    @torch.inference_mode()
+    def chat(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion]]:
+        """Completions in the order in which they end. Each row draws one number a token from its
+        own seeded generator.
+        """
+        if not requests:
+            return
+        prompt_of = self._prompts(requests)
+        longest = max(
+            len(p) + r.sampling.max_tokens for p, r in zip(prompt_of, requests, strict=True)
+        )
+        self._check_length(longest)
+        prompts = sorted(set(prompt_of))
+        prefixes = SharedPrefixes(self.forward, prompts, [len(prompt) - 1 for prompt in prompts])
+        leaf_of = {prompt: leaf for leaf, prompt in enumerate(prompts)}
+        waiting = sorted(
+            ((leaf_of[prompt], index) for index, prompt in enumerate(prompt_of)), reverse=True
+        )
+        slots: list[_Row | None] = [None] * max(
+            FEWEST_ROWS, min(self.limits.decode_rows, len(requests))
+        )
+        cache = self.forward.cache(len(slots), longest)
+        head = self.forward.head
+        logits = head.weight.new_zeros((len(slots), head.weight.shape[0]))
+        while waiting or any(slots):
+            free = [slot for slot, row in enumerate(slots) if row is None]
+            if waiting and len(free) >= max(1, len(slots) // LEAST_FREE_SHARE):
+                arriving = [waiting.pop() for _ in range(min(len(free), len(waiting)))]
+                ends = prefixes.ends(sorted({leaf for leaf, _ in arriving}))
+                for slot, (leaf, index) in zip(free, arriving, strict=False):
+                    state, hidden = ends[leaf]
+                    cache.put(slot, state)
+                    logits[slot] = head(hidden)
+                    seeded = random.Random(requests[index].seed)
+                    slots[slot] = _Row(index, requests[index], seeded, [])
+            elif not waiting and FEWEST_ROWS < len(slots) < 2 * len(free):
+                kept = sorted(range(len(slots)), key=lambda slot: slots[slot] is None)
+                kept = kept[: max(FEWEST_ROWS, len(slots) - len(free))]
+                cache.keep(kept)
+                logits, slots = logits[kept], [slots[slot] for slot in kept]
+            chosen = _choose(logits, slots)
+            for slot, row in enumerate(slots):
+                if row is None:
+                    continue
+                stopped = chosen[slot] in self.stop_ids
+                if not stopped:
+                    row.tokens.append(chosen[slot])
+                if stopped or len(row.tokens) == row.request.sampling.max_tokens:
+                    slots[slot] = None
+                    cache.put(slot, None)
+                    yield row.index, self._completion(row, prompt_of[row.index], stopped)
+            if any(slots):
+                tokens = torch.tensor(chosen, device=self.device)[:, None]
+                logits = head(cache.forward(self.forward.decoder, tokens)[:, -1])
+                cache.lengths += torch.tensor([r is not None for r in slots], device=self.device)
+
+    @torch.inference_mode()
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]:
+        """Log-probabilities of the continuations, found by token offset: no padding can enter them."""
+        if not requests:
+            return
+        prompts = self._prompts(requests)
+        ends = self.tokenizer.end_of_turn_ids
+        wholes = [
+            prompt + self.tokenizer.text_ids(r.continuation) + (ends if r.end_of_turn else ())
+            for prompt, r in zip(prompts, requests, strict=True)
+        ]
+        self._check_length(max(map(len, wholes)))
+        order = sorted(range(len(wholes)), key=lambda index: wholes[index])
+        prefixes = SharedPrefixes(
+            self.forward,
+            [wholes[index] for index in order],
+            [len(prompts[index]) - 1 for index in order],
+        )
+        for leaf, log_probs in prefixes.log_probs():
+            yield order[leaf], Score(tuple(log_probs), len(prompts[order[leaf]]))
+
+    def _prompts(
+        self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]
+    ) -> list[tuple[int, ...]]:
+        distinct = {request.messages for request in requests}
+        known = {messages: self.tokenizer.prompt_ids(messages) for messages in distinct}
+        return [known[request.messages] for request in requests]
+
+    def _completion(self, row: _Row, prompt: Tokens, stopped: bool) -> Completion:
+        return Completion(
+            text=self.tokenizer.decode(row.tokens).strip(),
+            finish_reason="stop" if stopped else "length",
+            prompt_tokens=len(prompt),
+            completion_tokens=len(row.tokens) + stopped,
+        )
+
+    def _check_length(self, length: int) -> None:
+        config = self.model.config
+        limits = [
+            getattr(config, "max_position_embeddings", None),
+            getattr(config, "sliding_window", None),
+        ]
+        limit = min((limit for limit in limits if limit), default=length)
+        if length > limit:
+            raise EngineError(
+                f"A request needs {length} tokens and {self.tokenizer.name} attends to {limit} in this engine; shorten the "
+                "persona or the task, lower the token limits, or use a model with a longer context."
+            )
+
+    @torch.inference_mode()
+    def _probe(self, path: str) -> Forward:
+        """Compare one forward pass with transformers' own, and refuse models that this engine would
+        get wrong.
+        """
+        tokens = torch.tensor([self.tokenizer.text_ids("The quick brown fox asks.")])
+        tokens = tokens.to(self.device)
+        expected = self.model(input_ids=tokens, use_cache=True)
+        if self.device.type == "cpu":
+            self.model.set_attn_implementation(CPU_ATTENTION)
+        layers = getattr(expected.past_key_values, "layers", [])
+        shapes = {(layer.keys.shape[1], layer.keys.shape[3]) for layer in layers}
+        shapes |= {(layer.values.shape[1], layer.values.shape[3]) for layer in layers}
+        if len(shapes) == 1:
+            forward = Forward(
+                self.model.get_decoder(),
+                self.model.get_output_embeddings(),
+                (len(layers), *shapes.pop()),
+                self.limits.prefill_tokens,
+            )
+            cache = forward.cache(1, tokens.shape[1])
+            logits = forward.head(cache.forward(forward.decoder, tokens)).float()
+            difference = (logits - expected.logits).abs().mean()
+            if difference < 0.1 * expected.logits.float().std():
+                return forward
+        raise EngineError(
+            f"The architecture of {path!r} does not keep plain keys and values in every layer, which the transformers engine "
+            "needs; set engine: vllm for it."
+        )
+
+
+def _choose(logits: torch.Tensor, slots: Sequence[_Row | None]) -> list[int]:
+    """The next token of each slot; 0 for empty ones."""
+    chosen = [0] * len(slots)
+    rows = [(slot, row) for slot, row in enumerate(slots) if row is not None]
+    greedy = [slot for slot, row in rows if row.request.sampling.temperature == 0]
+    hot = [(slot, row) for slot, row in rows if row.request.sampling.temperature > 0]
+    if greedy:
+        for slot, token in zip(greedy, logits[greedy].argmax(-1).tolist(), strict=True):
+            chosen[slot] = token
+    if hot:
+        tokens = sample(
+            logits[[slot for slot, _ in hot]] if len(hot) < len(slots) else logits,
+            [row.request.sampling for _, row in hot],
+            [row.random.random() for _, row in hot],
+        )
+        for (slot, _), token in zip(hot, tokens, strict=True):
+            chosen[slot] = token
+    return chosen

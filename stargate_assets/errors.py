@@ -1,0 +1,18 @@
+"""The base of this project's errors: their message is one sentence for the user that says what is
+wrong and what to do.
+
+StargateError
+  EngineError         a model cannot be opened, or cannot do what was asked     language_model.py
+  DataError           a data file cannot be used                                data_files.py
+  WarehouseError      a table cannot be read or written                         storage/warehouse.py
+    MissingSliceError   nobody has materialised the slice                       storage/warehouse.py
+  CheckpointError     a checkpoint is missing or damaged
+storage/checkpoints.py
+  MissingPolicyError  a cell's policy is not trained yet                        assets/grid.py
+  TrainingError       training cannot start or must stop                        training/spec.py
+  DriverError         the command line asks for what is not there               driver.py
+"""
+
+
+class StargateError(Exception):
+    """Something that the user can mend."""

@@ -1,0 +1,106 @@
+"""Every knob of an experiment. The defaults are the paper's; an experiment's YAML states only what
+differs.
+"""
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from stargate_assets.method.plan import TEST_SPLIT
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(_Frozen):
+    """Which model, on which engine. Where it runs is the machine's business, not the experiment's."""
+
+    engine: Literal["transformers", "scripted"] = "transformers"
+    model: str = Field(description="bundled, a local directory, or a Hugging Face id.")
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto",
+        description="auto is bfloat16 where the device computes in it, else float32.",
+    )
+
+
+class Simulation(_Frozen):
+    """Section 3: N conversations a pair, of 1 to K questions, at temperature 0.9."""
+
+    samples: PositiveInt = Field(default=10, description="N, conversations per pair.")
+    max_turns: PositiveInt = Field(
+        default=3, description="K, the most questions a conversation has."
+    )
+    temperature: float = Field(default=0.9, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    question_tokens: PositiveInt = 128
+
+
+class Roleplayer(_Frozen):
+    """`generated` is the paper's way; `chosen` picks the persona's own statements by score."""
+
+    model: ModelSpec
+    replies: Literal["generated", "chosen"] = "generated"
+    temperature: float = Field(default=0.9, ge=0)
+    answer_tokens: PositiveInt = 128
+
+
+class Selection(_Frozen):
+    top: PositiveInt = Field(default=1, description="k, conversations kept per pair.")
+
+
+class Regularization(_Frozen):
+    """The policy's own answer on the best conversation, greedy."""
+
+    answer_tokens: PositiveInt = 512
+
+
+class Training(_Frozen):
+    """Always from the base model. Full fine-tuning with the paper's schedule unless said otherwise."""
+
+    method: Literal["full", "lora"] = "full"
+    learning_rate: float = Field(default=2e-5, gt=0)
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = Field(default=64, description="Examples a step, over all devices.")
+    device_batch_size: PositiveInt = Field(
+        default=4, description="Examples computed together; the rest of a step is accumulated."
+    )
+    lora_rank: PositiveInt = 16
+    lora_alpha: PositiveInt = 32
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+class Evaluation(_Frozen):
+    samples: PositiveInt = Field(
+        default=10, description="Conversations per pair on the test split."
+    )
+
+
+class Experiment(_Frozen):
+    """One run of STaR-GATE, from a data set and models to policies and figures."""
+
+    data_set: str
+    questioner: ModelSpec
+    roleplayer: Roleplayer
+    seed: int = Field(default=0, ge=0)
+    iterations: PositiveInt = 3
+    simulation: Simulation = Simulation()
+    selection: Selection = Selection()
+    regularization: Regularization = Regularization()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    def samples(self, split: str) -> int:
+        """Conversations per pair of a split."""
+        return self.evaluation.samples if split == TEST_SPLIT else self.simulation.samples
+
+    def digest(self) -> str:
+        """What the experiment's tables were made from. More iterations do not change the earlier
+        ones.
+        """
+        content = self.model_dump_json(exclude={"iterations"})
+        return hashlib.sha256(content.encode()).hexdigest()[:12]

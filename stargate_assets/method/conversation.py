@@ -1,0 +1,57 @@
+"""One neutral transcript. What a role sees of it is a projection, made in `prompts.py`."""
+
+from dataclasses import dataclass, replace
+
+QUESTION_MARKS = ("?", "？", "؟")
+_CLOSERS = "\"'”’»)]*_ \n"
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    persona_id: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    task_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    task: Task
+    persona: Persona
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """`questions[t]` is what the questioner said in turn t, question or not, and `answers[t]` the
+    reply.
+    """
+
+    pair: Pair
+    sample: int
+    questions: tuple[str, ...] = ()
+    truncated: tuple[bool, ...] = ()
+    """Whether the questioner ran into its token limit, by turn."""
+    answers: tuple[str, ...] = ()
+
+    def asked(self, question: str, truncated: bool) -> "Conversation":
+        return replace(
+            self, questions=(*self.questions, question), truncated=(*self.truncated, truncated)
+        )
+
+    def answered(self, answer: str) -> "Conversation":
+        return replace(self, answers=(*self.answers, answer))
+
+
+def is_question(utterance: str) -> bool:
+    """Whether an utterance ends by asking."""
+    return utterance.rstrip(_CLOSERS).endswith(QUESTION_MARKS)
+
+
+def question_rate(questions: tuple[str, ...]) -> float:
+    """The share of a conversation's questioner turns that are questions."""
+    return sum(map(is_question, questions)) / len(questions)

@@ -1,0 +1,77 @@
+"""Which conversations may be trained on, and for each of the others the reason why not."""
+
+import re
+from enum import StrEnum
+
+from stargate_assets.method.conversation import Conversation, is_question
+from stargate_assets.method.text import runs, sentences, words
+
+MOST_SENTENCES = 3
+MOST_WORDS = 60
+COPIED_RUN = 5
+"""Words in a row: shorter runs are shared by people who never met."""
+MOST_OF_PERSONA = 0.6
+
+_LABEL = re.compile(
+    r"(?im)^\W*(user|human|assistant|ai|system|questioner|roleplayer|persona|question|answer)\s*:|<\|"
+)
+_LIST = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+\S")
+
+
+class Ineligibility(StrEnum):
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    ROLE_LABEL_LEAKED = "role_label_leaked"
+    NOT_A_QUESTION = "not_a_question"
+    ANSWERS_THE_TASK = "answers_the_task"
+    PERSONA_COPIED = "persona_copied"
+
+
+def ineligibility(conversation: Conversation) -> Ineligibility | None:
+    """The first reason, in order of turns, for which a conversation must not be learnt from; None
+    if there is none.
+    """
+    heard = conversation.pair.task.text
+    for question, truncated, answer in zip(
+        conversation.questions, conversation.truncated, conversation.answers, strict=True
+    ):
+        reason = _question_fault(question, truncated, conversation.pair.persona.text, heard)
+        if reason is None:
+            reason = _answer_fault(answer, conversation.pair.persona.text)
+        if reason is not None:
+            return reason
+        heard = f"{heard}\n{answer}"
+    return None
+
+
+def _question_fault(
+    question: str, truncated: bool, persona: str, heard: str
+) -> Ineligibility | None:
+    if not words(question):
+        return Ineligibility.EMPTY
+    if truncated:
+        return Ineligibility.TRUNCATED
+    if _LABEL.search(question):
+        return Ineligibility.ROLE_LABEL_LEAKED
+    if not is_question(question):
+        return Ineligibility.NOT_A_QUESTION
+    if (
+        len(sentences(question)) > MOST_SENTENCES
+        or len(words(question)) > MOST_WORDS
+        or _LIST.search(question)
+    ):
+        return Ineligibility.ANSWERS_THE_TASK
+    if runs(question, COPIED_RUN) & (runs(persona, COPIED_RUN) - runs(heard, COPIED_RUN)):
+        return Ineligibility.PERSONA_COPIED
+    return None
+
+
+def _answer_fault(answer: str, persona: str) -> Ineligibility | None:
+    if not words(answer):
+        return Ineligibility.EMPTY
+    if _LABEL.search(answer):
+        return Ineligibility.ROLE_LABEL_LEAKED
+    told = runs(persona, COPIED_RUN)
+    if told and len(told & runs(answer, COPIED_RUN)) > MOST_OF_PERSONA * len(told):
+        return Ineligibility.PERSONA_COPIED
+    return None

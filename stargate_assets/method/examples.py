@@ -1,0 +1,67 @@
+"""From a selected conversation to training examples: tokens, and labels for the assistant's turns
+(section 3).
+
+One conversation becomes two kinds of example, because the policy speaks under two prompts:
+- the question turns, after the elicitation instructions: one example with a label on every
+  question, if the chat template renders a longer dialogue as an extension of a shorter one;
+  otherwise one example for each question;
+- the answer turn, in the respondent's context, which never saw those instructions. Labels cover
+  each assistant turn and the token that ends it, and nothing else. Tokens are those of generation:
+  a context is tokenised as the engine would, and a turn is appended to it, so what is trained is
+  what is sampled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from stargate_assets.language_model import Message
+
+IGNORED = -100
+Kind = Literal["question", "answer"]
+
+
+class ChatTokenizer(Protocol):
+    """What tokenising a dialogue takes; `engines.chat_tokenizer` implements it."""
+
+    @property
+    def end_of_turn_ids(self) -> tuple[int, ...]: ...
+
+    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
+
+    def text_ids(self, text: str) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A context and what the assistant said in it: `messages` alternates from its first user
+    message on, and every assistant message is to be learnt.
+    """
+
+    kind: Kind
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """`labels[i]` is `tokens[i]` where it is learnt and `IGNORED` where it is context."""
+
+    kind: Kind
+    tokens: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
+    """The examples of a dialogue: one, unless its template rewrites earlier turns."""
+    examples: list[Example] = []
+    for position, message in enumerate(dialogue.messages):
+        if message.role != "assistant":
+            continue
+        prompt = tokenizer.prompt_ids(dialogue.messages[:position])
+        turn = (*tokenizer.text_ids(message.content), *tokenizer.end_of_turn_ids)
+        labels = (IGNORED,) * len(prompt)
+        if examples and prompt[: len(examples[-1].tokens)] == examples[-1].tokens:
+            earlier = examples.pop()
+            labels = earlier.labels + labels[len(earlier.labels) :]
+        examples.append(Example(dialogue.kind, prompt + turn, labels + turn))
+    return examples

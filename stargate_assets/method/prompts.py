@@ -1,0 +1,100 @@
+"""What each role sees of a conversation, as chat messages.
+
+Texts stand in `prompts/`; constant text comes first, so that requests share their prefix. User text
+is only ever a value of a template, never a template itself.
+"""
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from stargate_assets.language_model import Message
+from stargate_assets.method.conversation import Conversation, Pair
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("stargate_assets.method", "prompts"),
+    undefined=StrictUndefined,
+    autoescape=False,  # the output is text for a model, not HTML
+    keep_trailing_newline=False,
+)
+
+
+@cache
+def _template(template: str) -> Template:
+    return _TEMPLATES.get_template(f"{template}.j2")
+
+
+def _render(template: str, /, **values: str) -> str:
+    return _template(template).render(**values).strip()
+
+
+def _opening(pair: Pair) -> Message:
+    return Message("user", _render("opening", name=pair.persona.name, task=pair.task.text))
+
+
+def questioner_messages(conversation: Conversation) -> tuple[Message, ...]:
+    """The policy while asking: elicitation instructions, name and task, the dialogue so far. Each
+    user message ends by inviting the next question.
+    """
+    messages = [Message("system", _render("questioner")), _inviting(_opening(conversation.pair))]
+    for question, answer in zip(conversation.questions, conversation.answers, strict=False):
+        messages += [Message("assistant", question), _inviting(Message("user", answer))]
+    return tuple(messages)
+
+
+def _inviting(message: Message) -> Message:
+    return Message("user", _render("asking", message=message.content))
+
+
+def roleplayer_messages(conversation: Conversation) -> tuple[Message, ...]:
+    """The Roleplayer: persona and task, and the dialogue with the roles swapped, up to the last
+    question.
+    """
+    pair = conversation.pair
+    system = _render(
+        "roleplayer", name=pair.persona.name, persona=pair.persona.text, task=pair.task.text
+    )
+    messages = [Message("system", system)]
+    for turn, question in enumerate(conversation.questions):
+        messages.append(Message("user", question))
+        if turn < len(conversation.answers):
+            messages.append(Message("assistant", conversation.answers[turn]))
+    return tuple(messages)
+
+
+def respondent_messages(
+    conversation: Conversation, pair: Pair | None = None
+) -> tuple[Message, ...]:
+    """The policy while answering, and the scorer: no elicitation instructions; the task stands
+    again at the end of the last reply, so that what follows is a response and not another question.
+
+    With another `pair`, the dialogue is heard as if that pair's user had led it (Q-random).
+    """
+    pair = pair or conversation.pair
+    messages = [_opening(pair)]
+    last = len(conversation.questions) - 1
+    for turn, (question, answer) in enumerate(
+        zip(conversation.questions, conversation.answers, strict=True)
+    ):
+        if turn == last:
+            answer = _render("closing", answer=answer, task=pair.task.text)
+        messages += [Message("assistant", question), Message("user", answer)]
+    return tuple(messages)
+
+
+def negative_control_messages(pair: Pair) -> tuple[Message, ...]:
+    """The task alone."""
+    return (_opening(pair),)
+
+
+def positive_control_messages(pair: Pair) -> tuple[Message, ...]:
+    """Persona and task, no dialogue."""
+    persona = pair.persona
+    text = _render("persona_opening", name=persona.name, persona=persona.text, task=pair.task.text)
+    return (Message("user", text),)
+
+
+def oracle_messages(pair: Pair) -> tuple[Message, ...]:
+    """The Oracle: persona and task, no dialogue."""
+    system = _render("oracle", name=pair.persona.name, persona=pair.persona.text)
+    return (Message("system", system), Message("user", pair.task.text))

@@ -1,0 +1,90 @@
+"""Simulated conversations between the policy and the Roleplayer (Algorithm 1, line 3).
+
+All conversations of a cell advance together, a turn at a time, so that every call to a model is one
+large batch.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stargate_assets.language_model import ChatRequest, LanguageModel, Sampling
+from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.prompts import questioner_messages
+from stargate_assets.method.roleplay import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Iteration is the policy's index: the cell (i, s) is what policy i does on split s."""
+
+    iteration: int
+    split: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.iteration}|{self.split}"
+
+
+def turn_count(seed: int, cell: Cell, pair: Pair, max_turns: int) -> int:
+    """How many questions are asked of a pair: uniform in 1..max_turns, the same for all its samples
+    (section 3).
+    """
+    key = (seed, "turns", cell.iteration, cell.split, pair.task.task_id, pair.persona.persona_id)
+    return random.Random(derive_seed(*key)).randint(1, max_turns)
+
+
+def conversation_seed(
+    seed: int, purpose: str, cell: Cell, conversation: Conversation, *more: int
+) -> int:
+    pair = conversation.pair
+    return derive_seed(
+        seed,
+        purpose,
+        cell.iteration,
+        cell.split,
+        pair.task.task_id,
+        pair.persona.persona_id,
+        conversation.sample,
+        *more,
+    )
+
+
+def simulate(
+    questioner: LanguageModel,
+    reply: Reply,
+    pairs: Sequence[Pair],
+    cell: Cell,
+    *,
+    seed: int,
+    samples: int,
+    max_turns: int,
+    sampling: Sampling,
+) -> list[Conversation]:
+    """`samples` conversations for each pair, ordered by pair and sample."""
+    conversations = [Conversation(pair, sample) for pair in pairs for sample in range(samples)]
+    turns = [turn_count(seed, cell, c.pair, max_turns) for c in conversations]
+    for turn in range(max_turns):
+        active = [i for i, count in enumerate(turns) if turn < count]
+        if not active:
+            break
+        questions = questioner.chat(
+            [
+                ChatRequest(
+                    questioner_messages(conversations[i]),
+                    sampling,
+                    conversation_seed(seed, "question", cell, conversations[i], turn),
+                )
+                for i in active
+            ],
+            f"asking, turn {turn + 1} of {max_turns}",
+        )
+        asked = [
+            conversations[i].asked(question.text, question.finish_reason == "length")
+            for i, question in zip(active, questions, strict=True)
+        ]
+        seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in asked]
+        for i, conversation, answer in zip(active, asked, reply(asked, seeds), strict=True):
+            conversations[i] = conversation.answered(answer)
+    return conversations

@@ -1,0 +1,20 @@
+"""Sentences and words, as far as the method needs them."""
+
+import re
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])[\"'”’»)\]]*\s+|\n+|(?<=[。！？])")
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def sentences(text: str) -> list[str]:
+    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
+
+
+def words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def runs(text: str, length: int) -> set[tuple[str, ...]]:
+    """The runs of `length` consecutive words."""
+    found = words(text)
+    return {tuple(found[i : i + length]) for i in range(len(found) - length + 1)}

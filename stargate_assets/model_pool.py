@@ -1,0 +1,143 @@
+"""The one place that opens models: lazily, as many as fit, each behind the completion store."""
+
+import gc
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stargate_assets.bundled_model import BUNDLED, bundled_model
+from stargate_assets.engines.scripted import ScriptedEngine
+from stargate_assets.experiment import ModelSpec
+from stargate_assets.language_model import Engine, OnProgress
+from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.stored_model import StoredModel, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What runs where. Nothing here changes what an experiment means."""
+
+    device: str = "auto"
+    """auto, cpu, or a torch device such as cuda:1."""
+    models_in_memory: int = 2
+    decode_rows: int = 64
+    prefill_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained policy: its directory, and the hash that its manifest seals."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def is_adapter(self) -> bool:
+        return (self.path / "adapter_config.json").exists()
+
+
+def _silent(doing: str, done: int, total: int) -> None:
+    del doing, done, total
+
+
+@dataclass(slots=True)
+class ModelPool:
+    """The Dagster resource. Opened models stay warm across the runs of one process."""
+
+    warehouse: Path
+    machine: Machine = field(default_factory=Machine)
+    on_progress: OnProgress = _silent
+    usage: Usage = field(default_factory=Usage)
+    _engines: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def open(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> StoredModel:
+        """The model of `spec`, or that model as trained in `checkpoint`. Weights are loaded at the
+        first call.
+        """
+        parts = [spec.engine, _source(spec), str(spec.revision), self.dtype(spec)]
+        if checkpoint is not None:
+            parts.append(checkpoint.sha256)
+        return StoredModel(
+            identity=" ".join(parts),
+            store=CompletionStore(self.warehouse / "completions.sqlite"),
+            engine=self._opener(spec, checkpoint),
+            on_progress=self.on_progress,
+            usage=self.usage,
+        )
+
+    def path(self, spec: ModelSpec) -> str:
+        """What to load: a directory for the bundled model, otherwise what the experiment says."""
+        if spec.model == BUNDLED:
+            return str(bundled_model(self.warehouse / "models", self.on_progress))
+        return spec.model
+
+    def close(self) -> None:
+        """Free every model, before training or at the end."""
+        self._engines.clear()
+        gc.collect()
+        if torch := sys.modules.get("torch"):
+            torch.cuda.empty_cache()
+
+    def _opener(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Callable[[], Engine]:
+        if spec.engine == "scripted":
+            return ScriptedEngine
+        adapter = checkpoint.path if checkpoint is not None and checkpoint.is_adapter else None
+        full = checkpoint.path if checkpoint is not None and adapter is None else None
+
+        def engine() -> Engine:
+            opened = self._transformers(spec, str(full) if full else None)
+            opened.use(adapter)
+            return opened
+
+        return engine
+
+    def _transformers(self, spec: ModelSpec, full: str | None) -> Any:
+        key = (spec.model_dump_json(), full or "")
+        if key in self._engines:
+            self._engines[key] = self._engines.pop(key)  # the last one is the most recently used
+            return self._engines[key]
+        from stargate_assets.engines.transformers import Limits, TransformersEngine
+
+        while len(self._engines) >= self.machine.models_in_memory:
+            del self._engines[next(iter(self._engines))]
+            gc.collect()
+        limits = Limits(self.machine.decode_rows, self.machine.prefill_tokens)
+        self._engines[key] = TransformersEngine(
+            full or self.path(spec),
+            None if full else spec.revision,
+            self.dtype(spec),
+            self.device(),
+            limits,
+        )
+        return self._engines[key]
+
+    def device(self) -> str:
+        """The device that models run on, `auto` resolved."""
+        if self.machine.device != "auto":
+            return self.machine.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def dtype(self, spec: ModelSpec) -> str:
+        """The type that a model's weights have on this machine, `auto` resolved."""
+        if spec.dtype != "auto" or spec.engine == "scripted":
+            return spec.dtype
+        import torch
+
+        if self.device().startswith("cuda"):
+            return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
+
+
+def _source(spec: ModelSpec) -> str:
+    """A model's name, and for a local directory what its files look like now."""
+    directory = Path(spec.model)
+    if not directory.is_dir():
+        return spec.model
+    files = sorted(p for p in directory.rglob("*") if p.is_file())
+    stats = [(str(p.relative_to(directory)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return f"{directory.resolve()} {hashlib.sha256(repr(stats).encode()).hexdigest()[:16]}"

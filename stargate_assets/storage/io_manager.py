@@ -1,0 +1,43 @@
+"""The warehouse as Dagster's IO manager: an asset's frame becomes its slice of the table of the
+same name.
+"""
+
+from collections.abc import Iterable
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.storage.warehouse import Slice, Warehouse
+
+VERSION = "version"
+"""Output metadata: what the frame was made from, noted beside the slice."""
+
+
+class WarehouseIOManager(dg.IOManager):
+    def __init__(self, warehouse: Warehouse):
+        self.warehouse = warehouse
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
+        schema, table = context.asset_key.path
+        where = slice_of(context.partition_key if context.has_partition_key else None)
+        version = context.output_metadata[VERSION].value
+        self.warehouse.write(schema, table, where, obj, str(version))
+
+    def load_input(self, context: dg.InputContext) -> pl.DataFrame:
+        schema, table = context.asset_key.path
+        partitioned = context.has_asset_partitions
+        keys: Iterable[str | None] = context.asset_partition_keys if partitioned else [None]
+        return self.warehouse.read(schema, table, [slice_of(key) for key in keys])
+
+
+def slice_of(partition_key: str | None) -> Slice:
+    """The rows that a partition key stands for: `1|train_b` in an experiment, `train_b` in a data
+    set.
+    """
+    if partition_key is None:
+        return {}
+    if isinstance(partition_key, dg.MultiPartitionKey):
+        dimensions = partition_key.keys_by_dimension
+        return {"iteration": int(dimensions["iteration"]), "split": dimensions["split"]}
+    iteration, bar, split = partition_key.partition("|")
+    return {"iteration": int(iteration), "split": split} if bar else {"split": partition_key}

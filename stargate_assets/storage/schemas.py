@@ -1,0 +1,122 @@
+"""The tables, one dataframely schema each: what a frame must be before it is written.
+
+A table has the name of its asset, in the DuckDB schema of its experiment or data set.
+"""
+
+import dataframely as dy
+
+from stargate_assets.method.eligibility import Ineligibility
+from stargate_assets.method.scoring import Condition
+
+
+def _text() -> dy.String:
+    return dy.String(nullable=False, regex=r"\S")
+
+
+def _values(enum: type[Ineligibility] | type[Condition]) -> dy.String:
+    return dy.String(regex=f"^({'|'.join(enum)})$", nullable=enum is Ineligibility)
+
+
+class Tasks(dy.Schema):
+    split = dy.String(primary_key=True)
+    task_id = dy.String(primary_key=True)
+    text = _text()
+
+
+class Personas(dy.Schema):
+    split = dy.String(primary_key=True)
+    persona_id = dy.String(primary_key=True)
+    name = _text()
+    text = _text()
+
+
+class GoldResponses(dy.Schema):
+    split = dy.String(primary_key=True)
+    task_id = dy.String(primary_key=True)
+    persona_id = dy.String(primary_key=True)
+    text = _text()
+    source = _text()
+
+
+class _Pair(dy.Schema):
+    iteration = dy.Int64(primary_key=True, min=0)
+    split = dy.String(primary_key=True)
+    task_id = dy.String(primary_key=True)
+    persona_id = dy.String(primary_key=True)
+
+
+class _Sample(_Pair):
+    sample = dy.Int64(primary_key=True, min=0)
+
+
+class Conversations(_Sample):
+    policy = _text()
+    questions = dy.List(dy.String(nullable=False), nullable=False)
+    truncated = dy.List(dy.Bool(nullable=False), nullable=False)
+    answers = dy.List(dy.String(nullable=False), nullable=False)
+    question_rate = dy.Float64(nullable=False, min=0, max=1)
+    ineligibility = _values(Ineligibility)
+
+
+class GoldLogProbs(_Pair):
+    """Controls have no sample and no heard persona; `log_prob` is in nats over `tokens` tokens."""
+
+    condition = _values(Condition)
+    sample = dy.Int64(nullable=True)
+    heard_persona_id = dy.String(nullable=True)
+    log_prob = dy.Float64(nullable=False, max=0)
+    tokens = dy.Int64(nullable=False, min=1)
+
+    # A pair has many rows here, and a primary key may not be null as the controls' sample is.
+    iteration = dy.Int64(nullable=False, min=0)
+    split = dy.String(nullable=False)
+    task_id = dy.String(nullable=False)
+    persona_id = dy.String(nullable=False)
+
+
+class BestConversations(_Sample):
+    rank = dy.Int64(nullable=False, min=1)
+    log_prob = dy.Float64(nullable=False, max=0)
+
+
+class RegularizationResponses(_Sample):
+    text = dy.String(nullable=False)
+    truncated = dy.Bool(nullable=False)
+
+
+class Checkpoints(dy.Schema):
+    iteration = dy.Int64(primary_key=True, min=0)
+    split = dy.String(primary_key=True)
+    path = _text()
+    sha256 = dy.String(nullable=False, regex="^[0-9a-f]{64}$")
+    question_examples = dy.Int64(nullable=False, min=0)
+    answer_examples = dy.Int64(nullable=False, min=0)
+    steps = dy.Int64(nullable=False, min=1)
+    first_loss = dy.Float64(nullable=False)
+    last_loss = dy.Float64(nullable=False)
+
+
+class Report(dy.Schema):
+    split = dy.String(primary_key=True)
+    iteration = dy.Int64(primary_key=True)
+    metric = dy.String(primary_key=True)
+    mean = dy.Float64(nullable=False)
+    low = dy.Float64(nullable=False)
+    high = dy.Float64(nullable=False)
+    gain = dy.Float64(nullable=True)
+    gain_low = dy.Float64(nullable=True)
+    gain_high = dy.Float64(nullable=True)
+    pairs = dy.Int64(nullable=False, min=1)
+
+
+SCHEMAS: dict[str, type[dy.Schema]] = {
+    "tasks": Tasks,
+    "personas": Personas,
+    "gold_responses": GoldResponses,
+    "conversations": Conversations,
+    "gold_log_probs": GoldLogProbs,
+    "best_conversations": BestConversations,
+    "regularization_responses": RegularizationResponses,
+    "checkpoints": Checkpoints,
+    "report": Report,
+}

@@ -1,0 +1,178 @@
+"""Tables in DuckDB: one transaction a slice, connections that live for milliseconds.
+
+DuckDB has one writer process or many readers, so nobody holds a connection while a model works. A
+slice that is written is noted in `warehouse.materializations` in the same transaction: a slice is
+complete and valid, or it is absent.
+"""
+
+import random
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import duckdb
+import polars as pl
+
+from stargate_assets.errors import StargateError
+from stargate_assets.storage.schemas import SCHEMAS
+
+LOCK_PATIENCE_SECONDS = 30.0
+Slice = Mapping[str, str | int]
+"""Which rows of a table: column -> value; empty for a table that is not partitioned."""
+
+_REGISTRY = """
+CREATE SCHEMA IF NOT EXISTS warehouse;
+CREATE TABLE IF NOT EXISTS warehouse.materializations (
+    schema_name VARCHAR, table_name VARCHAR, slice VARCHAR, version VARCHAR, rows BIGINT,
+    written_at TIMESTAMP DEFAULT current_timestamp,
+    PRIMARY KEY (schema_name, table_name, slice)
+);
+"""
+
+
+class WarehouseError(StargateError):
+    """A table cannot be read or written. The message says why and what to do."""
+
+
+class MissingSliceError(WarehouseError):
+    """A slice was asked for that nobody has materialised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Materialization:
+    """`version` is what the slice was made from: code, configuration and policy."""
+
+    table: str
+    slice: str
+    version: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """The DuckDB file of a project; every method opens it, works for milliseconds and closes it."""
+
+    path: Path
+
+    @contextmanager
+    def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for one short piece of work; waits for other processes' locks, within
+        bounds.
+        """
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                connection = duckdb.connect(str(self.path), read_only=read_only)
+                break
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise WarehouseError(f"{self.path} cannot be opened: {error}") from error
+                if time.monotonic() > deadline:
+                    raise WarehouseError(_lock_message(self.path, str(error))) from error
+                time.sleep(random.uniform(0.02, 0.2))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def write(
+        self, schema: str, table: str, where: Slice, frame: pl.DataFrame, version: str
+    ) -> None:
+        """Replace one slice of `schema.table` by `frame`, checked against the table's dataframely
+        schema.
+        """
+        try:
+            checked = SCHEMAS[table].validate(frame, cast=True)
+        except dy.exc.ValidationError as error:
+            raise WarehouseError(
+                f"{schema}.{table} {slice_name(where)} is not valid: {error}"
+            ) from error
+        name = f"{_quoted(schema)}.{_quoted(table)}"
+        with self.connect(read_only=False) as connection:
+            connection.execute("BEGIN")
+            connection.execute(_REGISTRY)
+            connection.register("incoming", checked.to_arrow())
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM incoming LIMIT 0")
+            there = {row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()}
+            for column, kind, *_ in connection.execute("DESCRIBE incoming").fetchall():
+                if column not in there:
+                    connection.execute(f"ALTER TABLE {name} ADD COLUMN {_quoted(column)} {kind}")
+            condition, values = _condition(where)
+            connection.execute(f"DELETE FROM {name} WHERE {condition}", values)
+            connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
+            connection.execute(
+                "INSERT OR REPLACE INTO warehouse.materializations "
+                "(schema_name, table_name, slice, version, rows, written_at) "
+                "VALUES (?, ?, ?, ?, ?, current_timestamp)",
+                [schema, table, slice_name(where), version, checked.height],
+            )
+            connection.execute("COMMIT")
+
+    def read(self, schema: str, table: str, slices: Sequence[Slice]) -> pl.DataFrame:
+        """The rows of these slices; a slice that was never written is an error, an empty one is
+        not.
+        """
+        there = self.materializations(schema)
+        for where in slices:
+            if (table, slice_name(where)) not in there:
+                raise MissingSliceError(
+                    f"{schema}.{table} {slice_name(where)} is not there; materialise {schema}/{table} for it first."
+                )
+        conditions, values = zip(*map(_condition, slices), strict=True)
+        query = f"SELECT * FROM {_quoted(schema)}.{_quoted(table)} WHERE {' OR '.join(conditions)}"
+        return self.query(query, [value for part in values for value in part])
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
+        """The result of a read-only query."""
+        if not self.path.exists():
+            raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
+        with self.connect(read_only=True) as connection:
+            relation = connection.sql(sql, params=list(values))
+            return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+
+    def materializations(self, schema: str) -> dict[tuple[str, str], Materialization]:
+        """What is there of a schema, by (table, slice)."""
+        if not self.path.exists():
+            return {}
+        frame = self.query(
+            "SELECT count(*) AS n FROM information_schema.tables "
+            "WHERE table_schema = 'warehouse' AND table_name = 'materializations'"
+        )
+        if not frame.item():
+            return {}
+        rows = self.query(
+            "SELECT table_name, slice, version, rows FROM warehouse.materializations WHERE schema_name = ?",
+            [schema],
+        ).rows()
+        return {(row[0], row[1]): Materialization(*row) for row in rows}
+
+
+def slice_name(where: Slice) -> str:
+    """How a slice is written in messages and in the registry, as in Dagster: `1|train_b`."""
+    return "|".join(str(value) for value in where.values()) or "all"
+
+
+def _condition(where: Slice) -> tuple[str, list[str | int]]:
+    if not where:
+        return "true", []
+    return (
+        "(" + " AND ".join(f"{_quoted(column)} = ?" for column in where) + ")",
+        list(where.values()),
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _lock_message(path: Path, error: str) -> str:
+    holder = re.search(r"(\S+ \(PID \d+\)|PID \d+)", error)
+    by = f" by {holder.group(1)}" if holder else ""
+    return f"{path} has been locked{by} for {LOCK_PATIENCE_SECONDS:.0f} s; close that program and try again."

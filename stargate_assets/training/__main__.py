@@ -1,0 +1,47 @@
+"""`python -m stargate_assets.training SPEC.json`; see `training/spec.py` for the file's fields."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+
+from stargate_assets.training.spec import TrainingError, TrainingSpec
+
+
+def _end_with_parent() -> None:
+    """A run that is killed must not leave a training process behind: leave when the parent changes."""
+    parent = os.getppid()
+    woken = threading.Event()
+    while os.getppid() == parent:
+        woken.wait(1)
+    os._exit(1)
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print("usage: python -m stargate_assets.training SPEC.json", file=sys.stderr)
+        return 2
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    spec = TrainingSpec.model_validate_json(Path(sys.argv[1]).read_text())
+    from stargate_assets.training.trainer import train
+
+    with open_dagster_pipes() as pipes:
+        context: PipesContext = pipes
+
+        def on_loss(step: int, steps: int, loss: float) -> None:
+            context.log.info(f"step {step} of {steps}: loss {loss:.4f}")
+
+        try:
+            result = train(spec, on_loss)
+        except TrainingError as error:
+            print(error, file=sys.stderr)
+            context.report_custom_message({"error": str(error)})
+            return 0 if "DAGSTER_PIPES_CONTEXT" in os.environ else 1  # Dagster has been told
+        context.report_custom_message({"result": result.model_dump()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

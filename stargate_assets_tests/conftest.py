@@ -1,0 +1,100 @@
+"""Fixtures: the real bundled model, a tiny model of the same family, and projects in temporary directories."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stargate_assets.bundled_model import bundled_model
+from stargate_assets.components import data_set_definitions
+from stargate_assets.definitions import Project, assemble
+from stargate_assets.experiment import Experiment
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """The bundled model, converted once into the project's own warehouse."""
+    return bundled_model(ROOT / "warehouse" / "models", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer model with the bundled model's tokenizer: trains in a second, says nothing."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        eos_token_id=2,
+        pad_token_id=2,
+        bos_token_id=1,
+    )
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    LlamaForCausalLM(config).save_pretrained(path)
+    AutoTokenizer.from_pretrained(smollm).save_pretrained(path)
+    return path
+
+
+def write_data_set(directory: Path, tasks: int = 2, personas: int = 2) -> Path:
+    """A data set of that many tasks and personas a split."""
+    directory.mkdir(parents=True, exist_ok=True)
+    facts = ("living as a baker", "at home with a brother", "no money", "learning French")
+    records: dict[str, list[dict[str, str]]] = {"tasks": [], "personas": [], "gold_responses": []}
+    for split in ("train_a", "train_b", "test"):
+        asked = [f"What should I do about matter {i} of {split}?" for i in range(tasks)]
+        people = [f"{split.title().replace('_', '')}{i}" for i in range(personas)]
+        records["tasks"] += [{"split": split, "text": text} for text in asked]
+        for number, name in enumerate(people):
+            text = " ".join(f"I have {fact} number {number} in {split}." for fact in facts)
+            records["personas"].append({"split": split, "name": name, "text": text})
+            records["gold_responses"] += [
+                {"task": task, "persona": name, "text": f"{name}, you have {facts[number % 4]}."}
+                for task in asked
+            ]
+    for table, rows in records.items():
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (directory / f"{table}.jsonl").write_text(lines)
+    return directory
+
+
+def scripted_experiment(model: Path, **changes: object) -> Experiment:
+    """Everything scripted but the training, which fine-tunes the tiny model."""
+    questioner = {"engine": "scripted", "model": str(model)}
+    stated: dict[str, object] = {
+        "data_set": "mini",
+        "iterations": 2,
+        "questioner": questioner,
+        "roleplayer": {"model": questioner, "replies": "chosen"},
+        "simulation": {"samples": 4, "max_turns": 2},
+        "training": {"method": "lora", "learning_rate": 1e-2, "batch_size": 2},
+        "evaluation": {"samples": 2},
+    }
+    return Experiment.model_validate(stated | changes)
+
+
+@pytest.fixture
+def scripted_project(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Project]:
+    """Builds a project with one scripted experiment, `loop`, in the current (temporary) directory."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    data = write_data_set(tmp_path / "mini")
+
+    def build(**changes: object) -> Project:
+        experiment = scripted_experiment(tiny_model, **changes)
+        definitions = [data_set_definitions("mini", str(data))]
+        return assemble(definitions, {"loop": experiment}, Path("warehouse"))
+
+    return build
