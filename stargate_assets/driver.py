@@ -89,9 +89,12 @@ def run_experiment(
     with open_instance() as instance:
 
         def launch(job: str, partition: str | None) -> None:
-            repository.get_job(job).execute_in_process(
-                instance=instance, partition_key=partition, run_config=QUIET
-            )
+            try:
+                repository.get_job(job).execute_in_process(
+                    instance=instance, partition_key=partition, run_config=QUIET
+                )
+            except dg.DagsterError as error:
+                raise _told(error) from error
 
         for split in missing_splits(project.warehouse, experiment, current):
             announce(f"{experiment.data_set}: reading {split}")
@@ -125,6 +128,14 @@ def cell_states(project: Project, name: str) -> list[CellState]:
         state = "done" if step in done else "next" if step in ready else "waiting"
         states.append(CellState(step, state, rows))
     return states
+
+
+def _told(error: BaseException) -> BaseException:
+    """What the user can mend, if that is what lies under Dagster's error; else the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, StargateError):
+        cause = cause.__cause__
+    return cause or error
 
 
 def _forced_step(experiment: Experiment, force: str | None) -> Step | None:

@@ -75,7 +75,8 @@ def gold_texts(frame: pl.DataFrame) -> dict[tuple[str, str], str]:
 
 def table(name: str, rows: Sequence[dict[str, object]]) -> pl.DataFrame:
     """Rows as a frame with a table's column types, also when there are no rows."""
-    return pl.DataFrame(list(rows), schema=SCHEMAS[name].to_polars_schema(), orient="row")
+    schema = {column: kind.dtype for column, kind in SCHEMAS[name].columns().items()}
+    return pl.DataFrame(list(rows), schema=schema, orient="row")
 
 
 def row_key(cell: Cell, task_id: str, persona_id: str, sample: int | None) -> dict[str, object]:

@@ -4,7 +4,6 @@ becomes an output.
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -83,7 +82,7 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
         name, "checkpoints", [{"iteration": parent.iteration, "split": parent.split}]
     )
     row = frame.row(0, named=True)
-    return Checkpoint(Path(row["path"]), row["sha256"])
+    return Checkpoint(warehouse.path.parent / row["path"], row["sha256"])
 
 
 def cell_version(

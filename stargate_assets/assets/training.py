@@ -85,7 +85,7 @@ def train_checkpoint(
             {
                 "iteration": cell.iteration,
                 "split": cell.split,
-                "path": str(final),
+                "path": str(final.relative_to(models.warehouse)),
                 "sha256": sha256,
                 **result.model_dump(),
             }
