@@ -36,7 +36,8 @@ def bundled_model(models: Path, on_progress: OnProgress) -> Path:
             verify(directory)
         except CheckpointError as error:
             raise EngineError(
-                f"The bundled model in {directory} is damaged; delete that directory, and it is made again."
+                f"The bundled model in {directory} is damaged; delete that directory, and it is "
+                "made again."
             ) from error
         return directory
     on_progress("converting the bundled model", 0, 1)
@@ -58,7 +59,8 @@ def _gguf_file() -> Path:
     found = [Path(str(file.locate())) for file in files if file.name.endswith(".gguf")]
     if len(found) != 1 or not found[0].is_file() or file_sha256(found[0]) != GGUF_SHA256:
         raise EngineError(
-            f"The weights in the package {PACKAGE} are not the ones this project knows; run: {INSTALL} --force-reinstall"
+            f"The weights in the package {PACKAGE} are not the ones this project knows; run: "
+            f"{INSTALL} --force-reinstall"
         )
     return found[0]
 

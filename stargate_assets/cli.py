@@ -74,7 +74,8 @@ def run(
     _print_report(experiment, frame)
     usage = project.models.usage
     console.print(
-        f"{usage.made} model calls made in {usage.seconds:.0f} s, {usage.stored} answered from disk; "
+        f"{usage.made} model calls made in {usage.seconds:.0f} s, {usage.stored} answered from "
+        "disk; "
         f"{time.monotonic() - started:.0f} s in all."
     )
 

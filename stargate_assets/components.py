@@ -55,7 +55,8 @@ def experiment_definitions(name: str, experiment: Experiment) -> dg.Definitions:
         kinds={"peft"},
         owners=OWNERS,
         description=(
-            "The questioner i: 0 is the base model, i + 1 is reported by the checkpoint of cell (i, s(i)). External, because "
+            "The questioner i: 0 is the base model, i + 1 is reported by the checkpoint of cell "
+            "(i, s(i)). External, because "
             "an edge from checkpoints back to conversations would be a cycle."
         ),
     )

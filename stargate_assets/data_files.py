@@ -25,7 +25,8 @@ def data_directory(path: str) -> Path:
         if directory.is_dir():
             return directory
     raise DataError(
-        f"There is no data set directory {path!r}; give one with {TASKS}, {PERSONAS} and {GOLD_RESPONSES}."
+        f"There is no data set directory {path!r}; give one with {TASKS}, {PERSONAS} and "
+        f"{GOLD_RESPONSES}."
     )
 
 
@@ -73,7 +74,8 @@ def read_gold_responses(directory: Path) -> pl.DataFrame:
         persona_id, split = persona_of.get(normalised(name), ("", ""))
         if task_split.get(task_id) != split:
             raise DataError(
-                f"{path}, line {number}: {name!r} and the task {task!r} are not a pair of one split; "
+                f"{path}, line {number}: {name!r} and the task {task!r} are not a pair of one "
+                "split; "
                 f"use a task and a persona's name as they stand in {TASKS} and {PERSONAS}."
             )
         if (task_id, persona_id) in texts:

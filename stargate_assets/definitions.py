@@ -55,7 +55,10 @@ def load_project(change: Change = unchanged, root: Path = WAREHOUSE) -> Project:
 
 
 def assemble(
-    data_sets: list[dg.Definitions], experiments: dict[str, Experiment], root: Path
+    data_sets: list[dg.Definitions],
+    experiments: dict[str, Experiment],
+    root: Path,
+    pipes: dg.PipesSubprocessClient | None = None,
 ) -> Project:
     """A project from its parts, with its warehouse in the directory `root`."""
     warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root)
@@ -71,7 +74,7 @@ def assemble(
                     "io_manager": WarehouseIOManager(warehouse),
                     "warehouse": warehouse,
                     "models": models,
-                    "pipes": dg.PipesSubprocessClient(),
+                    "pipes": pipes or dg.PipesSubprocessClient(),
                 },
                 executor=dg.in_process_executor,
             ),

@@ -15,7 +15,9 @@ class _Frozen(BaseModel):
 
 
 class ModelSpec(_Frozen):
-    """Which model, on which engine. Where it runs is the machine's business, not the experiment's."""
+    """Which model, on which engine. Where it runs is the machine's business, not the
+    experiment's.
+    """
 
     engine: Literal["transformers", "scripted"] = "transformers"
     model: str = Field(description="bundled, a local directory, or a Hugging Face id.")
@@ -58,7 +60,9 @@ class Regularization(_Frozen):
 
 
 class Training(_Frozen):
-    """Always from the base model. Full fine-tuning with the paper's schedule unless said otherwise."""
+    """Always from the base model. Full fine-tuning with the paper's schedule unless said
+    otherwise.
+    """
 
     method: Literal["full", "lora"] = "full"
     learning_rate: float = Field(default=2e-5, gt=0)

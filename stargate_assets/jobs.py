@@ -1,4 +1,6 @@
-"""The jobs of data sets and experiments, and the sensor that walks an experiment's plan with them."""
+"""The jobs of data sets and experiments, and the sensor that walks an experiment's plan with
+them.
+"""
 
 from functools import cache
 from typing import Any
@@ -74,7 +76,9 @@ def experiment_jobs(name: str) -> tuple[UnresolvedAssetJobDefinition, ...]:
 
 
 def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
-    """The version that a data set's tables have when they are made from its files as they are now."""
+    """The version that a data set's tables have when they are made from its files as they are
+    now.
+    """
     return str(graph.get(dg.AssetKey([data_set, DATA_TABLES[0]])).code_version)
 
 
@@ -131,7 +135,9 @@ def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
 
 
 def missing_splits(warehouse: Warehouse, experiment: Experiment, current: str) -> list[str]:
-    """The splits of the data set that the plan needs and that are not there as the files are now."""
+    """The splits of the data set that the plan needs and that are not there as the files are
+    now.
+    """
     there = warehouse.materializations(experiment.data_set)
     needed = dict.fromkeys(step.cell.split for step in planned_steps(experiment.iterations))
     return [

@@ -1,7 +1,7 @@
 """A model behind the completion store: only what is not on disk yet reaches an engine."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -61,21 +61,43 @@ class StoredModel:
         missing = [key for key in distinct if key not in results]
         self.usage.stored += len(requests) - len(missing)
         if missing:
-            self.on_progress(doing, len(distinct) - len(missing), len(distinct))
-            started = time.monotonic()
-            pending: dict[str, Completion | Score] = {}
-            committed = started
-            for index, result in call(self.engine(), [distinct[key] for key in missing]):
-                pending[missing[index]] = result
-                now = time.monotonic()
-                if len(pending) >= RESULTS_A_COMMIT or now - committed > SECONDS_A_COMMIT:
-                    self.store.write(self.identity, pending)
-                    results |= pending
-                    pending, committed = {}, now
-                    self.on_progress(doing, len(results), len(distinct))
-            self.store.write(self.identity, pending)
-            results |= pending
-            self.on_progress(doing, len(results), len(distinct))
-            self.usage.made += len(missing)
-            self.usage.seconds += time.monotonic() - started
+            results |= self._call(
+                call, {key: distinct[key] for key in missing}, len(distinct), doing
+            )
         return [results[key] for key in keys]  # pyright: ignore[reportReturnType]
+
+    def _call(
+        self,
+        call: Callable[[Engine, Sequence[Request]], Iterator[tuple[int, Result]]],
+        missing: Mapping[str, Request],
+        total: int,
+        doing: str,
+    ) -> dict[str, Completion | Score]:
+        """Ask the engine, and commit as results come; what came before a failure is committed
+        too.
+        """
+        keys = list(missing)
+        results: dict[str, Completion | Score] = {}
+        pending: dict[str, Completion | Score] = {}
+        started = committed = time.monotonic()
+
+        def commit() -> None:
+            self.store.write(self.identity, pending)
+            results.update(pending)
+            pending.clear()
+            self.on_progress(doing, total - len(keys) + len(results), total)
+
+        self.on_progress(doing, total - len(keys), total)
+        try:
+            for index, result in call(self.engine(), list(missing.values())):
+                pending[keys[index]] = result
+                due = time.monotonic() - committed > SECONDS_A_COMMIT
+                if due or len(pending) >= RESULTS_A_COMMIT:
+                    commit()
+                    committed = time.monotonic()
+        finally:
+            if pending:
+                commit()
+            self.usage.made += len(results)
+            self.usage.seconds += time.monotonic() - started
+        return results

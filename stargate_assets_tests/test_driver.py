@@ -2,24 +2,119 @@
 
 from collections.abc import Callable
 
+import dagster as dg
 import pytest
 
+from stargate_assets.assets.grid import MissingPolicyError
 from stargate_assets.definitions import Project
-from stargate_assets.driver import cell_states, run_experiment
+from stargate_assets.driver import DriverError, cell_states, load, open_instance, run_experiment
+from stargate_assets.storage.checkpoints import verify
 
 Build = Callable[..., Project]
 
 
-def test_the_loop_runs_resumes_and_knows_when_it_is_done(scripted_project: Build) -> None:
-    project = scripted_project()
+def walk(project: Project, force: str | None = None) -> list[str]:
+    """Run and return the cells that were materialised, in order."""
     announced: list[str] = []
-    report = run_experiment(project, "loop", None, announced.append)
-    assert report["iteration"].unique().sort().to_list() == [0, 1, 2]
+    run_experiment(project, "loop", force, announced.append)
+    return [line.split()[2] for line in announced if line.startswith("loop: cell")]
+
+
+def checkpoint_hashes(project: Project) -> list[str]:
+    frame = project.warehouse.query('SELECT sha256 FROM "loop".checkpoints ORDER BY iteration')
+    return frame["sha256"].to_list()
+
+
+def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build) -> None:
+    project = scripted_project()
+    assert walk(project) == ["0|test", "0|train_a", "1|test", "1|train_b", "2|test"]
     assert {state.state for state in cell_states(project, "loop")} == {"done"}
     assert project.models.usage.made > 0
+    report = project.warehouse.read("loop", "report", [{}])
+    assert report["iteration"].unique().sort().to_list() == [0, 1, 2]
+    assert report.filter(metric="question_rate", iteration=0)["gain"].to_list() == [None]
+    verify(project.warehouse.path.parent / "checkpoints" / "loop" / "0-train_a")
 
     again = scripted_project()
-    announced.clear()
-    assert run_experiment(again, "loop", None, announced.append).equals(report)
-    assert announced == []
+    assert walk(again) == []
     assert again.models.usage.made == 0
+    assert again.warehouse.read("loop", "report", [{}]).equals(report)
+
+    # The same training gives the same weights, so nothing after the forced cell is out of date.
+    hashes = checkpoint_hashes(again)
+    assert walk(again, force="0|train_a") == ["0|train_a"]
+    assert checkpoint_hashes(again) == hashes
+    assert again.models.usage.made == 0
+
+    # Another learning rate: everything is due again, and only what the new policies say is new.
+    changed = scripted_project(training={"method": "lora", "learning_rate": 5e-2, "batch_size": 2})
+    assert [s.state for s in cell_states(changed, "loop")] == ["next", "next", *["waiting"] * 3]
+    assert walk(changed) == ["0|test", "0|train_a", "1|test", "1|train_b", "2|test"]
+    assert checkpoint_hashes(changed) != hashes
+
+
+def test_a_cell_without_its_policy_fails_before_a_model_is_opened(scripted_project: Build) -> None:
+    project = scripted_project()
+    repository = project.definitions.get_repository_def()
+    with open_instance() as instance:
+        repository.get_job("mini_data").execute_in_process(
+            instance=instance, partition_key="train_b"
+        )
+        with pytest.raises(MissingPolicyError, match=r"Policy 1 of loop .* cell 0\|train_a"):
+            repository.get_job("loop_train_iteration").execute_in_process(
+                instance=instance, partition_key="1|train_b"
+            )
+    assert project.models.usage.made == 0
+
+
+def test_the_held_out_split_is_never_trained_on(scripted_project: Build) -> None:
+    project = scripted_project(iterations=1)
+    repository = project.definitions.get_repository_def()
+    with open_instance() as instance:
+        job = repository.get_job("mini_data")
+        job.execute_in_process(instance=instance, partition_key="test")
+        result = repository.get_job("loop_train_iteration").execute_in_process(
+            instance=instance, partition_key="0|test"
+        )
+        assert result.success
+        made = {
+            e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key
+        }
+    assert "regularization_responses" in made
+    assert made.isdisjoint({"checkpoints", "policy"})
+
+
+def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
+    project = scripted_project(iterations=1)
+    repository = project.definitions.get_repository_def()
+    sensor = repository.get_sensor_def("loop_walk")
+    launched: list[str] = []
+    with open_instance() as instance:
+        while True:
+            context = dg.build_sensor_context(
+                instance=instance,
+                repository_def=repository,
+                resources={"warehouse": project.warehouse},
+            )
+            requests = sensor.evaluate_tick(context).run_requests or []
+            fresh = [r for r in requests if r.run_key not in launched]
+            if not fresh:
+                break
+            for request in fresh:
+                launched.append(str(request.run_key))
+                job = repository.get_job(str(request.job_name))
+                assert job.execute_in_process(
+                    instance=instance, partition_key=request.partition_key
+                ).success
+        policies = instance.get_materialized_partitions(dg.AssetKey(["loop", "policy"]))
+    assert {state.state for state in cell_states(project, "loop")} == {"done"}
+    assert policies == {"1"}
+    assert launched[-1].startswith("loop report")
+
+
+def test_what_is_not_there_is_named(scripted_project: Build) -> None:
+    project = scripted_project()
+    with pytest.raises(DriverError, match=r"not a planned cell; there are: 0\|test"):
+        run_experiment(project, "loop", "9|train_a", print)
+    with pytest.raises(DriverError, match="no experiment 'nothing'; there are: embedded"):
+        load("nothing")

@@ -80,7 +80,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         owners=OWNERS,
         code_version=f"{CODE_VERSION}-{experiment.digest()}",
-        description="Question rate and gold log-probabilities per policy on the test split, with intervals.",
+        description="Question rate and log p(gold response) per policy on the test split.",
         metadata={"dagster/column_schema": column_schema("report")},
         deps=[every_cell("conversations"), every_cell("gold_log_probs")],
     )

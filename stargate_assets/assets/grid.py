@@ -75,7 +75,8 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
         return None
     if ("checkpoints", parent.key) not in warehouse.materializations(name):
         raise MissingPolicyError(
-            f"Policy {cell.iteration} of {name} is not trained yet; materialise the cell {parent.key} of {name} up to "
+            f"Policy {cell.iteration} of {name} is not trained yet; materialise the cell "
+            f"{parent.key} of {name} up to "
             "checkpoints first."
         )
     frame = warehouse.read(
@@ -88,7 +89,9 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
 def cell_version(
     experiment: Experiment, cell: Cell, policy: Checkpoint | None, data: Registry
 ) -> str:
-    """What a cell's tables are made from: code, configuration, policy, and the data set's slices."""
+    """What a cell's tables are made from: code, configuration, policy, and the data set's
+    slices.
+    """
     slices = [data.get((table, cell.split)) for table in DATA_TABLES]
     parts = [CODE_VERSION, experiment.digest(), policy.sha256 if policy else BASE_POLICY]
     parts += [found.version if found else "" for found in slices]

@@ -1,4 +1,6 @@
-"""The assets of one iteration, in the order of Algorithm 1: simulate, score, select, answer, train."""
+"""The assets of one iteration, in the order of Algorithm 1: simulate, score, select, answer,
+train.
+"""
 
 from collections import Counter
 from functools import partial
@@ -78,7 +80,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     @asset(
         "conversations",
         {"transformers"},
-        "Policy i asks, the Roleplayer answers: N conversations for each task and persona (Algorithm 1, line 3).",
+        "Policy i asks, the Roleplayer answers: N conversations for each task and persona "
+        "(Algorithm 1, line 3).",
         ins={"tasks": tasks_in, "personas": personas_in},
         deps=[dg.AssetKey([name, "policy"])],
         pool=GPU_POOL,
@@ -121,7 +124,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     @asset(
         "gold_log_probs",
         {"transformers"},
-        "log p(gold response) under the base model in four conditions, in nats (Algorithm 1, line 4; section 5).",
+        "log p(gold response) under the base model in four conditions, in nats (Algorithm 1, "
+        "line 4; section 5).",
         ins={
             "tasks": tasks_in,
             "personas": personas_in,
@@ -158,7 +162,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     @asset(
         "best_conversations",
         set(),
-        "The k eligible conversations of each pair after which the gold response is most probable (Algorithm 1, line 4).",
+        "The k eligible conversations of each pair after which the gold response is most "
+        "probable (Algorithm 1, line 4).",
         ins={"conversations": own("conversations"), "gold_log_probs": own("gold_log_probs")},
     )
     def best_conversations(
@@ -208,7 +213,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     @asset(
         "regularization_responses",
         {"transformers"},
-        "Policy i's own greedy answer on each best conversation, so that training keeps it able to answer (line 5).",
+        "Policy i's own greedy answer on each best conversation, so that training keeps it able "
+        "to answer (line 5).",
         ins={
             "tasks": tasks_in,
             "personas": personas_in,
@@ -248,7 +254,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     @asset(
         "checkpoints",
         {"transformers", "peft"},
-        "The base model fine-tuned on questions and own answers (line 6). In cell (i, s(i)) it is policy i + 1.",
+        "The base model fine-tuned on questions and own answers (line 6). In cell (i, s(i)) it "
+        "is policy i + 1.",
         ins={
             "tasks": tasks_in,
             "personas": personas_in,

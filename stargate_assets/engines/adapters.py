@@ -48,7 +48,8 @@ class AdaptedWeights:
             wrapped: Any = PeftModel.from_pretrained(self.model, str(adapter))
         except (OSError, ValueError) as error:
             raise EngineError(
-                f"The adapter {adapter} could not be loaded ({str(error).splitlines()[0]}); materialise the "
+                f"The adapter {adapter} could not be loaded ({str(error).splitlines()[0]}); "
+                "materialise the "
                 "checkpoint again."
             ) from error
         merged: dict[str, torch.Tensor] = {}

@@ -16,7 +16,8 @@ class ChatTokenizer:
         self.tokenizer, self.name = tokenizer, name
         if not tokenizer.chat_template:
             raise EngineError(
-                f"The tokenizer of {name} has no chat template; use an instruction-tuned model, or add "
+                f"The tokenizer of {name} has no chat template; use an instruction-tuned model, "
+                "or add "
                 "chat_template.jinja to its directory."
             )
 

@@ -102,10 +102,10 @@ class SharedPrefixes:
             hidden: dict[int, torch.Tensor] = {}
 
             def keep(
-                job: int, _: RowCache, __: int, states: torch.Tensor, kept=hidden, all=leaves
+                job: int, _: RowCache, __: int, states: torch.Tensor, kept=hidden, of=leaves
             ) -> None:
-                scored = len(self.sequences[all[job]]) - self.limits[all[job]] - 1
-                kept[all[job]] = states[len(states) - scored - 1 : -1].clone()
+                scored = len(self.sequences[of[job]]) - self.limits[of[job]] - 1
+                kept[of[job]] = states[len(states) - scored - 1 : -1].clone()
 
             self._extend(leaves, keep)
             scored = [self.sequences[leaf][self.limits[leaf] + 1 :] for leaf in leaves]
@@ -140,9 +140,9 @@ class SharedPrefixes:
             computed: dict[int, torch.Tensor] = {}
 
             def keep(
-                job: int, cache: RowCache, row: int, _: torch.Tensor, kept=computed, all=nodes
+                job: int, cache: RowCache, row: int, _: torch.Tensor, kept=computed, of=nodes
             ):
-                kept[job] = cache.take(row, all[job].end).clone()
+                kept[job] = cache.take(row, of[job].end).clone()
 
             self.forward.extend(
                 [None if node.parent is None else self.states[node.parent] for node in nodes],

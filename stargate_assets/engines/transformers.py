@@ -55,7 +55,9 @@ class _Row:
 
 
 class TransformersEngine:
-    """One base model in memory, with any number of LoRA adapters that are switched, not reloaded."""
+    """One base model in memory, with any number of LoRA adapters that are switched, not
+    reloaded.
+    """
 
     def __init__(self, path: str, revision: str | None, dtype: str, device: str, limits: Limits):
         self.device, self.limits = torch.device(device), limits
@@ -69,7 +71,8 @@ class TransformersEngine:
             )
         except (OSError, ValueError) as error:
             raise EngineError(
-                f"The model {path!r} could not be loaded ({str(error).splitlines()[0]}); give the path of a local "
+                f"The model {path!r} could not be loaded ({str(error).splitlines()[0]}); give the "
+                "path of a local "
                 "directory, or the id of a model on a hub that this machine can reach."
             ) from error
         self.model: Any = model.to(self.device).eval()
@@ -142,7 +145,9 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]:
-        """Log-probabilities of the continuations, found by token offset: no padding can enter them."""
+        """Log-probabilities of the continuations, found by token offset: no padding can enter
+        them.
+        """
         if not requests:
             return
         prompts = self._prompts(requests)
@@ -185,7 +190,8 @@ class TransformersEngine:
         limit = min((limit for limit in limits if limit), default=length)
         if length > limit:
             raise EngineError(
-                f"A request needs {length} tokens and {self.tokenizer.name} attends to {limit} in this engine; shorten the "
+                f"A request needs {length} tokens and {self.tokenizer.name} attends to {limit} in "
+                "this engine; shorten the "
                 "persona or the task, lower the token limits, or use a model with a longer context."
             )
 
@@ -215,7 +221,8 @@ class TransformersEngine:
             if difference < 0.1 * expected.logits.float().std():
                 return forward
         raise EngineError(
-            f"The architecture of {path!r} does not keep plain keys and values in every layer, which the transformers engine "
+            f"The architecture of {path!r} does not keep plain keys and values in every layer, "
+            "which the transformers engine "
             "needs; set engine: vllm for it."
         )
 

@@ -17,7 +17,9 @@ def text_id(*texts: str) -> str:
 
 
 def derive_seed(*key: str | int) -> int:
-    """A seed in [0, 2**63) from a key such as (seed, "question", iteration, split, task_id, ...)."""
+    """A seed in [0, 2**63) from a key such as (seed, "question", iteration, split, task_id,
+    ...).
+    """
     return int(_digest("\x1f".join(f"{type(part).__name__}:{part}" for part in key)), 16) >> 1
 
 

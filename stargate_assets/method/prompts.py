@@ -14,7 +14,7 @@ from stargate_assets.method.conversation import Conversation, Pair
 _TEMPLATES = Environment(
     loader=PackageLoader("stargate_assets.method", "prompts"),
     undefined=StrictUndefined,
-    autoescape=False,  # the output is text for a model, not HTML
+    autoescape=False,  # noqa: S701 - the output is text for a model, not HTML
     keep_trailing_newline=False,
 )
 
@@ -76,9 +76,9 @@ def respondent_messages(
     for turn, (question, answer) in enumerate(
         zip(conversation.questions, conversation.answers, strict=True)
     ):
-        if turn == last:
-            answer = _render("closing", answer=answer, task=pair.task.text)
-        messages += [Message("assistant", question), Message("user", answer)]
+        closing = _render("closing", answer=answer, task=pair.task.text)
+        heard = closing if turn == last else answer
+        messages += [Message("assistant", question), Message("user", heard)]
     return tuple(messages)
 
 

@@ -25,7 +25,9 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GoldLogProb:
-    """log p(gold response | context) under the base model: `log_prob` in nats over `tokens` tokens."""
+    """log p(gold response | context) under the base model: `log_prob` in nats over `tokens`
+    tokens.
+    """
 
     pair: Pair
     condition: Condition

@@ -1,4 +1,6 @@
-"""The conversations that are learnt from: the best of each pair's siblings (Algorithm 1, line 4)."""
+"""The conversations that are learnt from: the best of each pair's siblings (Algorithm 1, line
+4).
+"""
 
 import math
 from collections.abc import Iterable

@@ -53,12 +53,14 @@ def verify(path: Path) -> str:
         manifest = json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"The checkpoint {path} is not there; materialise the checkpoints cell that made it again."
+            f"The checkpoint {path} is not there; materialise the checkpoints cell that made it "
+            "again."
         ) from error
     for name, expected in manifest["files"].items():
         if not (path / name).is_file() or file_sha256(path / name) != expected:
             raise CheckpointError(
-                f"The file {name} of checkpoint {path} is missing or damaged; delete the directory and materialise "
+                f"The file {name} of checkpoint {path} is missing or damaged; delete the "
+                "directory and materialise "
                 "the checkpoints cell that made it again."
             )
     return manifest["sha256"]

@@ -27,7 +27,9 @@ CREATE TABLE IF NOT EXISTS completions (
 
 
 def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
-    """SHA-256 of everything that a result depends on: the model's identity and the whole request."""
+    """SHA-256 of everything that a result depends on: the model's identity and the whole
+    request.
+    """
     content = [model, type(request).__name__, asdict(request)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

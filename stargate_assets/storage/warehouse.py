@@ -123,7 +123,8 @@ class Warehouse:
         for where in slices:
             if (table, slice_name(where)) not in there:
                 raise MissingSliceError(
-                    f"{schema}.{table} {slice_name(where)} is not there; materialise {schema}/{table} for it first."
+                    f"{schema}.{table} {slice_name(where)} is not there; materialise "
+                    f"{schema}/{table} for it first."
                 )
         conditions, values = zip(*map(_condition, slices), strict=True)
         query = f"SELECT * FROM {_quoted(schema)}.{_quoted(table)} WHERE {' OR '.join(conditions)}"
@@ -148,7 +149,8 @@ class Warehouse:
         if not frame.item():
             return {}
         rows = self.query(
-            "SELECT table_name, slice, version, rows FROM warehouse.materializations WHERE schema_name = ?",
+            "SELECT table_name, slice, version, rows FROM warehouse.materializations WHERE "
+            "schema_name = ?",
             [schema],
         ).rows()
         return {(row[0], row[1]): Materialization(*row) for row in rows}
@@ -175,4 +177,7 @@ def _quoted(name: str) -> str:
 def _lock_message(path: Path, error: str) -> str:
     holder = re.search(r"(\S+ \(PID \d+\)|PID \d+)", error)
     by = f" by {holder.group(1)}" if holder else ""
-    return f"{path} has been locked{by} for {LOCK_PATIENCE_SECONDS:.0f} s; close that program and try again."
+    return (
+        f"{path} has been locked{by} for {LOCK_PATIENCE_SECONDS:.0f} s; close that program and "
+        "try again."
+    )

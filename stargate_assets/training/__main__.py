@@ -11,7 +11,9 @@ from stargate_assets.training.spec import TrainingError, TrainingSpec
 
 
 def _end_with_parent() -> None:
-    """A run that is killed must not leave a training process behind: leave when the parent changes."""
+    """A run that is killed must not leave a training process behind: leave when the parent
+    changes.
+    """
     parent = os.getppid()
     woken = threading.Event()
     while os.getppid() == parent:

