@@ -21,9 +21,10 @@ class DataError(StargateError):
 
 def data_directory(path: str) -> Path:
     """A data set's directory: one that is shipped with the project, or one of the user's."""
-    for directory in (BUNDLED_DATA / path, Path(path)):
-        if directory.is_dir():
-            return directory
+    bundled = {directory.name: directory for directory in BUNDLED_DATA.iterdir()}
+    directory = bundled.get(path, Path(path))
+    if directory.is_dir():
+        return directory
     raise DataError(
         f"There is no data set directory {path!r}; give one with {TASKS}, {PERSONAS} and "
         f"{GOLD_RESPONSES}."
@@ -53,8 +54,10 @@ def read_personas(directory: Path) -> pl.DataFrame:
         {"split": split, "persona_id": text_id(name, text), "name": name, "text": text}
         for _, (split, name, text) in _lines(directory / PERSONAS, ("split", "name", "text"))
     ]
-    frame = _unique(pl.DataFrame(rows), "persona_id", directory / PERSONAS)
-    return _unique(frame, "name", directory / PERSONAS)
+    frame = pl.DataFrame(rows)
+    for column in ("name", "text"):
+        _unique(frame, column, directory / PERSONAS)
+    return frame
 
 
 def read_gold_responses(directory: Path) -> pl.DataFrame:
@@ -103,11 +106,13 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]
     """
     if not path.is_file():
         raise DataError(f"{path} is not there; add it.")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}, line {number}: not UTF-8; save the file as UTF-8.") from error
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}, line {number}: not JSON ({error.msg}); correct it."
@@ -115,7 +120,7 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]
         values: list[str] = []
         for column in columns:
             value = record.get(column) if isinstance(record, dict) else None
-            if not isinstance(value, str) or not value.strip():
+            if not isinstance(value, str) or not value.strip() or not _encodable(value):
                 raise DataError(f"{path}, line {number}: {column!r} must be text; add it.")
             if column == "split" and value not in SPLITS:
                 raise DataError(
@@ -125,10 +130,16 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]
         yield number, values
 
 
+def _encodable(text: str) -> bool:
+    """Whether no half of a surrogate pair stands alone in it."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _unique(frame: pl.DataFrame, column: str, path: Path) -> pl.DataFrame:
     if frame.is_empty():
         raise DataError(f"{path} has no rows; add some.")
-    repeated = frame.filter(pl.col(column).is_duplicated())
+    same = pl.Series([normalised(value) for value in frame[column]])
+    repeated = frame.filter(same.is_duplicated())
     if repeated.height:
         value = repeated.row(0, named=True).get("text")
         raise DataError(f"{path}: the {column} of {value!r} stands more than once; remove one.")

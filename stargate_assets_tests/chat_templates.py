@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
@@ -72,10 +72,11 @@ FAMILIES = {
         appends=False,
     ),
 }
-SPECIAL = (
-    ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>"]
-    + ["<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "<|user|>", "<|assistant|>", "<|end|>"]
-)  # fmt: skip
+SPECIAL = [
+    *("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|user|>", "<|assistant|>", "<|end|>"),
+    *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    *("<start_of_turn>", "<end_of_turn>"),
+]
 _CORPUS = "What do you do for a living? I bake bread at night.\n\nWho do you live with at home?"
 
 
@@ -92,10 +93,13 @@ def chat_tokenizer(family: str) -> ChatTokenizer:
         show_progress=False,
     )
     bpe.train_from_iterator([_CORPUS] * 4, trainer)
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))]
+    )
     made = FAMILIES[family]
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
-        bos_token="<s>",
+        bos_token=SPECIAL[0],
         eos_token=made.eos,
         extra_special_tokens=list(made.declared),
         chat_template=made.template,

@@ -11,6 +11,7 @@ from stargate_assets.assets.grid import GPU_POOL, cell_of, grid_partitions
 from stargate_assets.experiment import Experiment
 from stargate_assets.language_model import ScoreRequest
 from stargate_assets.method.eligibility import COPIED_RUN
+from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import negative_control_messages, questioner_messages
 from stargate_assets.method.text import runs
 from stargate_assets.model_pool import Checkpoint, ModelPool
@@ -66,7 +67,8 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         conversations = warehouse.read(name, "conversations", [where])
         pairs = conversations.select("task_id", "persona_id").n_unique()
         personas = conversations["persona_id"].n_unique()
-        heard = 2 if personas > 1 else 1  # Q-random needs another persona
+        split = cell_of(context.partition_key).split
+        heard = 2 if personas > 1 and split == TEST_SPLIT else 1  # with Q-random or without
         rows = warehouse.read(name, "gold_log_probs", [where]).height
         return count_result(rows, 2 * pairs + heard * conversations.height)
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from jinja2 import TemplateError
+
 from stargate_assets.language_model import EngineError, Message
 
 
@@ -37,9 +39,7 @@ class ChatTokenizer:
             rendered = self.tokenizer.apply_chat_template(
                 probe, tokenize=False, add_generation_prompt=True
             )
-        except Exception as error:  # a template refuses with whatever its author raises
-            if "zxqsys" in str(error):
-                raise
+        except TemplateError:
             return False
         return "zxqsys" in rendered
 
@@ -61,7 +61,8 @@ class ChatTokenizer:
         closed = self.render([user, Message("assistant", "zxqans")], generation=False)
         tail = closed[len(opened) :].partition("zxqans")[2] if closed.startswith(opened) else ""
         ids = self._ids(tail)
-        special = set(self.tokenizer.all_special_ids)
+        added = self.tokenizer.added_tokens_decoder.items()
+        special = {*self.tokenizer.all_special_ids, *(i for i, token in added if token.special)}
         for position, token in enumerate(ids):
             if token in special:
                 return ids[: position + 1]

@@ -139,9 +139,7 @@ class SharedPrefixes:
             nodes = [self.plan.nodes[node] for node in ready]
             computed: dict[int, torch.Tensor] = {}
 
-            def keep(
-                job: int, cache: RowCache, row: int, _: torch.Tensor, kept=computed, of=nodes
-            ):
+            def keep(job: int, cache: RowCache, row: int, _: torch.Tensor, kept=computed, of=nodes):
                 kept[job] = cache.take(row, of[job].end).clone()
 
             self.forward.extend(

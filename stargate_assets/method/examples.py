@@ -34,8 +34,9 @@ class ChatTokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A context and what the assistant said in it: `messages` alternates from its first user
-    message on, and every assistant message is to be learnt.
+    """A context and what the assistant said in it. Of a `question` dialogue every assistant
+    message is learnt, of an `answer` dialogue the last alone: the questions in it were asked
+    under another prompt.
     """
 
     kind: Kind
@@ -56,6 +57,8 @@ def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
     examples: list[Example] = []
     for position, message in enumerate(dialogue.messages):
         if message.role != "assistant":
+            continue
+        if dialogue.kind == "answer" and position < len(dialogue.messages) - 1:
             continue
         prompt = tokenizer.prompt_ids(dialogue.messages[:position])
         turn = (*tokenizer.text_ids(message.content), *tokenizer.end_of_turn_ids)

@@ -8,7 +8,8 @@ SEED_BITS = 63
 
 def normalised(text: str) -> str:
     """Unicode NFC, one space between words, case folded: what makes two texts the same text."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    folded = unicodedata.normalize("NFD", text).casefold()
+    return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
 def text_id(*texts: str) -> str:

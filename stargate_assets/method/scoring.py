@@ -8,6 +8,7 @@ from enum import StrEnum
 from stargate_assets.language_model import LanguageModel, Message, ScoreRequest
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import (
     negative_control_messages,
     positive_control_messages,
@@ -46,7 +47,9 @@ def score_gold_responses(
     cell: Cell,
     seed: int,
 ) -> list[GoldLogProb]:
-    """Score the gold response of each conversation's pair, in all four conditions.
+    """Score the gold response of each conversation's pair: the controls once a pair, the
+    conversation's own condition, and Q-random on the held-out split, where it is reported;
+    selection has no use for it.
 
     `gold_responses` is by (task_id, persona_id).
     """
@@ -58,9 +61,12 @@ def score_gold_responses(
             (Condition.POSITIVE_CONTROL, positive_control_messages(pair)),
         ):
             contexts.append((pair, condition, None, None, messages))
-    for conversation, other in zip(
-        conversations, other_conversations(conversations, cell, seed), strict=True
-    ):
+    others = (
+        other_conversations(conversations, cell, seed)
+        if cell.split == TEST_SPLIT
+        else [None] * len(conversations)
+    )
+    for conversation, other in zip(conversations, others, strict=True):
         for condition, heard in ((Condition.EXPERIMENTAL, conversation), (Condition.RANDOM, other)):
             if heard is not None:
                 pair, persona_id = conversation.pair, heard.pair.persona.persona_id

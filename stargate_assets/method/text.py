@@ -2,12 +2,13 @@
 
 import re
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])[\"'”’»)\]]*\s+|\n+|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"([.!?。！？؟][\"'”’»)\]]*)\s+|\n+|([。！？][\"'”’»)\]]*)")
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 def sentences(text: str) -> list[str]:
-    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
+    marked = _SENTENCE_END.sub(r"\1\2\n", text)
+    return [part.strip() for part in marked.split("\n") if part.strip()]
 
 
 def words(text: str) -> list[str]:

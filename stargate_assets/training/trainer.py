@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -32,7 +32,7 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     check_examples(examples)
     model = _model(spec)
     losses = _Losses(on_loss)
-    trainer = Trainer(
+    trainer = _Trainer(
         model=model,
         args=_arguments(spec, len(examples)),
         train_dataset=_Rows(examples),
@@ -97,6 +97,46 @@ class _Rows(torch.utils.data.Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = self.examples[index]
         return {"input_ids": list(example.tokens), "labels": list(example.labels)}
+
+
+class _Trainer(Trainer):
+    """Computes logits where there is a label and nowhere else: most tokens are context, and on a
+    small model the vocabulary costs more than the layers. Models that do more to their logits than
+    one product keep their own loss.
+    """
+
+    plain_head: bool | None = None
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        if self.plain_head is None:
+            with torch.no_grad():
+                whole = model(**inputs, num_items_in_batch=num_items_in_batch).loss
+                found = labelled_loss(model, inputs, num_items_in_batch)
+            self.plain_head = torch.allclose(whole, found, rtol=0.01)
+        if not self.plain_head or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return labelled_loss(model, inputs, num_items_in_batch)
+
+
+def labelled_loss(
+    model: Any, inputs: dict[str, torch.Tensor], items: torch.Tensor | int | None
+) -> torch.Tensor:
+    """Mean negative log-probability (nats) of the labelled tokens, over `items` tokens if given."""
+    causal = model.get_base_model() if isinstance(model, PeftModel) else model
+    hidden = causal.get_decoder()(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+    ).last_hidden_state[:, :-1]
+    targets = inputs["labels"][:, 1:]
+    learnt = targets != IGNORED
+    logits = causal.get_output_embeddings()(hidden[learnt]).float()
+    total = torch.nn.functional.cross_entropy(logits, targets[learnt], reduction="sum")
+    return total / (learnt.sum() if items is None else items)
 
 
 class _Losses(TrainerCallback):

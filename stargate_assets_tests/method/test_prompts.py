@@ -1,5 +1,5 @@
 import re
-from os.path import commonprefix
+from itertools import takewhile
 
 import pytest
 
@@ -79,7 +79,8 @@ def test_the_roleplayer_is_told_every_rule_before_anything_personal(rule: str) -
     """Constant text first: the common prefix of two people's prompts holds all rules."""
     other = talk(("Why?", "So."), of=pair("Where should I go?", "Zoe", "You see me sail."))
     systems = [roleplayer_messages(c)[0].content for c in (TALK, other)]
-    assert re.search(rule, commonprefix(systems), re.IGNORECASE)
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*systems, strict=False))
+    assert re.search(rule, "".join(letter for letter, _ in same), re.IGNORECASE)
 
 
 def test_the_roleplayer_sees_persona_and_task_and_the_roles_swapped() -> None:
@@ -114,7 +115,7 @@ def test_another_pair_hears_the_dialogue_under_its_own_name() -> None:
 
 
 def test_nobody_answers_a_task_while_a_question_is_open() -> None:
-    with pytest.raises(ValueError, match="longer"):
+    with pytest.raises(ValueError, match="shorter"):
         respondent_messages(UNANSWERED)
 
 
