@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -42,7 +43,7 @@ class Plain:
 
     def __init__(self, path: Path, dtype: torch.dtype):
         self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-        self.model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
+        self.model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
 
     def prompt(self, request: ChatRequest | ScoreRequest) -> str:
         turns = [{"role": m.role, "content": m.content} for m in request.messages]

@@ -8,6 +8,7 @@ converted, once, into a directory that every engine can load.
 import importlib.metadata
 import shutil
 from pathlib import Path
+from typing import Any
 
 from stargate_assets.language_model import EngineError, OnProgress
 from stargate_assets.storage.checkpoints import (
@@ -69,7 +70,7 @@ def _convert(gguf: Path, directory: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    loaded = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
     )
     config = loaded.config

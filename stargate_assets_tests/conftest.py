@@ -1,4 +1,6 @@
-"""Fixtures: the real bundled model, a tiny model of the same family, and projects in temporary directories."""
+"""Fixtures: the real bundled model, a tiny model of the same family, and projects in temporary
+directories.
+"""
 
 import json
 import shutil
@@ -23,7 +25,9 @@ def smollm() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random two-layer model with the bundled model's tokenizer: trains in a second, says nothing."""
+    """A random two-layer model with the bundled model's tokenizer: trains in a second, says
+    nothing.
+    """
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 

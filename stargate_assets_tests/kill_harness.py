@@ -1,7 +1,8 @@
 """A child process that runs an experiment and kills itself, by SIGKILL, in the middle of a stage.
 
-`python -m stargate_assets_tests.kill_harness STAGE OUT` in a project directory: STAGE is what `on_progress` calls it, or
-`training`, or `never`. A run that is not killed writes its report and its number of model calls to OUT.
+`python -m stargate_assets_tests.kill_harness STAGE OUT` in a project directory: STAGE is what
+`on_progress` calls it, or `training`, or `never`. A run that is not killed writes its report and
+its number of model calls to OUT.
 """
 
 import json
@@ -18,7 +19,9 @@ from stargate_assets.driver import load, run_experiment
 from stargate_assets.experiment import Experiment
 
 EXPERIMENT_FILE = "experiment.json"
-"""If it is there: the scripted experiment to run, on the data set in `mini/`. Otherwise `embedded`, made small."""
+"""If it is there: the scripted experiment to run, on the data set in `mini/`. Otherwise `embedded`,
+made small.
+"""
 
 KILL_THE_PARENT_AFTER_ONE_STEP = """
 import os, signal, sys

@@ -1,4 +1,6 @@
-"""The whole loop with the scripted engine: real Dagster, real DuckDB, real training of a tiny model."""
+"""The whole loop with the scripted engine: real Dagster, real DuckDB, real training of a tiny
+model.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,6 @@
-"""Fault 10: a completed model call is never paid twice, and a killed run ends as if it had not been killed."""
+"""Fault 10: a completed model call is never paid twice, and a killed run ends as if it had not been
+killed.
+"""
 
 import json
 import os

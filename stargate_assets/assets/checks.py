@@ -3,8 +3,8 @@ built on it.
 """
 
 import dagster as dg
-import dataframely as dy
 import polars as pl
+from dataframely.exc import ValidationError
 
 from stargate_assets.assets.frames import conversations_of, gold_texts, pairs_of
 from stargate_assets.assets.grid import GPU_POOL, cell_of, grid_partitions
@@ -133,7 +133,7 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
 def schema_result(table: str, frame: pl.DataFrame) -> dg.AssetCheckResult:
     try:
         SCHEMAS[table].validate(frame, cast=True)
-    except dy.exc.ValidationError as error:
+    except ValidationError as error:
         return dg.AssetCheckResult(passed=False, description=str(error))
     return dg.AssetCheckResult(passed=True)
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from stargate_assets.assets.grid import OWNERS, column_schema, split_partitions, table_output
+from stargate_assets.assets.grid import (
+    OWNERS,
+    AssetDecorator,
+    column_schema,
+    split_partitions,
+    table_output,
+)
 from stargate_assets.data_files import (
     content_version,
     read_gold_responses,
@@ -20,7 +26,7 @@ def data_set_assets(name: str, directory: Path) -> list[dg.AssetsDefinition]:
     """tasks[s], personas[s], gold_responses[s], read from the directory's JSON lines."""
     version = content_version(directory)
 
-    def asset(table: str, description: str):
+    def asset(table: str, description: str) -> AssetDecorator:
         return dg.asset(
             name=table,
             key_prefix=name,

@@ -3,7 +3,7 @@ becomes an output.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -43,6 +43,7 @@ TABLES: Mapping[Purpose, tuple[str, ...]] = {
 """What a planned cell consists of, in order."""
 
 split_partitions = dg.StaticPartitionsDefinition(list(SPLITS))
+AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 Registry = Mapping[tuple[str, str], Materialization]
 
 

@@ -4,6 +4,7 @@ train.
 
 from collections import Counter
 from functools import partial
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -22,6 +23,7 @@ from stargate_assets.assets.grid import (
     CODE_VERSION,
     GPU_POOL,
     OWNERS,
+    AssetDecorator,
     cell_of,
     column_schema,
     grid_output,
@@ -57,7 +59,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     """
     data_set = experiment.data_set
 
-    def asset(table_name: str, kinds: set[str], description: str, **more):
+    def asset(table_name: str, kinds: set[str], description: str, **more: Any) -> AssetDecorator:
         return dg.asset(
             name=table_name,
             key_prefix=name,

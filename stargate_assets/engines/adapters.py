@@ -49,16 +49,19 @@ class AdaptedWeights:
         except (OSError, ValueError) as error:
             raise EngineError(
                 f"The adapter {adapter} could not be loaded ({str(error).splitlines()[0]}); "
-                "materialise the "
-                "checkpoint again."
+                "materialise the checkpoint again."
             ) from error
         merged: dict[str, torch.Tensor] = {}
         prefix = "base_model.model."
-        for name, module in wrapped.named_modules():
-            if isinstance(module, LoraLayer):
-                weight: torch.Tensor = module.get_base_layer().weight
-                delta = module.get_delta_weight("default")
-                key = f"{name.removeprefix(prefix)}.weight"
-                merged[key] = (weight.float() + delta.float()).to(weight.dtype)
+        layers: list[tuple[str, Any]] = [
+            (name, module)
+            for name, module in wrapped.named_modules()
+            if isinstance(module, LoraLayer)
+        ]
+        for name, module in layers:
+            weight: torch.Tensor = module.get_base_layer().weight
+            delta = module.get_delta_weight("default")
+            key = f"{name.removeprefix(prefix)}.weight"
+            merged[key] = (weight.float() + delta.float()).to(weight.dtype)
         wrapped.unload()
         return merged

@@ -22,6 +22,7 @@ class ChatTokenizer:
                 "or add "
                 "chat_template.jinja to its directory."
             )
+        self.end_of_turn_ids: tuple[int, ...] = self._end_of_turn_ids()
 
     def render(self, messages: Sequence[Message], generation: bool) -> str:
         turns = [{"role": m.role, "content": m.content} for m in messages]
@@ -53,8 +54,7 @@ class ChatTokenizer:
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    @cached_property
-    def end_of_turn_ids(self) -> tuple[int, ...]:
+    def _end_of_turn_ids(self) -> tuple[int, ...]:
         """What the template writes after an assistant's message, up to its first special token."""
         user = Message("user", "zxqusr")
         opened = self.render([user], generation=True)

@@ -63,7 +63,7 @@ class TransformersEngine:
         self.device, self.limits = torch.device(device), limits
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 path,
                 revision=revision or "main",
                 dtype=getattr(torch, dtype),

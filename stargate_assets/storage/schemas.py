@@ -46,7 +46,7 @@ class _Pair(dy.Schema):
 
 
 class _Sample(_Pair):
-    sample = dy.Int64(primary_key=True, min=0)
+    sample_number = dy.Int64(primary_key=True, min=0, alias="sample")
 
 
 class Conversations(_Sample):
@@ -62,7 +62,7 @@ class GoldLogProbs(_Pair):
     """Controls have no sample and no heard persona; `log_prob` is in nats over `tokens` tokens."""
 
     condition = _values(Condition)
-    sample = dy.Int64(nullable=True)
+    sample_number = dy.Int64(nullable=True, alias="sample")
     heard_persona_id = dy.String(nullable=True)
     log_prob = dy.Float64(nullable=False, max=0)
     tokens = dy.Int64(nullable=False, min=1)

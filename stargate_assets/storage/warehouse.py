@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dataframely as dy
 import duckdb
 import polars as pl
+from dataframely.exc import SchemaError, ValidationError
 
 from stargate_assets.errors import StargateError
 from stargate_assets.storage.schemas import SCHEMAS
@@ -89,7 +89,7 @@ class Warehouse:
         """
         try:
             checked = SCHEMAS[table].validate(frame, cast=True)
-        except dy.exc.ValidationError as error:
+        except (SchemaError, ValidationError) as error:
             raise WarehouseError(
                 f"{schema}.{table} {slice_name(where)} is not valid: {error}"
             ) from error

@@ -128,7 +128,7 @@ def labelled_loss(
     model: Any, inputs: dict[str, torch.Tensor], items: torch.Tensor | int | None
 ) -> torch.Tensor:
     """Mean negative log-probability (nats) of the labelled tokens, over `items` tokens if given."""
-    causal = model.get_base_model() if isinstance(model, PeftModel) else model
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     hidden = causal.get_decoder()(
         input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
     ).last_hidden_state[:, :-1]

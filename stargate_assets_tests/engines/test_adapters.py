@@ -44,5 +44,5 @@ def test_an_adapter_is_on_and_off_and_equal_to_peft(tiny_model: Path, adapter: P
 def test_a_broken_adapter_says_what_to_do(tiny_model: Path, tmp_path: Path) -> None:
     engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Limits())
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(EngineError, match="could not be loaded.*materialise"):
+    with pytest.raises(EngineError, match=r"could not be loaded.*materialise"):
         engine.use(tmp_path)

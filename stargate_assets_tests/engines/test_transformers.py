@@ -1,4 +1,6 @@
-"""The transformers engine with the real bundled model, against plain transformers one request at a time."""
+"""The transformers engine with the real bundled model, against plain transformers one request at a
+time.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -104,7 +106,9 @@ def test_fault_1_scores_do_not_depend_on_batch_mates_or_order(fp32: Transformers
 def test_fault_4_a_context_with_real_end_tokens_is_attended_to(
     fp32: TransformersEngine, plain: tuple[Any, Any]
 ) -> None:
-    """The end of turn is the pad token too; a mask made from it would hide every earlier turn's end."""
+    """The end of turn is the pad token too; a mask made from it would hide every earlier turn's
+    end.
+    """
     request = scores()[3]
     assert plain[1].pad_token_id == plain[1].eos_token_id == fp32.tokenizer.end_of_turn_ids[-1]
     assert fp32.tokenizer.prompt_ids(request.messages).count(plain[1].eos_token_id) == 4

@@ -17,7 +17,7 @@ from stargate_assets.method.scoring import (
 from stargate_assets.method.simulation import Cell
 from stargate_assets_tests.method.people import ScriptedModel, grid, talk
 
-CELL = Cell(1, "train_b")
+CELL = Cell(1, "test")
 CONTROLS = (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
 
 
@@ -30,11 +30,11 @@ def conversations(pairs: list[Pair], samples: int = 2) -> list[Conversation]:
 
 
 def scored(
-    of: list[Conversation], model: ScriptedModel | None = None, seed: int = 0
+    of: list[Conversation], model: ScriptedModel | None = None, cell: Cell = CELL
 ) -> list[GoldLogProb]:
     people = {(c.pair.task.task_id, c.pair.persona.persona_id): c.pair.persona for c in of}
     gold = {key: f"{person.name} : {person.text}" for key, person in people.items()}
-    return score_gold_responses(model or ScriptedModel(), of, gold, CELL, seed)
+    return score_gold_responses(model or ScriptedModel(), of, gold, cell, seed=0)
 
 
 def test_each_pair_has_its_controls_and_each_conversation_its_two_conditions() -> None:
@@ -106,6 +106,11 @@ def test_a_conversation_that_brings_out_the_persona_s_facts_scores_better() -> N
     assert {s.tokens for s in scores} == {10}
 
 
+def test_training_cells_do_without_q_random_which_selection_does_not_use() -> None:
+    scores = scored(conversations(grid(2, 3)), cell=Cell(1, "train_b"))
+    assert {s.condition for s in scores} == {*CONTROLS, Condition.EXPERIMENTAL}
+
+
 def test_one_persona_alone_has_no_random_row() -> None:
     conditions = {s.condition for s in scored(conversations(grid(3, 1)))}
     assert conditions == {*CONTROLS, Condition.EXPERIMENTAL}
@@ -125,7 +130,7 @@ def test_who_is_heard_is_drawn_anew_in_each_cell_and_for_each_seed() -> None:
     of = conversations(grid(3, 4))
     drawn = [
         other_conversations(of, cell, seed)
-        for cell, seed in ((CELL, 0), (CELL, 1), (Cell(2, "train_b"), 0), (Cell(1, "test"), 0))
+        for cell, seed in ((CELL, 0), (CELL, 1), (Cell(2, "test"), 0), (Cell(1, "train_b"), 0))
     ]
     assert all(one != other for i, one in enumerate(drawn) for other in drawn[:i])
 
