@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,7 +23,6 @@ from rich.table import Table
 
 from stargate_assets.language_model import OnProgress
 
-warnings.filterwarnings("ignore", category=UserWarning, module="dagster")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 console = Console()
@@ -113,7 +112,7 @@ def sql(query: str) -> None:
     for column in frame.columns:
         table.add_column(column)
     for row in frame.iter_rows():
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
     console.print(table)
 
 

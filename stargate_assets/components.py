@@ -12,6 +12,7 @@ from stargate_assets.assets.data_set import data_set_assets
 from stargate_assets.assets.evaluation import report_asset
 from stargate_assets.assets.grid import OWNERS, iteration_partitions
 from stargate_assets.assets.iteration import iteration_assets
+from stargate_assets.assets.training import training_assets
 from stargate_assets.data_files import data_directory
 from stargate_assets.experiment import Experiment
 from stargate_assets.jobs import data_set_job, experiment_jobs, walk_sensor
@@ -61,7 +62,12 @@ def experiment_definitions(name: str, experiment: Experiment) -> dg.Definitions:
         ),
     )
     return dg.Definitions(
-        assets=[policy, *iteration_assets(name, experiment), report_asset(name, experiment)],
+        assets=[
+            policy,
+            *iteration_assets(name, experiment),
+            *training_assets(name, experiment),
+            report_asset(name, experiment),
+        ],
         asset_checks=grid_checks(name, experiment),
         jobs=experiment_jobs(name),
         sensors=[walk_sensor(name, experiment)],

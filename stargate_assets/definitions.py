@@ -1,5 +1,6 @@
 """The composition root: resources, and everything that the folders under `defs/` declare."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ WAREHOUSE = Path("warehouse")
 """Relative, like the paths in dagster.yaml: a project is the directory that its commands are run
 from.
 """
+
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # partitioned checks
 
 Change = Callable[[str, Experiment], Experiment]
 

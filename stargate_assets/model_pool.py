@@ -104,14 +104,16 @@ class ModelPool:
         while len(self._engines) >= self.machine.models_in_memory:
             del self._engines[next(iter(self._engines))]
             gc.collect()
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # ours is on_progress
         limits = Limits(self.machine.decode_rows, self.machine.prefill_tokens)
+        path = full or self.path(spec)
+        self.on_progress(f"loading {Path(path).name}", 0, 1)
         self._engines[key] = TransformersEngine(
-            full or self.path(spec),
-            None if full else spec.revision,
-            self.dtype(spec),
-            self.device(),
-            limits,
+            path, None if full else spec.revision, self.dtype(spec), self.device(), limits
         )
+        self.on_progress(f"loading {Path(path).name}", 1, 1)
         return self._engines[key]
 
     def device(self) -> str:

@@ -91,7 +91,7 @@ def scripted_experiment(model: Path, **changes: object) -> Experiment:
 def scripted_project(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Project]:
-    """Builds a project with one scripted experiment, `loop`, in the current (temporary) directory."""
+    """Builds a project with one scripted experiment, `loop`, in a temporary directory."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     data = write_data_set(tmp_path / "mini")

@@ -42,7 +42,7 @@ class KillingPipes(dg.PipesSubprocessClient):
 
     def run(self, *, command, **kwargs):
         return super().run(
-            command=[sys.executable, "-c", KILL_THE_PARENT_AFTER_ONE_STEP, *command[3:]], **kwargs
+            command=[sys.executable, "-c", KILL_THE_PARENT_AFTER_ONE_STEP, command[-1]], **kwargs
         )
 
 

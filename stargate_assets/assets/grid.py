@@ -62,6 +62,31 @@ def grid_partitions(experiment: Experiment) -> dg.MultiPartitionsDefinition:
     )
 
 
+def grid_asset(name: str, experiment: Experiment) -> Callable[..., AssetDecorator]:
+    """`dg.asset` for the grid of an experiment: what all its assets have in common."""
+
+    def decorator(table: str, kinds: set[str], description: str, **more: Any) -> AssetDecorator:
+        return dg.asset(
+            name=table,
+            key_prefix=name,
+            partitions_def=grid_partitions(experiment),
+            group_name=name,
+            kinds={"duckdb", *kinds},
+            owners=OWNERS,
+            code_version=f"{CODE_VERSION}-{experiment.digest()}",
+            description=description,
+            metadata={"dagster/column_schema": column_schema(table)},
+            **more,
+        )
+
+    return decorator
+
+
+def inputs(schema: str, *tables: str) -> dict[str, dg.AssetIn]:
+    """Tables of one schema as inputs of the same names."""
+    return {table: dg.AssetIn(key=[schema, table]) for table in tables}
+
+
 def cell_of(partition_key: str) -> Cell:
     iteration, split = partition_key.split("|")
     return Cell(int(iteration), split)

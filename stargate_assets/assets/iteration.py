@@ -1,10 +1,7 @@
-"""The assets of one iteration, in the order of Algorithm 1: simulate, score, select, answer,
-train.
-"""
+"""Simulate, score and select: the first half of an iteration (Algorithm 1, lines 3 and 4)."""
 
 from collections import Counter
 from functools import partial
-from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -20,21 +17,15 @@ from stargate_assets.assets.frames import (
 )
 from stargate_assets.assets.grid import (
     BASE_POLICY,
-    CODE_VERSION,
     GPU_POOL,
-    OWNERS,
-    AssetDecorator,
     cell_of,
-    column_schema,
+    grid_asset,
     grid_output,
-    grid_partitions,
+    inputs,
     policy_checkpoint,
 )
-from stargate_assets.assets.training import train_checkpoint
 from stargate_assets.experiment import Experiment
-from stargate_assets.language_model import ChatRequest, Sampling
-from stargate_assets.method.plan import TEST_SPLIT, is_training_cell
-from stargate_assets.method.prompts import respondent_messages
+from stargate_assets.language_model import Sampling
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
 from stargate_assets.method.scoring import Condition, score_gold_responses
 from stargate_assets.method.selection import Candidate, select_best
@@ -54,37 +45,15 @@ def roleplayer_reply(experiment: Experiment, models: ModelPool) -> Reply:
 
 
 def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinition]:
-    """conversations, gold_log_probs, best_conversations, regularization_responses and checkpoints
-    on the grid.
-    """
-    data_set = experiment.data_set
-
-    def asset(table_name: str, kinds: set[str], description: str, **more: Any) -> AssetDecorator:
-        return dg.asset(
-            name=table_name,
-            key_prefix=name,
-            partitions_def=grid_partitions(experiment),
-            group_name=name,
-            kinds={"duckdb", *kinds},
-            owners=OWNERS,
-            code_version=f"{CODE_VERSION}-{experiment.digest()}",
-            description=description,
-            metadata={"dagster/column_schema": column_schema(table_name)},
-            **more,
-        )
-
-    tasks_in = dg.AssetIn(key=[data_set, "tasks"])
-    personas_in = dg.AssetIn(key=[data_set, "personas"])
-
-    def own(table_name: str) -> dg.AssetIn:
-        return dg.AssetIn(key=[name, table_name])
+    """conversations, gold_log_probs and best_conversations on the grid."""
+    data_set, asset = experiment.data_set, grid_asset(name, experiment)
 
     @asset(
         "conversations",
         {"transformers"},
         "Policy i asks, the Roleplayer answers: N conversations for each task and persona "
         "(Algorithm 1, line 3).",
-        ins={"tasks": tasks_in, "personas": personas_in},
+        ins=inputs(data_set, "tasks", "personas"),
         deps=[dg.AssetKey([name, "policy"])],
         pool=GPU_POOL,
     )
@@ -128,12 +97,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         {"transformers"},
         "log p(gold response) under the base model in four conditions, in nats (Algorithm 1, "
         "line 4; section 5).",
-        ins={
-            "tasks": tasks_in,
-            "personas": personas_in,
-            "gold_responses": dg.AssetIn(key=[data_set, "gold_responses"]),
-            "conversations": own("conversations"),
-        },
+        ins=inputs(data_set, "tasks", "personas", "gold_responses") | inputs(name, "conversations"),
         pool=GPU_POOL,
     )
     def gold_log_probs(
@@ -166,7 +130,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         set(),
         "The k eligible conversations of each pair after which the gold response is most "
         "probable (Algorithm 1, line 4).",
-        ins={"conversations": own("conversations"), "gold_log_probs": own("gold_log_probs")},
+        ins=inputs(name, "conversations", "gold_log_probs"),
     )
     def best_conversations(
         context: dg.AssetExecutionContext,
@@ -212,111 +176,4 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
             },
         )
 
-    @asset(
-        "regularization_responses",
-        {"transformers"},
-        "Policy i's own greedy answer on each best conversation, so that training keeps it able "
-        "to answer (line 5).",
-        ins={
-            "tasks": tasks_in,
-            "personas": personas_in,
-            "conversations": own("conversations"),
-            "best_conversations": own("best_conversations"),
-        },
-        pool=GPU_POOL,
-    )
-    def regularization_responses(
-        context: dg.AssetExecutionContext,
-        warehouse: dg.ResourceParam[Warehouse],
-        models: dg.ResourceParam[ModelPool],
-        tasks: pl.DataFrame,
-        personas: pl.DataFrame,
-        conversations: pl.DataFrame,
-        best_conversations: pl.DataFrame,
-    ) -> dg.Output[pl.DataFrame]:
-        cell = cell_of(context.partition_key)
-        best = selected_conversations(tasks, personas, conversations, best_conversations)
-        policy = models.open(experiment.questioner, policy_checkpoint(warehouse, name, cell))
-        sampling = Sampling(experiment.regularization.answer_tokens)
-        answers = policy.chat(
-            [ChatRequest(respondent_messages(c), sampling) for c in best], "answering tasks"
-        )
-        rows = [
-            {
-                **row_key(cell, c.pair.task.task_id, c.pair.persona.persona_id, c.sample),
-                "text": answer.text,
-                "truncated": answer.finish_reason == "length",
-            }
-            for c, answer in zip(best, answers, strict=True)
-        ]
-        frame = table("regularization_responses", rows)
-        metadata = {"truncated": int(frame["truncated"].sum())}
-        return grid_output(frame, warehouse, name, experiment, cell, metadata)
-
-    @asset(
-        "checkpoints",
-        {"transformers", "peft"},
-        "The base model fine-tuned on questions and own answers (line 6). In cell (i, s(i)) it "
-        "is policy i + 1.",
-        ins={
-            "tasks": tasks_in,
-            "personas": personas_in,
-            "conversations": own("conversations"),
-            "best_conversations": own("best_conversations"),
-            "regularization_responses": own("regularization_responses"),
-        },
-        pool=GPU_POOL,
-        output_required=False,
-    )
-    def checkpoints(
-        context: dg.AssetExecutionContext,
-        warehouse: dg.ResourceParam[Warehouse],
-        models: dg.ResourceParam[ModelPool],
-        pipes: dg.PipesSubprocessClient,
-        tasks: pl.DataFrame,
-        personas: pl.DataFrame,
-        conversations: pl.DataFrame,
-        best_conversations: pl.DataFrame,
-        regularization_responses: pl.DataFrame,
-    ):
-        cell = cell_of(context.partition_key)
-        if cell.split == TEST_SPLIT:
-            context.log.info("The held-out split is never trained on: no checkpoint in this cell.")
-            return
-        best = selected_conversations(tasks, personas, conversations, best_conversations)
-        frame = train_checkpoint(
-            context, models, pipes, name, experiment, cell, best, regularization_responses
-        )
-        row = frame.row(0, named=True)
-        yield grid_output(
-            frame, warehouse, name, experiment, cell, {k: row[k] for k in ("steps", "last_loss")}
-        )
-        if is_training_cell(cell):
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=[name, "policy"],
-                    partition=str(cell.iteration + 1),
-                    description=f"Trained in cell {cell.key}: {row['path']}",
-                    tags={"dagster/data_version": row["sha256"]},
-                )
-            )
-
-    return [
-        conversations,
-        gold_log_probs,
-        best_conversations,
-        regularization_responses,
-        checkpoints,
-    ]
-
-
-def selected_conversations(
-    tasks: pl.DataFrame,
-    personas: pl.DataFrame,
-    conversations: pl.DataFrame,
-    best_conversations: pl.DataFrame,
-):
-    """The best conversations with their transcripts, ordered by pair and sample."""
-    key = ["task_id", "persona_id", "sample"]
-    chosen = conversations.join(best_conversations.select(key), on=key, how="semi")
-    return conversations_of(chosen, pairs_of(tasks, personas))
+    return [conversations, gold_log_probs, best_conversations]

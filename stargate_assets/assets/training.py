@@ -1,4 +1,4 @@
-"""Run the training program for a cell and publish what it made."""
+"""Answer and train: the second half of an iteration (Algorithm 1, lines 5 and 6)."""
 
 import shutil
 import sys
@@ -8,17 +8,126 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from stargate_assets.assets.frames import table
+from stargate_assets.assets.frames import conversations_of, pairs_of, row_key, table
+from stargate_assets.assets.grid import (
+    GPU_POOL,
+    cell_of,
+    grid_asset,
+    grid_output,
+    inputs,
+    policy_checkpoint,
+)
 from stargate_assets.experiment import Experiment
-from stargate_assets.language_model import Message
+from stargate_assets.language_model import ChatRequest, Message, Sampling
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.examples import Dialogue
 from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.plan import TEST_SPLIT, is_training_cell
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
 from stargate_assets.method.simulation import Cell
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.checkpoints import publish
+from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec, encoded
+
+
+def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinition]:
+    """regularization_responses and checkpoints on the grid."""
+    data_set, asset = experiment.data_set, grid_asset(name, experiment)
+
+    @asset(
+        "regularization_responses",
+        {"transformers"},
+        "Policy i's own greedy answer on each best conversation, so that training keeps it able "
+        "to answer (line 5).",
+        ins=inputs(data_set, "tasks", "personas")
+        | inputs(name, "conversations", "best_conversations"),
+        pool=GPU_POOL,
+    )
+    def regularization_responses(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        models: dg.ResourceParam[ModelPool],
+        tasks: pl.DataFrame,
+        personas: pl.DataFrame,
+        conversations: pl.DataFrame,
+        best_conversations: pl.DataFrame,
+    ) -> dg.Output[pl.DataFrame]:
+        cell = cell_of(context.partition_key)
+        best = selected_conversations(tasks, personas, conversations, best_conversations)
+        policy = models.open(experiment.questioner, policy_checkpoint(warehouse, name, cell))
+        sampling = Sampling(experiment.regularization.answer_tokens)
+        answers = policy.chat(
+            [ChatRequest(respondent_messages(c), sampling) for c in best], "answering tasks"
+        )
+        rows = [
+            {
+                **row_key(cell, c.pair.task.task_id, c.pair.persona.persona_id, c.sample),
+                "text": answer.text,
+                "truncated": answer.finish_reason == "length",
+            }
+            for c, answer in zip(best, answers, strict=True)
+        ]
+        frame = table("regularization_responses", rows)
+        metadata = {"truncated": int(frame["truncated"].sum())}
+        return grid_output(frame, warehouse, name, experiment, cell, metadata)
+
+    @asset(
+        "checkpoints",
+        {"transformers", "peft"},
+        "The base model fine-tuned on questions and own answers (line 6). In cell (i, s(i)) it "
+        "is policy i + 1.",
+        ins=inputs(data_set, "tasks", "personas")
+        | inputs(name, "conversations", "best_conversations", "regularization_responses"),
+        pool=GPU_POOL,
+        output_required=False,
+    )
+    def checkpoints(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        models: dg.ResourceParam[ModelPool],
+        pipes: dg.PipesSubprocessClient,
+        tasks: pl.DataFrame,
+        personas: pl.DataFrame,
+        conversations: pl.DataFrame,
+        best_conversations: pl.DataFrame,
+        regularization_responses: pl.DataFrame,
+    ):
+        cell = cell_of(context.partition_key)
+        if cell.split == TEST_SPLIT:
+            context.log.info("The held-out split is never trained on: no checkpoint in this cell.")
+            return
+        best = selected_conversations(tasks, personas, conversations, best_conversations)
+        frame = train_checkpoint(
+            context, models, pipes, name, experiment, cell, best, regularization_responses
+        )
+        row = frame.row(0, named=True)
+        yield grid_output(
+            frame, warehouse, name, experiment, cell, {k: row[k] for k in ("steps", "last_loss")}
+        )
+        if is_training_cell(cell):
+            context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=[name, "policy"],
+                    partition=str(cell.iteration + 1),
+                    description=f"Trained in cell {cell.key}: {row['path']}",
+                    tags={"dagster/data_version": row["sha256"]},
+                )
+            )
+
+    return [regularization_responses, checkpoints]
+
+
+def selected_conversations(
+    tasks: pl.DataFrame,
+    personas: pl.DataFrame,
+    conversations: pl.DataFrame,
+    best_conversations: pl.DataFrame,
+) -> list[Conversation]:
+    """The best conversations with their transcripts, ordered by pair and sample."""
+    key = ["task_id", "persona_id", "sample"]
+    chosen = conversations.join(best_conversations.select(key), on=key, how="semi")
+    return conversations_of(chosen, pairs_of(tasks, personas))
 
 
 def training_dialogues(
@@ -76,7 +185,9 @@ def train_checkpoint(
     )
     spec_file = directory / f".{final.name}.json"
     spec_file.write_text(spec.model_dump_json())
+    models.on_progress("training, examples", 0, len(spec.dialogues))
     result = _run(context, pipes, spec_file)
+    models.on_progress("training, examples", len(spec.dialogues), len(spec.dialogues))
     sha256 = publish(aside, final)
     spec_file.unlink()
     return table(
@@ -96,7 +207,7 @@ def train_checkpoint(
 def _run(
     context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, spec_file: Path
 ) -> TrainingResult:
-    command = [sys.executable, "-m", "stargate_assets.training", str(spec_file)]
+    command = [sys.executable, "-W", "ignore", "-m", "stargate_assets.training", str(spec_file)]
     (report,) = pipes.run(context=context, command=command).get_custom_messages()
     if "error" in report:
         raise TrainingError(report["error"])

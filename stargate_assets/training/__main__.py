@@ -27,7 +27,11 @@ def main() -> int:
         return 2
     threading.Thread(target=_end_with_parent, daemon=True).start()
     spec = TrainingSpec.model_validate_json(Path(sys.argv[1]).read_text())
+    from transformers.utils.logging import disable_progress_bar
+
     from stargate_assets.training.trainer import train
+
+    disable_progress_bar()
 
     with open_dagster_pipes() as pipes:
         context: PipesContext = pipes

@@ -9,6 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -39,6 +40,7 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
         data_collator=lambda rows: collate(rows, tokenizer.pad_token_id or 0),
         callbacks=[losses],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     model.save_pretrained(spec.output)
     (spec.output / "README.md").unlink(missing_ok=True)  # a model card that PEFT leaves unfilled
@@ -203,5 +205,6 @@ def _arguments(spec: TrainingSpec, examples: int) -> TrainingArguments:
         logging_nan_inf_filter=False,
         save_strategy="no",
         report_to="none",
+        disable_tqdm=True,
         dataloader_pin_memory=False,
     )

@@ -1,0 +1,65 @@
+"""The command as a user calls it."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from stargate_assets.cli import main
+from stargate_assets.storage.warehouse import Warehouse
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, words)
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_status_of_an_experiment_that_has_not_run() -> None:
+    code, output = call("status", "embedded")
+    assert code == 0
+    for key, state in (("0|test", "next"), ("0|train_a", "next"), ("1|train_b", "waiting")):
+        assert f"│ {key} │" in output
+        assert state in output
+
+
+@pytest.fixture
+def _one_task() -> None:
+    frame = pl.DataFrame({"split": ["test"], "task_id": ["t"], "text": ["What [b]now[/b]?"]})
+    Warehouse(Path("warehouse/stargate.duckdb")).write("d", "tasks", {"split": "test"}, frame, "v")
+
+
+@pytest.mark.usefixtures("_one_task")
+def test_sql_prints_rows() -> None:
+    code, output = call("sql", "select text, 1 / 3 as third from d.tasks")
+    assert code == 0
+    assert "What [b]now[/b]? │ 0.3333" in output
+
+
+@pytest.mark.usefixtures("_one_task")
+def test_a_query_that_duckdb_refuses_is_told_in_its_words() -> None:
+    code, output = call("sql", "select nothing from d.tasks")
+    assert code == 1
+    assert 'column "nothing" not found' in output
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("run", "nothing"), "no experiment 'nothing'; there are: embedded"),
+        (("run", "embedded"), "no dagster.yaml here; run this from the project's directory"),
+        (("run", "embedded", "--force", "3|test"), "not a planned cell; there are: 0|test"),
+        (("run", "embedded", "--samples", "0"), "Invalid value for '--samples'"),
+        (("sql", "select 1"), "stargate.duckdb is not there yet; run an experiment first"),
+    ],
+)
+def test_mistakes_are_one_sentence(words: tuple[str, ...], sentence: str) -> None:
+    code, output = call(*words)
+    assert code != 0
+    assert sentence in output
+    assert "Traceback" not in output
