@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,10 @@ from stargate_assets.language_model import OnProgress
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+WIDTH_OF_A_FILE = 110
 console = Console()
+if not console.is_terminal:
+    console = Console(width=WIDTH_OF_A_FILE)
 
 
 class _Commands(click.Group):
@@ -71,11 +75,10 @@ def run(
         project.models.on_progress = on_progress
         frame = run_experiment(project, experiment, force, announce=console.print)
     _print_report(experiment, frame)
-    usage = project.models.usage
+    usage, seconds = project.models.usage, time.monotonic() - started
     console.print(
-        f"{usage.made} model calls made in {usage.seconds:.0f} s, {usage.stored} answered from "
-        "disk; "
-        f"{time.monotonic() - started:.0f} s in all."
+        f"{usage.made} model calls in {usage.seconds:.0f} s, {usage.stored} answered from disk, "
+        f"training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
     )
 
 
@@ -147,25 +150,47 @@ def _log_progress(doing: str, done: int, total: int) -> None:
 
 
 def _print_report(experiment: str, frame: pl.DataFrame) -> None:
-    """The report as a table: level with interval, and the gain on policy 0 with interval."""
-    from stargate_assets.assets.evaluation import METRICS, QUESTION_RATE
+    """A row for each policy: levels, and gains on policy 0, each with its interval."""
+    from stargate_assets.assets.evaluation import HEADINGS, QUESTION_RATE
 
-    table = Table(title=f"{experiment}: test split, 95 % intervals clustered by task and persona")
-    for column in ("policy", "metric", "mean", "interval", "gain on policy 0", "interval"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    ordered = frame.sort("iteration", maintain_order=True)
-    for row in ordered.iter_rows(named=True):
-        digits = 2 if row["metric"] == QUESTION_RATE else 1
-        gain = row["gain"]
-        table.add_row(
-            str(row["iteration"]),
-            row["metric"] if row["metric"] == QUESTION_RATE else f"log p(gold), {row['metric']}",
-            f"{row['mean']:.{digits}f}",
-            f"{row['low']:.{digits}f} to {row['high']:.{digits}f}",
-            "" if gain is None else f"{gain:+.{digits}f}",
-            ""
-            if gain is None
-            else f"{row['gain_low']:+.{digits}f} to {row['gain_high']:+.{digits}f}",
-            end_section=row["metric"] == METRICS[-1],
-        )
+    table = Table(
+        title=f"{experiment} on the test split",
+        caption="log p(gold response) in nats; 95 % intervals, clustered by task and persona",
+        show_lines=True,
+    )
+    table.add_column("policy", justify="right")
+    for heading in HEADINGS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for iteration in sorted(frame["iteration"].unique()):
+        cells: list[str] = []
+        for metric in HEADINGS:
+            row = frame.row(
+                by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
+                named=True,
+            )
+            digits = 2 if metric == QUESTION_RATE else 1
+            lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
+            if row["gain"]:
+                lines.append(f"gain {row['gain']:+.{digits}f}")
+                lines.append(_interval(row["gain_low"], row["gain_high"], f"+.{digits}f"))
+            cells.append("\n".join(lines))
+        table.add_row(str(iteration), *cells)
     console.print(table)
+
+
+def _interval(low: float, high: float, digits: str) -> str:
+    return f"{low:{digits}} to {high:{digits}}"
+
+
+def entry() -> None:
+    """The console script. Leaves without tearing modules down: DuckDB's extension module would
+    report the types that torch and Dagster still hold as leaks.
+    """
+    code = 0
+    try:
+        main()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

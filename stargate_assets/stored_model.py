@@ -24,11 +24,12 @@ Result = TypeVar("Result", Completion, Score)
 
 @dataclass(slots=True)
 class Usage:
-    """Calls that a run made, calls that the store answered, and seconds spent in engines."""
+    """Calls that a run made, calls that the store answered, and seconds in engines and training."""
 
     made: int = 0
     stored: int = 0
     seconds: float = 0.0
+    training_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,14 @@ from stargate_assets.method.statistics import Estimate, two_way_cluster_bootstra
 from stargate_assets.storage.warehouse import Warehouse
 
 QUESTION_RATE = "question_rate"
-METRICS = (QUESTION_RATE, *Condition)
+HEADINGS = {
+    QUESTION_RATE: "question rate",
+    Condition.EXPERIMENTAL: "Q-experimental",
+    Condition.RANDOM: "Q-random",
+    Condition.NEGATIVE_CONTROL: "negative control",
+    Condition.POSITIVE_CONTROL: "positive control",
+}
+"""The metrics of the report, as people call them."""
 PairValues = dict[tuple[str, str], float]
 
 

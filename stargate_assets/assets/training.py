@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -186,7 +187,9 @@ def train_checkpoint(
     spec_file = directory / f".{final.name}.json"
     spec_file.write_text(spec.model_dump_json())
     models.on_progress("training, examples", 0, len(spec.dialogues))
+    started = time.monotonic()
     result = _run(context, pipes, spec_file)
+    models.usage.training_seconds += time.monotonic() - started
     models.on_progress("training, examples", len(spec.dialogues), len(spec.dialogues))
     sha256 = publish(aside, final)
     spec_file.unlink()
