@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from stargate_assets.assets.grid import TABLES, done_steps
 from stargate_assets.definitions import WAREHOUSE, Project, load_project
@@ -135,6 +136,8 @@ def _told(error: BaseException) -> BaseException:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, StargateError):
         cause = cause.__cause__
+    if isinstance(error, DagsterAssetCheckFailedError):
+        return DriverError(f"{error} Look at the checks of the last run in the UI (make ui).")
     return cause or error
 
 

@@ -13,7 +13,7 @@ COPIED_RUN = 5
 MOST_OF_PERSONA = 0.6
 
 _LABEL = re.compile(
-    r"(?im)^\W*(user|human|assistant|ai|system|questioner|roleplayer|persona|question|answer)\W{0,3}:|<\||\[INST\]|<start_of_turn>"
+    r"(?im)^\W*(user|human|assistant|ai|system|questioner|roleplayer|persona|question|answer|q|a)\W{0,3}:|<\||\[INST\]|<start_of_turn>"
 )
 _LIST = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+\S")
 

@@ -16,6 +16,9 @@ def words(text: str) -> list[str]:
 
 
 def runs(text: str, length: int) -> set[tuple[str, ...]]:
-    """The runs of `length` consecutive words."""
-    found = words(text)
-    return {tuple(found[i : i + length]) for i in range(len(found) - length + 1)}
+    """The runs of `length` consecutive words inside a sentence."""
+    return {
+        tuple(found[i : i + length])
+        for found in map(words, sentences(text))
+        for i in range(len(found) - length + 1)
+    }

@@ -23,6 +23,15 @@ def test_persona_text_that_was_said_is_no_leak() -> None:
     assert result.metadata["conversations with a leak"].value == 0
 
 
+def test_words_that_only_meet_where_two_messages_meet_are_no_leak() -> None:
+    pair = Pair(PAIR.task, Persona("p", "Ana", "That is me. My pension covers all of it."))
+    talked = Conversation(pair, 0).asked("What about me?", truncated=False)
+    talked = talked.answered("My pension covers all of it.")
+    assert leak_result(
+        TASKS, PERSONAS.with_columns(text=pl.lit(pair.persona.text)), frame(talked)
+    ).passed
+
+
 def test_persona_text_in_a_prompt_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     """A template that shows the persona to the questioner is what the check is there to find."""
     from stargate_assets.assets import checks

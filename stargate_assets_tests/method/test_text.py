@@ -40,6 +40,10 @@ def test_words_are_folded_and_keep_their_apostrophes(text: str, expected: list[s
     assert words(text) == expected
 
 
+def test_runs_do_not_reach_from_one_sentence_into_the_next() -> None:
+    assert runs("Tell me. My name is Ana.", 3) == {("my", "name", "is"), ("name", "is", "ana")}
+
+
 def test_runs_are_every_stretch_of_that_many_words() -> None:
     assert runs("I bake, bread I", 2) == {("i", "bake"), ("bake", "bread"), ("bread", "i")}
     assert runs("I bake", 3) == set()
