@@ -4,6 +4,7 @@ import re
 from enum import StrEnum
 
 from stargate_assets.method.conversation import Conversation, is_question
+from stargate_assets.method.roleplay import MOST_STATEMENTS
 from stargate_assets.method.text import runs, sentences, words
 
 MOST_SENTENCES = 3
@@ -72,6 +73,8 @@ def _answer_fault(answer: str, persona: str) -> Ineligibility | None:
     if _LABEL.search(answer):
         return Ineligibility.ROLE_LABEL_LEAKED
     told = runs(persona, COPIED_RUN)
-    if told and len(told & runs(answer, COPIED_RUN)) > MOST_OF_PERSONA * len(told):
+    # Two statements may be most of a short persona, and are no copy of it.
+    copied = len(told & runs(answer, COPIED_RUN)) > MOST_OF_PERSONA * len(told)
+    if copied and len(sentences(answer)) > MOST_STATEMENTS:
         return Ineligibility.PERSONA_COPIED
     return None
