@@ -24,7 +24,7 @@ check: .venv/.installed-dev
 	$(BIN)/dagster definitions validate -m stargate_assets.definitions
 
 ui: .venv/.installed
-	$(BIN)/dagster dev
+	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev
 
 clean:
 	rm -rf .venv

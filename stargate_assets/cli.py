@@ -131,7 +131,9 @@ def _progress() -> Iterator[OnProgress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    # Dagster tees a step's standard output through a file; bars want the terminal itself.
+    terminal = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), force_terminal=True)
+    with Progress(*columns, console=terminal) as progress:
         bars: dict[str, TaskID] = {}
 
         def on_progress(doing: str, done: int, total: int) -> None:

@@ -16,7 +16,7 @@ import dagster as dg
 from stargate_assets.components import data_set_definitions
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import load, run_experiment
-from stargate_assets.experiment import Experiment
+from stargate_assets.experiment import Evaluation, Experiment
 
 EXPERIMENT_FILE = "experiment.json"
 """If it is there: the scripted experiment to run, on the data set in `mini/`. Otherwise `embedded`,
@@ -53,7 +53,8 @@ def project(stage: str) -> tuple[Project, str]:
         name, data = "loop", data_set_definitions("mini", "mini")
     else:
         name, data = "embedded", data_set_definitions("everyday_mini", "everyday_mini")
-        experiment = load(name, iterations=1, samples=1).experiments[name]
+        shipped = load(name, iterations=1, samples=1).experiments[name]
+        experiment = shipped.model_copy(update={"evaluation": Evaluation(samples=1)})
     return assemble([data], {name: experiment}, Path("warehouse"), pipes), name
 
 
