@@ -14,7 +14,7 @@ from stargate_assets.assets.grid import OWNERS, iteration_partitions
 from stargate_assets.assets.iteration import iteration_assets
 from stargate_assets.assets.training import training_assets
 from stargate_assets.data_files import data_directory
-from stargate_assets.experiment import Experiment
+from stargate_assets.experiment import Experiment, validated
 from stargate_assets.jobs import data_set_job, experiment_jobs, walk_sensor
 
 
@@ -35,8 +35,8 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
     experiment: dict[str, Any] = Field(description="Fields of `experiment.Experiment`.")
 
     def validated(self) -> Experiment:
-        """The experiment; pydantic names the field that is wrong."""
-        return Experiment.model_validate(self.experiment)
+        """The experiment, or an ExperimentError that names the field."""
+        return validated(self.name, self.experiment)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         return experiment_definitions(self.name, self.validated())

@@ -14,7 +14,7 @@ from stargate_assets.components import (
     data_set_definitions,
     experiment_definitions,
 )
-from stargate_assets.experiment import Experiment
+from stargate_assets.experiment import Experiment, ExperimentError
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.io_manager import WarehouseIOManager
 from stargate_assets.storage.warehouse import Warehouse
@@ -52,6 +52,13 @@ def load_project(change: Change = unchanged, root: Path = WAREHOUSE) -> Project:
         component.name: change(component.name, component.validated())
         for component in tree.get_all_components(ExperimentComponent)
     }
+    names = {component.name for component in data_sets}
+    for name, experiment in experiments.items():
+        if experiment.data_set not in names:
+            raise ExperimentError(
+                f"The experiment {name} names the data set {experiment.data_set!r}, which is not "
+                f"declared; there are: {', '.join(sorted(names))}."
+            )
     return assemble(
         [data_set_definitions(c.name, c.directory) for c in data_sets], experiments, root
     )

@@ -9,6 +9,7 @@ StargateError
   CheckpointError     a checkpoint is missing or damaged
 storage/checkpoints.py
   MissingPolicyError  a cell's policy is not trained yet                        assets/grid.py
+  ExperimentError     an experiment's YAML says what cannot be                   experiment.py
   TrainingError       training cannot start or must stop                        training/spec.py
   DriverError         the command line asks for what is not there               driver.py
 """

@@ -3,11 +3,17 @@ differs.
 """
 
 import hashlib
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
+from stargate_assets.errors import StargateError
 from stargate_assets.method.plan import TEST_SPLIT
+
+
+class ExperimentError(StargateError):
+    """An experiment's YAML says something that cannot be. The message names the field."""
 
 
 class _Frozen(BaseModel):
@@ -108,3 +114,17 @@ class Experiment(_Frozen):
         """
         content = self.model_dump_json(exclude={"iterations"})
         return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def validated(name: str, stated: Mapping[str, Any]) -> Experiment:
+    """The experiment that a defs.yaml states, or an ExperimentError for the first field that is
+    wrong.
+    """
+    try:
+        return Experiment.model_validate(stated)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ExperimentError(
+            f"The experiment {name} is not valid: {field}: {first['msg']}; correct its defs.yaml."
+        ) from error
