@@ -150,20 +150,40 @@ def grid_output(
     experiment: Experiment,
     cell: Cell,
     metadata: Mapping[str, Any],
+    data_version: str | None = None,
 ) -> dg.Output[pl.DataFrame]:
     """A cell's frame with the version that it was made from, its row count, and numbers that the UI
     plots.
     """
     data = warehouse.materializations(experiment.data_set)
     version = cell_version(experiment, cell, policy_checkpoint(warehouse, name, cell), data)
-    return table_output(frame, version, metadata)
+    return table_output(frame, version, metadata, data_version)
 
 
 def table_output(
-    frame: pl.DataFrame, version: str, metadata: Mapping[str, Any]
+    frame: pl.DataFrame,
+    version: str,
+    metadata: Mapping[str, Any],
+    data_version: str | None = None,
 ) -> dg.Output[pl.DataFrame]:
+    """A frame as an asset's output; `version` is what the IO manager notes beside the slice."""
     return dg.Output(
-        frame, metadata={VERSION: version, "dagster/row_count": frame.height, **metadata}
+        frame,
+        metadata={VERSION: version, "dagster/row_count": frame.height, **metadata},
+        data_version=None if data_version is None else dg.DataVersion(data_version),
+    )
+
+
+def report_policy(context: dg.AssetExecutionContext, name: str, index: int, version: str) -> None:
+    """Tell Dagster that policy `index` is there: 0 when it is first used, others when they are
+    trained.
+    """
+    context.log_event(
+        dg.AssetMaterialization(
+            asset_key=[name, "policy"],
+            partition=str(index),
+            tags={"dagster/data_version": version},
+        )
     )
 
 

@@ -23,6 +23,7 @@ from stargate_assets.assets.grid import (
     grid_output,
     inputs,
     policy_checkpoint,
+    report_policy,
 )
 from stargate_assets.experiment import Experiment
 from stargate_assets.language_model import Sampling
@@ -66,6 +67,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     ) -> dg.Output[pl.DataFrame]:
         cell = cell_of(context.partition_key)
         policy = policy_checkpoint(warehouse, name, cell)
+        if policy is None:
+            report_policy(context, name, 0, BASE_POLICY)
         simulation = experiment.simulation
         simulated = simulate(
             models.open(experiment.questioner, policy),

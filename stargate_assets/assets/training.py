@@ -17,6 +17,7 @@ from stargate_assets.assets.grid import (
     grid_output,
     inputs,
     policy_checkpoint,
+    report_policy,
 )
 from stargate_assets.experiment import Experiment
 from stargate_assets.language_model import ChatRequest, Message, Sampling
@@ -103,18 +104,10 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
             context, models, pipes, name, experiment, cell, best, regularization_responses
         )
         row = frame.row(0, named=True)
-        yield grid_output(
-            frame, warehouse, name, experiment, cell, {k: row[k] for k in ("steps", "last_loss")}
-        )
+        numbers = {column: row[column] for column in ("steps", "first_loss", "last_loss")}
+        yield grid_output(frame, warehouse, name, experiment, cell, numbers, row["sha256"])
         if is_training_cell(cell):
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=[name, "policy"],
-                    partition=str(cell.iteration + 1),
-                    description=f"Trained in cell {cell.key}: {row['path']}",
-                    tags={"dagster/data_version": row["sha256"]},
-                )
-            )
+            report_policy(context, name, cell.iteration + 1, row["sha256"])
 
     return [regularization_responses, checkpoints]
 
