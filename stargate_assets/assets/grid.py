@@ -22,7 +22,7 @@ from stargate_assets.method.simulation import Cell
 from stargate_assets.model_pool import Checkpoint
 from stargate_assets.storage.io_manager import VERSION
 from stargate_assets.storage.schemas import SCHEMAS
-from stargate_assets.storage.warehouse import Materialization, Warehouse
+from stargate_assets.storage.warehouse import Materialization, MissingSliceError, Warehouse
 
 OWNERS = ["team:stargate-assets"]
 GPU_POOL = "gpu"
@@ -99,15 +99,14 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
     parent = parent_cell(cell)
     if parent is None:
         return None
-    if ("checkpoints", parent.key) not in warehouse.materializations(name):
+    where = {"iteration": parent.iteration, "split": parent.split}
+    try:
+        frame = warehouse.read(name, "checkpoints", [where])
+    except MissingSliceError as error:
         raise MissingPolicyError(
             f"Policy {cell.iteration} of {name} is not trained yet; materialise the cell "
-            f"{parent.key} of {name} up to "
-            "checkpoints first."
-        )
-    frame = warehouse.read(
-        name, "checkpoints", [{"iteration": parent.iteration, "split": parent.split}]
-    )
+            f"{parent.key} of {name} up to checkpoints first."
+        ) from error
     row = frame.row(0, named=True)
     return Checkpoint(warehouse.path.parent / row["path"], row["sha256"])
 

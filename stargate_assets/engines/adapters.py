@@ -46,9 +46,9 @@ class AdaptedWeights:
     def _load(self, adapter: Path) -> dict[str, torch.Tensor]:
         try:
             wrapped: Any = PeftModel.from_pretrained(self.model, str(adapter))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise EngineError(
-                f"The adapter {adapter} could not be loaded ({str(error).splitlines()[0]}); "
+                f"The adapter {adapter} could not be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
                 "materialise the checkpoint again."
             ) from error
         merged: dict[str, torch.Tensor] = {}

@@ -119,41 +119,60 @@ class Warehouse:
         """The rows of these slices; a slice that was never written is an error, an empty one is
         not.
         """
-        there = self.materializations(schema)
-        for where in slices:
-            if (table, slice_name(where)) not in there:
-                raise MissingSliceError(
-                    f"{schema}.{table} {slice_name(where)} is not there; materialise "
-                    f"{schema}/{table} for it first."
-                )
-        conditions, values = zip(*map(_condition, slices), strict=True)
-        query = f"SELECT * FROM {_quoted(schema)}.{_quoted(table)} WHERE {' OR '.join(conditions)}"
-        return self.query(query, [value for part in values for value in part])
+        self._check_it_exists()
+        with self.connect(read_only=True) as connection:
+            there = _materializations(connection, schema)
+            for where in slices:
+                if (table, slice_name(where)) not in there:
+                    raise MissingSliceError(
+                        f"{schema}.{table} {slice_name(where)} is not there; materialise "
+                        f"{schema}/{table} for it first."
+                    )
+            conditions, values = zip(*map(_condition, slices), strict=True)
+            name = f"{_quoted(schema)}.{_quoted(table)}"
+            return _frame(
+                connection,
+                f"SELECT * FROM {name} WHERE {' OR '.join(conditions)}",
+                [value for part in values for value in part],
+            )
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
         """The result of a read-only query."""
-        if not self.path.exists():
-            raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
+        self._check_it_exists()
         with self.connect(read_only=True) as connection:
-            relation = connection.sql(sql, params=list(values))
-            return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+            return _frame(connection, sql, values)
 
     def materializations(self, schema: str) -> dict[tuple[str, str], Materialization]:
         """What is there of a schema, by (table, slice)."""
         if not self.path.exists():
             return {}
-        frame = self.query(
-            "SELECT count(*) AS n FROM information_schema.tables "
-            "WHERE table_schema = 'warehouse' AND table_name = 'materializations'"
-        )
-        if not frame.item():
-            return {}
-        rows = self.query(
-            "SELECT table_name, slice, version, rows FROM warehouse.materializations WHERE "
-            "schema_name = ?",
+        with self.connect(read_only=True) as connection:
+            return _materializations(connection, schema)
+
+    def _check_it_exists(self) -> None:
+        if not self.path.exists():
+            raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
+
+
+def _frame(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any] = ()
+) -> pl.DataFrame:
+    relation = connection.sql(sql, params=list(values))
+    return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+
+
+def _materializations(
+    connection: duckdb.DuckDBPyConnection, schema: str
+) -> dict[tuple[str, str], Materialization]:
+    try:
+        rows = connection.execute(
+            "SELECT table_name, slice, version, rows FROM warehouse.materializations "
+            "WHERE schema_name = ?",
             [schema],
-        ).rows()
-        return {(row[0], row[1]): Materialization(*row) for row in rows}
+        ).fetchall()
+    except duckdb.CatalogException:  # nothing was ever written
+        return {}
+    return {(row[0], row[1]): Materialization(*row) for row in rows}
 
 
 def slice_name(where: Slice) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -42,6 +42,10 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
+    if isinstance(model, PeftModel):
+        adapted = cast("LoraConfig", model.peft_config["default"])
+        # PEFT writes a set, whose order would give the same weights another hash each time.
+        adapted.target_modules = sorted(cast("set[str]", adapted.target_modules))
     model.save_pretrained(spec.output)
     (spec.output / "README.md").unlink(missing_ok=True)  # a model card that PEFT leaves unfilled
     if spec.training.method == "full":
