@@ -14,6 +14,7 @@ from stargate_assets.components import (
     data_set_definitions,
     experiment_definitions,
 )
+from stargate_assets.dead_runs import dead_runs_sensor, release_dead_runs
 from stargate_assets.experiment import Experiment, ExperimentError
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.io_manager import WarehouseIOManager
@@ -72,6 +73,13 @@ def assemble(
 ) -> Project:
     """A project from its parts, with its warehouse in the directory `root`."""
     warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root)
+
+    @dg.resource(description="The models; a run that needs them first frees what the dead hold.")
+    def models_of_a_run(context: dg.InitResourceContext) -> ModelPool:
+        if context.instance is not None:
+            release_dead_runs(context.instance)
+        return models
+
     return Project(
         warehouse,
         models,
@@ -83,9 +91,10 @@ def assemble(
                 resources={
                     "io_manager": WarehouseIOManager(warehouse),
                     "warehouse": warehouse,
-                    "models": models,
+                    "models": models_of_a_run,
                     "pipes": pipes or dg.PipesSubprocessClient(),
                 },
+                sensors=[dead_runs_sensor],
                 executor=dg.in_process_executor,
             ),
         ),

@@ -9,6 +9,7 @@ import polars as pl
 from dagster._core.errors import DagsterAssetCheckFailedError
 
 from stargate_assets.assets.grid import TABLES, done_steps
+from stargate_assets.dead_runs import release_dead_runs
 from stargate_assets.definitions import WAREHOUSE, Project, load_project
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
@@ -88,6 +89,11 @@ def run_experiment(
     repository = project.definitions.get_repository_def()
     current = data_version(repository.asset_graph, experiment.data_set)
     with open_instance() as instance:
+        for other in release_dead_runs(instance):
+            raise DriverError(
+                f"The run {other.dagster_run.run_id} ({other.dagster_run.job_name}) is using the "
+                "models; wait for it to end, or terminate it in the UI (make ui)."
+            )
 
         def launch(job: str, partition: str | None) -> None:
             try:

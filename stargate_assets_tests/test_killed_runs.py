@@ -56,6 +56,7 @@ def scripted_directory(path: Path, model: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_fault_10_scripted_engine(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

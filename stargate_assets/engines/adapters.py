@@ -47,9 +47,10 @@ class AdaptedWeights:
         try:
             wrapped: Any = PeftModel.from_pretrained(self.model, str(adapter))
         except (OSError, ValueError, KeyError) as error:
+            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise EngineError(
-                f"The adapter {adapter} could not be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
-                "materialise the checkpoint again."
+                f"The adapter {adapter} could not be loaded ({why}); materialise the checkpoint "
+                "again."
             ) from error
         merged: dict[str, torch.Tensor] = {}
         prefix = "base_model.model."

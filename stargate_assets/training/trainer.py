@@ -46,7 +46,7 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
         adapted = cast("LoraConfig", model.peft_config["default"])
         # PEFT writes a set, whose order would give the same weights another hash each time.
         adapted.target_modules = sorted(cast("set[str]", adapted.target_modules))
-    model.save_pretrained(spec.output)
+    model.save_pretrained(str(spec.output))
     (spec.output / "README.md").unlink(missing_ok=True)  # a model card that PEFT leaves unfilled
     if spec.training.method == "full":
         tokenizer.save_pretrained(spec.output)
