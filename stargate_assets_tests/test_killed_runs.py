@@ -23,7 +23,7 @@ STAGES = ("asking", "scoring gold responses", "training")
 def run(directory: Path, stage: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "stargate_assets_tests.kill_harness", stage, "out.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=directory, env=environment, check=False, capture_output=True)
+    return subprocess.run(command, cwd=directory, env=environment, check=False, capture_output=True, timeout=600)
 
 
 def result(directory: Path) -> dict[str, Any]:
