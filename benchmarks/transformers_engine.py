@@ -19,7 +19,7 @@ from rich.progress import track
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stargate_assets.assets.frames import gold_texts, pairs_of
-from stargate_assets.bundled_model import bundled_model
+from stargate_assets.bundled_model import BUNDLED, bundled_model
 from stargate_assets.data_files import (
     data_directory,
     read_gold_responses,
@@ -27,9 +27,11 @@ from stargate_assets.data_files import (
     read_tasks,
 )
 from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.experiment import ModelSpec
 from stargate_assets.language_model import ChatRequest, Sampling, ScoreRequest
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
+from stargate_assets.model_pool import ModelPool
 
 PLAIN_SCORING_BATCH = 8
 QUESTION = "What does a usual day look like for you?"
@@ -146,8 +148,8 @@ def agreement(path: Path) -> None:
     worst = max(abs(a - b) for a, b in zip(totals, plain.score(scores), strict=True))
     console.print(
         f"fp32: {sum(a == b for a, b in zip(texts, expected, strict=True))} of {len(texts)} "
-        "greedy texts equal; "
-        f"largest difference of a gold response's log-probability {worst:.1e} nats"
+        "greedy texts equal; largest difference of a gold response's log-probability "
+        f"{worst:.1e} nats"
     )
 
 
@@ -160,8 +162,10 @@ def main(rounds: int, warehouse: Path) -> None:
     """Measure simulation and scoring against plain transformers."""
     path = bundled_model(warehouse / "models", lambda *_: None)
     agreement(path)
-    plain = Plain(path, torch.bfloat16)
-    ours = TransformersEngine(str(path), None, "bfloat16", "cpu", Limits())
+    dtype = ModelPool(warehouse).dtype(ModelSpec(model=BUNDLED))
+    plain = Plain(path, getattr(torch, dtype))
+    ours = TransformersEngine(str(path), None, dtype, "cpu", Limits())
+    console.print(f"this machine computes in {dtype}, with {torch.get_num_threads()} threads")
     chats, scores = requests(16, 4)
 
     def new_tokens(result: object) -> int:
@@ -180,10 +184,9 @@ def main(rounds: int, warehouse: Path) -> None:
         ratios["scoring"].append(plain_t / our_t)
         ratios["memory"].append(our_mb / plain_mb)
         console.print(
-            f"{len(chats)} questions: plain {plain_s:.1f} s ({plain_speed:.0f} tokens/s), ours "
-            f"{our_s:.1f} s "
-            f"({our_speed:.0f} tokens/s); {len(scores)} scores: plain {plain_t:.1f} s and "
-            f"{plain_mb:.0f} MB, "
+            f"{len(chats)} questions: plain {plain_s:.1f} s ({plain_speed:.0f} tokens/s), "
+            f"ours {our_s:.1f} s ({our_speed:.0f} tokens/s); "
+            f"{len(scores)} scores: plain {plain_t:.1f} s and {plain_mb:.0f} MB, "
             f"ours {our_t:.1f} s and {our_mb:.0f} MB"
         )
     for name, goal in (("simulation", ">= 2"), ("scoring", ">= 2"), ("memory", "<= 0.5")):

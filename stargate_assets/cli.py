@@ -172,7 +172,7 @@ def _print_report(experiment: str, frame: pl.DataFrame) -> None:
             )
             digits = 2 if metric == QUESTION_RATE else 1
             lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
-            if row["gain"]:
+            if row["gain"] is not None:
                 lines.append(f"gain {row['gain']:+.{digits}f}")
                 lines.append(_interval(row["gain_low"], row["gain_high"], f"+.{digits}f"))
             cells.append("\n".join(lines))

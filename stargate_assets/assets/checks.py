@@ -59,17 +59,21 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         rows = warehouse.read(name, "conversations", [where]).height
         return count_result(rows, tasks * personas * experiment.samples(split))
 
-    @check("gold_log_probs", "Every conversation is scored, and every pair has its two controls.")
+    @check(
+        "gold_log_probs",
+        "On the held-out split every conversation is scored under its conditions, and every pair "
+        "has its two controls; elsewhere every eligible conversation is scored.",
+    )
     def expected_scores(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         where = slice_of(context.partition_key)
         conversations = warehouse.read(name, "conversations", [where])
-        pairs = conversations.select("task_id", "persona_id").n_unique()
-        personas = conversations["persona_id"].n_unique()
-        split = cell_of(context.partition_key).split
-        heard = 2 if personas > 1 and split == TEST_SPLIT else 1  # with Q-random or without
         rows = warehouse.read(name, "gold_log_probs", [where]).height
+        if cell_of(context.partition_key).split != TEST_SPLIT:
+            return count_result(rows, conversations["ineligibility"].null_count())
+        pairs = conversations.select("task_id", "persona_id").n_unique()
+        heard = 2 if conversations["persona_id"].n_unique() > 1 else 1  # with Q-random or without
         return count_result(rows, 2 * pairs + heard * conversations.height)
 
     @check(

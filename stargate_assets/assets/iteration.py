@@ -1,7 +1,9 @@
 """Simulate, score and select: the first half of an iteration (Algorithm 1, lines 3 and 4)."""
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
+from typing import cast
 
 import dagster as dg
 import polars as pl
@@ -43,6 +45,15 @@ def roleplayer_reply(experiment: Experiment, models: ModelPool) -> Reply:
         return partial(choose_replies, model)
     sampling = Sampling(roleplayer.answer_tokens, roleplayer.temperature)
     return partial(generate_replies, model, sampling)
+
+
+def means(log_probs: Mapping[str, pl.Series]) -> dict[str, float]:
+    """Metadata of those that are not empty."""
+    return {
+        f"mean log_prob, {label}": float(cast("float", values.mean()))
+        for label, values in sorted(log_probs.items())
+        if len(values)
+    }
 
 
 def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinition]:
@@ -98,8 +109,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
     @asset(
         "gold_log_probs",
         {"transformers"},
-        "log p(gold response) under the base model in four conditions, in nats (Algorithm 1, "
-        "line 4; section 5).",
+        "log p(gold response) under the base model, in nats: on test in four conditions (section "
+        "5), elsewhere after each eligible conversation (Algorithm 1, line 4).",
         ins=inputs(data_set, "tasks", "personas", "gold_responses") | inputs(name, "conversations"),
         pool=GPU_POOL,
     )
@@ -123,10 +134,8 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
                 experiment.seed,
             ),
         )
-        means = frame.group_by("condition").agg(pl.col("log_prob").mean())
-        return grid_output(
-            frame, warehouse, name, experiment, cell, dict(means.sort("condition").iter_rows())
-        )
+        conditions = {str(key): of["log_prob"] for (key,), of in frame.group_by("condition")}
+        return grid_output(frame, warehouse, name, experiment, cell, means(conditions))
 
     @asset(
         "best_conversations",
@@ -174,8 +183,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
                 "pairs": pairs,
                 "pairs without an eligible conversation": pairs
                 - frame.select("task_id", "persona_id").n_unique(),
-                "mean log_prob of all": scored["log_prob"].mean(),
-                "mean log_prob of selected": frame["log_prob"].mean() or 0.0,
+                **means({"scored": scored["log_prob"], "selected": frame["log_prob"]}),
             },
         )
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from stargate_assets.language_model import LanguageModel, Message, ScoreRequest
 from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.eligibility import ineligibility
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import (
@@ -47,31 +48,35 @@ def score_gold_responses(
     cell: Cell,
     seed: int,
 ) -> list[GoldLogProb]:
-    """Score the gold response of each conversation's pair: the controls once a pair, the
-    conversation's own condition, and Q-random on the held-out split, where it is reported;
-    selection has no use for it.
+    """Score the gold response of each conversation's pair: on the held-out split under all four
+    conditions, the controls once a pair; elsewhere after the eligible conversations alone, which is
+    what selection compares.
 
     `gold_responses` is by (task_id, persona_id).
     """
-    pairs = list(dict.fromkeys(c.pair for c in conversations))
     contexts: list[tuple[Pair, Condition, int | None, str | None, tuple[Message, ...]]] = []
-    for pair in pairs:
-        for condition, messages in (
-            (Condition.NEGATIVE_CONTROL, negative_control_messages(pair)),
-            (Condition.POSITIVE_CONTROL, positive_control_messages(pair)),
-        ):
-            contexts.append((pair, condition, None, None, messages))
-    others = (
-        other_conversations(conversations, cell, seed)
-        if cell.split == TEST_SPLIT
-        else [None] * len(conversations)
-    )
-    for conversation, other in zip(conversations, others, strict=True):
-        for condition, heard in ((Condition.EXPERIMENTAL, conversation), (Condition.RANDOM, other)):
-            if heard is not None:
-                pair, persona_id = conversation.pair, heard.pair.persona.persona_id
-                messages = respondent_messages(heard, pair)
-                contexts.append((pair, condition, conversation.sample, persona_id, messages))
+
+    def after(conversation: Conversation, condition: Condition, heard: Conversation) -> None:
+        pair, persona_id = conversation.pair, heard.pair.persona.persona_id
+        messages = respondent_messages(heard, pair)
+        contexts.append((pair, condition, conversation.sample, persona_id, messages))
+
+    if cell.split == TEST_SPLIT:
+        for pair in dict.fromkeys(c.pair for c in conversations):
+            for condition, messages in (
+                (Condition.NEGATIVE_CONTROL, negative_control_messages(pair)),
+                (Condition.POSITIVE_CONTROL, positive_control_messages(pair)),
+            ):
+                contexts.append((pair, condition, None, None, messages))
+        others = other_conversations(conversations, cell, seed)
+        for conversation, other in zip(conversations, others, strict=True):
+            after(conversation, Condition.EXPERIMENTAL, conversation)
+            if other is not None:
+                after(conversation, Condition.RANDOM, other)
+    else:
+        for conversation in conversations:
+            if ineligibility(conversation) is None:
+                after(conversation, Condition.EXPERIMENTAL, conversation)
     scores = scorer.score(
         [
             ScoreRequest(messages, gold_responses[pair.task.task_id, pair.persona.persona_id])

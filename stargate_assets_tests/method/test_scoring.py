@@ -106,9 +106,14 @@ def test_a_conversation_that_brings_out_the_persona_s_facts_scores_better() -> N
     assert {s.tokens for s in scores} == {10}
 
 
-def test_training_cells_do_without_q_random_which_selection_does_not_use() -> None:
-    scores = scored(conversations(grid(2, 3)), cell=Cell(1, "train_b"))
-    assert {s.condition for s in scores} == {*CONTROLS, Condition.EXPERIMENTAL}
+def test_training_cells_score_what_selection_compares() -> None:
+    eligible = conversations(grid(2, 3))
+    babble = [
+        talk(("Nice boat.", "What would you like to know?"), of=p, sample=9) for p in grid(2, 1)
+    ]
+    scores = scored([*eligible, *babble], cell=Cell(1, "train_b"))
+    assert {s.condition for s in scores} == {Condition.EXPERIMENTAL}
+    assert [(s.pair, s.sample) for s in scores] == [(c.pair, c.sample) for c in eligible]
 
 
 def test_one_persona_alone_has_no_random_row() -> None:
