@@ -71,8 +71,8 @@ class Plain:
         return [row[: row.index(end)] if end in row else row for row in new]
 
     @torch.inference_mode()
-    def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
-        totals: list[float] = []
+    def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        scores: list[list[float]] = []
         for start in range(0, len(requests), PLAIN_SCORING_BATCH):
             batch = requests[start : start + PLAIN_SCORING_BATCH]
             prompts = [
@@ -90,11 +90,11 @@ class Plain:
                 self.model(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
             )
             found = log_probs[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
-            totals += [
-                found[row, len(p) - 1 : len(p) - 1 + len(g)].sum().item()
+            scores += [
+                found[row, len(p) - 1 : len(p) - 1 + len(g)].tolist()
                 for row, (p, g) in enumerate(zip(prompts, golds, strict=True))
             ]
-        return totals
+        return scores
 
 
 def measured(call: Callable[[], object]) -> tuple[float, float, object]:
@@ -144,12 +144,16 @@ def agreement(path: Path) -> None:
         plain.tokenizer.decode(row, skip_special_tokens=True).strip() for row in plain.chat(greedy)
     ]
     texts = [completion.text for _, completion in sorted(ours.chat(greedy), key=lambda r: r[0])]
-    totals = [score.total for _, score in sorted(ours.score(scores), key=lambda r: r[0])]
-    worst = max(abs(a - b) for a, b in zip(totals, plain.score(scores), strict=True))
+    found = [score.log_probs for _, score in sorted(ours.score(scores), key=lambda r: r[0])]
+    worst = max(
+        abs(a - b)
+        for one, other in zip(found, plain.score(scores), strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+    equal = sum(a == b for a, b in zip(texts, expected, strict=True))
     console.print(
-        f"fp32: {sum(a == b for a, b in zip(texts, expected, strict=True))} of {len(texts)} "
-        "greedy texts equal; largest difference of a gold response's log-probability "
-        f"{worst:.1e} nats"
+        f"fp32: {equal} of {len(texts)} greedy texts equal; largest difference of a token's "
+        f"log-probability {worst:.1e} nats"
     )
 
 

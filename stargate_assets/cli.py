@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,7 @@ class _Commands(click.Group):
 def main() -> None:
     """STaR-GATE: teach a language model to ask good clarifying questions."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # PEFT's calls
 
 
 @main.command()

@@ -26,6 +26,7 @@ from.
 """
 
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # partitioned checks
+warnings.filterwarnings("ignore", category=dg.BetaWarning)  # data versions of outputs
 
 Change = Callable[[str, Experiment], Experiment]
 

@@ -33,8 +33,8 @@ PairValues = dict[tuple[str, str], float]
 def report_rows(
     conversations: pl.DataFrame, gold_log_probs: pl.DataFrame, seed: int
 ) -> pl.DataFrame:
-    """One row per policy and metric: the mean over pairs, and its paired difference to policy 0,
-    both with intervals that are clustered by task and persona.
+    """One row per policy and metric: the mean over pairs, and its paired difference to policy 0
+    where the metric depends on the policy, both with intervals clustered by task and persona.
     """
     values: dict[tuple[int, str], PairValues] = {}
     for iteration in sorted(conversations["iteration"].unique()):
@@ -55,7 +55,8 @@ def report_rows(
         level = estimate(metric, observed)
         base = values.get((0, metric), {})
         shared = {pair: observed[pair] - base[pair] for pair in observed if pair in base}
-        gain = estimate(metric, shared) if iteration > 0 and shared else None
+        depends = metric not in (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
+        gain = estimate(metric, shared) if iteration > 0 and shared and depends else None
         rows.append(
             {
                 "split": TEST_SPLIT,
