@@ -29,7 +29,7 @@ def run(directory: Path, stage: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "stargate_assets_tests.kill_harness", stage, "out.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, cwd=directory, env=environment, check=False, capture_output=True, timeout=600
+        command, cwd=directory, env=environment, check=False, capture_output=True, timeout=1200
     )
 
 
@@ -78,6 +78,7 @@ def test_fault_10_scripted_engine(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_fault_10_real_model(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     directories = [tmp_path_factory.mktemp(name) for name in ("whole", "killed")]
     for directory in directories:
