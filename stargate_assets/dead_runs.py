@@ -59,4 +59,4 @@ def _has_process(instance: dg.DagsterInstance, record: RunRecord) -> bool:
 )
 def dead_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     alive = release_dead_runs(context.instance)
-    return dg.SkipReason(f"{len(alive)} runs hold or await a slot, all of them alive.")
+    return dg.SkipReason(f"{len(alive)} live runs hold or await a slot.")
