@@ -20,18 +20,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stargate_assets.assets.frames import gold_texts, pairs_of
 from stargate_assets.bundled_model import BUNDLED, bundled_model
-from stargate_assets.data_files import (
-    data_directory,
-    read_gold_responses,
-    read_personas,
-    read_tasks,
-)
+from stargate_assets.definitions import load_project
 from stargate_assets.engines.transformers import Limits, TransformersEngine
 from stargate_assets.experiment import ModelSpec
 from stargate_assets.language_model import ChatRequest, Sampling, ScoreRequest
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
 from stargate_assets.model_pool import ModelPool
+from stargate_assets.sources.tables import read_tables
 
 PLAIN_SCORING_BATCH = 8
 QUESTION = "What does a usual day look like for you?"

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import re
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -56,32 +58,85 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("experiment")
+@click.argument("name")
 @click.option("--iterations", type=click.IntRange(1), help="Train this many policies.")
 @click.option("--samples", type=click.IntRange(1), help="Conversations per training pair.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of everything that is drawn.")
 @click.option("--force", metavar="CELL", help="Make a planned cell again, e.g. '0|train_a'.")
 def run(
-    experiment: str,
+    name: str,
     iterations: int | None,
     samples: int | None,
     seed: int | None,
     force: str | None,
 ) -> None:
-    """Materialise what is missing of EXPERIMENT and print its figures."""
-    from stargate_assets.driver import load, run_experiment
+    """Materialise what is missing of the experiment or data set NAME, and print its figures or its
+    rows. The options change an experiment.
+    """
+    from stargate_assets.driver import load, run_data_set, run_experiment
 
     started = time.monotonic()
-    project = load(experiment, iterations=iterations, samples=samples, seed=seed)
+    project = load(name, iterations=iterations, samples=samples, seed=seed)
     with _progress() as on_progress:
         project.models.on_progress = on_progress
-        frame = run_experiment(project, experiment, force, announce=console.print)
-    _print_report(experiment, frame)
+        if name in project.data_sets:
+            if (iterations, samples, seed, force) != (None, None, None, None):
+                raise click.UsageError(f"{name} is a data set; the options are for experiments.")
+            _print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
+        else:
+            _print_report(name, run_experiment(project, name, force, announce=console.print))
     usage, seconds = project.models.usage, time.monotonic() - started
     console.print(
         f"{usage.made} model calls in {usage.seconds:.0f} s, {usage.stored} answered from disk, "
         f"training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
     )
+
+
+def _file(help_text: str, *, required: bool = False) -> dict[str, Any]:
+    return {"type": click.Path(path_type=Path), "required": required, "help": help_text}
+
+
+@main.command()
+@click.argument("name")
+@click.option("--tasks", metavar="FILE", **_file("CSV, JSON lines or Parquet.", required=True))
+@click.option("--personas", metavar="FILE", **_file("The same, with names.", required=True))
+@click.option("--gold-responses", metavar="FILE", **_file("Recorded gold responses."))
+@click.option("--oracle", metavar="MODEL", help="Writes the gold responses that are not recorded.")
+@click.option(
+    "--column",
+    "columns",
+    metavar="TABLE.FIELD=COLUMN",
+    multiple=True,
+    help="Where a file calls it otherwise, e.g. tasks.text=query.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the drawn splits.")
+def init(
+    name: str,
+    tasks: Path,
+    personas: Path,
+    gold_responses: Path | None,
+    oracle: str | None,
+    columns: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Check the files of a data set NAME and declare it under stargate_assets/defs/."""
+    from stargate_assets.scaffold import scaffold_data_set
+
+    stated: list[tuple[str, str, str]] = []
+    for column in columns:
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", column)
+        if match is None:
+            raise click.UsageError(f"--column {column!r} is not of the form TABLE.FIELD=COLUMN.")
+        stated.append((match[1], match[2], match[3]))
+    files = {"tasks": tasks, "personas": personas, "gold_responses": gold_responses}
+    given = {table: file for table, file in files.items() if file is not None}
+    made = scaffold_data_set(name, given, stated, oracle, seed)
+    for line in made.findings:
+        console.print(escape(line), soft_wrap=True)
+    console.print(f"Wrote {made.path}.", soft_wrap=True)
+    if gold_responses is None and oracle is None:
+        console.print("An experiment needs gold responses too: add a file or an oracle there.")
+    console.print(f"Load it: stargate run {name}")
 
 
 @main.command()
@@ -113,12 +168,7 @@ def sql(query: str) -> None:
         frame = Warehouse(WAREHOUSE / "stargate.duckdb").query(query)
     except duckdb.Error as error:
         raise click.ClickException(str(error)) from error
-    table = Table()
-    for column in frame.columns:
-        table.add_column(column)
-    for row in frame.iter_rows():
-        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
-    console.print(table)
+    _print_rows(frame)
 
 
 @contextmanager
@@ -151,6 +201,15 @@ def _progress() -> Iterator[OnProgress]:
 def _log_progress(doing: str, done: int, total: int) -> None:
     if done == total:
         console.print(f"  {doing}: {total}")
+
+
+def _print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
+    table = Table(title=title)
+    for column in frame.columns:
+        table.add_column(column)
+    for row in frame.iter_rows():
+        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
+    console.print(table)
 
 
 def _print_report(experiment: str, frame: pl.DataFrame) -> None:

@@ -2,30 +2,52 @@
 defs.yaml.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import dagster as dg
 from pydantic import Field
 
 from stargate_assets.assets.checks import grid_checks
+from stargate_assets.assets.data_checks import data_set_checks
 from stargate_assets.assets.data_set import data_set_assets
 from stargate_assets.assets.evaluation import report_asset
 from stargate_assets.assets.grid import OWNERS, iteration_partitions
 from stargate_assets.assets.iteration import iteration_assets
 from stargate_assets.assets.training import training_assets
-from stargate_assets.data_files import data_directory
+from stargate_assets.data_set import DataSet, validated_data_set
 from stargate_assets.experiment import Experiment, validated
 from stargate_assets.jobs import data_set_job, experiment_jobs, walk_sensor
+from stargate_assets.sources.tables import reader
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a defs.yaml states, and the folder that its relative paths start from."""
+
+    fields: dict[str, Any]
+    directory: Path
+
+    @staticmethod
+    def resolve(context: dg.ResolutionContext, fields: dict[str, Any]) -> "Stated":
+        return Stated(fields, context.resolve_source_relative_path("."))
 
 
 class DataSetComponent(dg.Component, dg.Model, dg.Resolvable):
-    """Tasks, personas and gold responses: three JSON-lines files in one directory."""
+    """Tasks, personas and gold responses: from files, from the Hub, or by models."""
 
     name: str = Field(description="Key prefix of the assets and schema in DuckDB.")
-    directory: str = Field(description="A shipped data set's name, or the path of a directory.")
+    data_set: Annotated[Stated, dg.Resolver(Stated.resolve, model_field_type=dict[str, Any])] = (
+        Field(description="Fields of `data_set.DataSet`.")
+    )
+
+    def validated(self) -> DataSet:
+        """The data set, or a DataError that names the field."""
+        return validated_data_set(self.name, self.data_set.fields, self.data_set.directory)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        return data_set_definitions(self.name, self.directory)
+        return data_set_definitions(self.name, self.validated())
 
 
 class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -42,9 +64,12 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
         return experiment_definitions(self.name, self.validated())
 
 
-def data_set_definitions(name: str, directory: str) -> dg.Definitions:
+def data_set_definitions(name: str, data_set: DataSet) -> dg.Definitions:
+    read = reader(name, data_set)
     return dg.Definitions(
-        assets=data_set_assets(name, data_directory(directory)), jobs=[data_set_job(name)]
+        assets=data_set_assets(name, data_set, read),
+        asset_checks=data_set_checks(name, data_set, read),
+        jobs=[data_set_job(name)],
     )
 
 

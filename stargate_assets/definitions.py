@@ -14,11 +14,13 @@ from stargate_assets.components import (
     data_set_definitions,
     experiment_definitions,
 )
+from stargate_assets.data_set import DataSet
 from stargate_assets.dead_runs import dead_runs_sensor, release_dead_runs
+from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment, ExperimentError
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.io_manager import WarehouseIOManager
-from stargate_assets.storage.warehouse import Warehouse
+from stargate_assets.storage.warehouse import REGISTRY_SCHEMA, Warehouse
 
 WAREHOUSE = Path("warehouse")
 """Relative, like the paths in dagster.yaml: a project is the directory that its commands are run
@@ -27,6 +29,11 @@ from.
 
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # partitioned checks
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # data versions of outputs
+
+
+class ProjectError(StargateError):
+    """What is declared under defs/ does not fit together. The message names what."""
+
 
 Change = Callable[[str, Experiment], Experiment]
 
@@ -37,6 +44,7 @@ class Project:
 
     warehouse: Warehouse
     models: ModelPool
+    data_sets: dict[str, DataSet] = field(default_factory=dict)
     experiments: dict[str, Experiment] = field(default_factory=dict)
     definitions: dg.Definitions = field(default_factory=dg.Definitions)
 
@@ -49,30 +57,39 @@ def unchanged(name: str, experiment: Experiment) -> Experiment:
 def load_project(change: Change = unchanged, root: Path = WAREHOUSE) -> Project:
     """Everything under `defs/`, each experiment as `change` wants it."""
     tree = dg.ComponentTree.from_module(stargate_assets.defs, Path(__file__).parent.parent)
-    data_sets = tree.get_all_components(DataSetComponent)
+    components = tree.get_all_components(DataSetComponent)
+    data_sets = {component.name: component.validated() for component in components}
+    stated = tree.get_all_components(ExperimentComponent)
     experiments = {
-        component.name: change(component.name, component.validated())
-        for component in tree.get_all_components(ExperimentComponent)
+        component.name: change(component.name, component.validated()) for component in stated
     }
-    names = {component.name for component in data_sets}
-    for name, experiment in experiments.items():
-        if experiment.data_set not in names:
-            raise ExperimentError(
-                f"The experiment {name} names the data set {experiment.data_set!r}, which is not "
-                f"declared; there are: {', '.join(sorted(names))}."
+    names = [component.name for component in (*components, *stated)]
+    for name in names:
+        if names.count(name) > 1 or name == REGISTRY_SCHEMA:
+            raise ProjectError(
+                f"The name {name!r} is taken; give each data set and experiment under defs/ a name "
+                "of its own."
             )
-    return assemble(
-        [data_set_definitions(c.name, c.directory) for c in data_sets], experiments, root
-    )
+    return assemble(data_sets, experiments, root)
 
 
 def assemble(
-    data_sets: list[dg.Definitions],
+    data_sets: dict[str, DataSet],
     experiments: dict[str, Experiment],
     root: Path,
     pipes: dg.PipesSubprocessClient | None = None,
 ) -> Project:
     """A project from its parts, with its warehouse in the directory `root`."""
+    usable = sorted(name for name, data_set in data_sets.items() if data_set.has_gold_responses)
+    for name, experiment in experiments.items():
+        if experiment.data_set not in usable:
+            fault = (
+                "has no gold responses" if experiment.data_set in data_sets else "is not declared"
+            )
+            raise ExperimentError(
+                f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
+                f"there are: {', '.join(usable)}."
+            )
     warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root)
 
     @dg.resource(description="The models; a run that needs them first frees what the dead hold.")
@@ -84,9 +101,10 @@ def assemble(
     return Project(
         warehouse,
         models,
+        data_sets,
         experiments,
         dg.Definitions.merge(
-            *data_sets,
+            *(data_set_definitions(name, d) for name, d in data_sets.items()),
             *(experiment_definitions(name, e) for name, e in experiments.items()),
             dg.Definitions(
                 resources={

@@ -1,6 +1,7 @@
 """Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from stargate_assets.jobs import (
     data_version,
     job_name,
     missing_splits,
+    needed_splits,
     report_is_due,
     report_job_name,
 )
-from stargate_assets.method.plan import Step, planned_steps, ready_steps
+from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
 
 Announce = Callable[[str], None]
+Launch = Callable[[str, str | None], None]
+"""A job's name and its partition."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -48,7 +52,7 @@ def load(
     seed: int | None = None,
     root: Path = WAREHOUSE,
 ) -> Project:
-    """The project with one experiment changed as the command line asks."""
+    """The project, with one experiment changed as the command line asks."""
 
     def change(declared: str, experiment: Experiment) -> Experiment:
         if declared != name:
@@ -62,11 +66,15 @@ def load(
             update["simulation"] = experiment.simulation.model_copy(update={"samples": samples})
         return experiment.model_copy(update=update)
 
-    project = load_project(change, root)
+    return load_project(change, root)
+
+
+def experiment_of(project: Project, name: str) -> Experiment:
+    """The experiment, or a DriverError that says which there are."""
     if name not in project.experiments:
         known = ", ".join(sorted(project.experiments))
         raise DriverError(f"There is no experiment {name!r}; there are: {known}.")
-    return project
+    return project.experiments[name]
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -78,16 +86,10 @@ def open_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(Path.cwd()))
 
 
-def run_experiment(
-    project: Project, name: str, force: str | None, announce: Announce
-) -> pl.DataFrame:
-    """Materialise every planned cell that is missing or out of date, then the report; returns the
-    report.
-    """
-    experiment = project.experiments[name]
-    forced = _forced_step(experiment, force)
+@contextmanager
+def launcher(project: Project) -> Iterator[Launch]:
+    """Runs a job of the project in this process, while no other run uses the models."""
     repository = project.definitions.get_repository_def()
-    current = data_version(repository.asset_graph, experiment.data_set)
     with open_instance() as instance:
         for other in release_dead_runs(instance):
             raise DriverError(
@@ -103,9 +105,30 @@ def run_experiment(
             except dg.DagsterError as error:
                 raise _told(error) from error
 
-        for split in missing_splits(project.warehouse, experiment, current):
-            announce(f"{experiment.data_set}: reading {split}")
-            launch(data_job_name(experiment.data_set), split)
+        yield launch
+
+
+def run_data_set(project: Project, name: str, announce: Announce) -> pl.DataFrame:
+    """Materialise every split that is missing or out of date; returns the rows of each table."""
+    with launcher(project) as launch:
+        _fill(project, name, SPLITS, launch, announce)
+    there = project.warehouse.materializations(name)
+    tables = project.data_sets[name].tables
+    return pl.DataFrame(
+        [{"split": s, **{table: there[table, s].rows for table in tables}} for s in SPLITS]
+    )
+
+
+def run_experiment(
+    project: Project, name: str, force: str | None, announce: Announce
+) -> pl.DataFrame:
+    """Materialise every planned cell that is missing or out of date, then the report; returns the
+    report.
+    """
+    experiment = experiment_of(project, name)
+    forced = _forced_step(experiment, force)
+    with launcher(project) as launch:
+        _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
         while True:
             done = done_steps(project.warehouse, name, experiment)
             ready = [forced] if forced else ready_steps(experiment.iterations, done)
@@ -119,9 +142,20 @@ def run_experiment(
     return project.warehouse.read(name, "report", [{}])
 
 
+def _fill(
+    project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
+) -> None:
+    """Materialise those of a data set's splits that are missing or out of date."""
+    graph = project.definitions.get_repository_def().asset_graph
+    current, tables = data_version(graph, data_set), project.data_sets[data_set].tables
+    for split in missing_splits(project.warehouse, data_set, tables, splits, current):
+        announce(f"{data_set}: {split}")
+        launch(data_job_name(data_set), split)
+
+
 def cell_states(project: Project, name: str) -> list[CellState]:
     """Every planned cell in order."""
-    experiment = project.experiments[name]
+    experiment = experiment_of(project, name)
     done = done_steps(project.warehouse, name, experiment)
     ready = ready_steps(experiment.iterations, done)
     there = project.warehouse.materializations(name)

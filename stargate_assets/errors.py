@@ -3,7 +3,7 @@ wrong and what to do.
 
 StargateError
   EngineError         a model cannot be opened, or cannot do what was asked     language_model.py
-  DataError           a data file cannot be used                                data_files.py
+  DataError           a data set cannot be used                                 data_set.py
   WarehouseError      a table cannot be read or written                         storage/warehouse.py
     MissingSliceError   nobody has materialised the slice                       storage/warehouse.py
   CheckpointError     a checkpoint is missing or damaged
@@ -11,6 +11,7 @@ storage/checkpoints.py
   MissingPolicyError  a cell's policy is not trained yet                        assets/grid.py
   ExperimentError     an experiment's YAML says what cannot be                   experiment.py
   TrainingError       training cannot start or must stop                        training/spec.py
+  ProjectError        what is declared does not fit together                    definitions.py
   DriverError         the command line asks for what is not there               driver.py
 """
 

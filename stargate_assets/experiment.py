@@ -16,11 +16,13 @@ class ExperimentError(StargateError):
     """An experiment's YAML says something that cannot be. The message names the field."""
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """What a defs.yaml states: nothing else may stand there, and nothing changes it."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ModelSpec(_Frozen):
+class ModelSpec(Frozen):
     """Which model, on which engine. Where it runs is the machine's business, not the
     experiment's.
     """
@@ -34,7 +36,7 @@ class ModelSpec(_Frozen):
     )
 
 
-class Simulation(_Frozen):
+class Simulation(Frozen):
     """Section 3: N conversations a pair, of 1 to K questions, at temperature 0.9."""
 
     samples: PositiveInt = Field(default=10, description="N, conversations per pair.")
@@ -46,7 +48,7 @@ class Simulation(_Frozen):
     question_tokens: PositiveInt = 128
 
 
-class Roleplayer(_Frozen):
+class Roleplayer(Frozen):
     """`generated` is the paper's way; `chosen` picks the persona's own statements by score."""
 
     model: ModelSpec
@@ -55,17 +57,17 @@ class Roleplayer(_Frozen):
     answer_tokens: PositiveInt = 128
 
 
-class Selection(_Frozen):
+class Selection(Frozen):
     top: PositiveInt = Field(default=1, description="k, conversations kept per pair.")
 
 
-class Regularization(_Frozen):
+class Regularization(Frozen):
     """The policy's own answer on the best conversation, greedy."""
 
     answer_tokens: PositiveInt = 512
 
 
-class Training(_Frozen):
+class Training(Frozen):
     """Always from the base model. Full fine-tuning with the paper's schedule unless said
     otherwise.
     """
@@ -84,13 +86,13 @@ class Training(_Frozen):
     max_grad_norm: float = Field(default=1.0, gt=0)
 
 
-class Evaluation(_Frozen):
+class Evaluation(Frozen):
     samples: PositiveInt = Field(
         default=10, description="Conversations per pair on the test split."
     )
 
 
-class Experiment(_Frozen):
+class Experiment(Frozen):
     """One run of STaR-GATE, from a data set and models to policies and figures."""
 
     data_set: str
@@ -123,8 +125,14 @@ def validated(name: str, stated: Mapping[str, Any]) -> Experiment:
     try:
         return Experiment.model_validate(stated)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
         raise ExperimentError(
-            f"The experiment {name} is not valid: {field}: {first['msg']}; correct its defs.yaml."
+            f"The experiment {name} is not valid: {first_fault(error)}; correct its defs.yaml."
         ) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first field that is wrong, and why."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message

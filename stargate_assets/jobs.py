@@ -2,6 +2,7 @@
 them.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -13,12 +14,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from stargate_assets.assets.evaluation import report_version
 from stargate_assets.assets.grid import (
-    DATA_TABLES,
     TABLES,
     cell_version,
     done_steps,
     policy_checkpoint,
 )
+from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import Purpose, planned_steps, ready_steps
 from stargate_assets.storage.warehouse import Warehouse
@@ -47,8 +48,8 @@ def _select(schema: str, tables: tuple[str, ...]) -> dg.AssetSelection:
 def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         data_job_name(data_set),
-        _select(data_set, DATA_TABLES),
-        description="Read the tasks, personas and gold responses of a split.",
+        dg.AssetSelection.groups(data_set),
+        description="Read or write the tasks, personas and gold responses of a split.",
     )
 
 
@@ -105,7 +106,9 @@ def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
                 job_name=data_job_name(experiment.data_set),
                 partition_key=split,
             )
-            for split in missing_splits(warehouse, experiment, current)
+            for split in missing_splits(
+                warehouse, experiment.data_set, DATA_TABLES, needed_splits(experiment), current
+            )
         ]
         done = done_steps(warehouse, name, experiment)
         if not requests:
@@ -134,18 +137,22 @@ def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
     return walk
 
 
-def missing_splits(warehouse: Warehouse, experiment: Experiment, current: str) -> list[str]:
-    """The splits of the data set that the plan needs and that are not there as the files are
-    now.
-    """
-    there = warehouse.materializations(experiment.data_set)
-    needed = dict.fromkeys(step.cell.split for step in planned_steps(experiment.iterations))
+def needed_splits(experiment: Experiment) -> list[str]:
+    """The splits of the data set that the plan uses."""
+    return list(dict.fromkeys(s.cell.split for s in planned_steps(experiment.iterations)))
+
+
+def missing_splits(
+    warehouse: Warehouse, data_set: str, tables: Iterable[str], splits: Iterable[str], current: str
+) -> list[str]:
+    """Which of a data set's splits are not there as its sources are now."""
+    there = warehouse.materializations(data_set)
     return [
         split
-        for split in needed
+        for split in splits
         if not all(
             (found := there.get((table, split))) is not None and found.version == current
-            for table in DATA_TABLES
+            for table in tables
         )
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stargate_assets.bundled_model import bundled_model
-from stargate_assets.components import data_set_definitions
+from stargate_assets.data_set import DataSet, validated_data_set
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.experiment import Experiment
 
@@ -72,6 +72,13 @@ def write_data_set(directory: Path, tasks: int = 2, personas: int = 2) -> Path:
     return directory
 
 
+def mini_data_set(directory: Path, **changes: object) -> DataSet:
+    """What `write_data_set` wrote there, as a data set."""
+    tables = ("tasks", "personas", "gold_responses")
+    stated = {table: {"file": f"{table}.jsonl"} for table in tables} | changes
+    return validated_data_set("mini", {k: v for k, v in stated.items() if v}, directory)
+
+
 def scripted_experiment(model: Path, **changes: object) -> Experiment:
     """Everything scripted but the training, which fine-tunes the tiny model."""
     questioner = {"engine": "scripted", "model": str(model)}
@@ -98,7 +105,6 @@ def scripted_project(
 
     def build(**changes: object) -> Project:
         experiment = scripted_experiment(tiny_model, **changes)
-        definitions = [data_set_definitions("mini", str(data))]
-        return assemble(definitions, {"loop": experiment}, Path("warehouse"))
+        return assemble({"mini": mini_data_set(data)}, {"loop": experiment}, Path("warehouse"))
 
     return build

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from stargate_assets.components import data_set_definitions
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import load, run_experiment
 from stargate_assets.experiment import Evaluation, Experiment
+from stargate_assets_tests.conftest import mini_data_set
 
 EXPERIMENT_FILE = "experiment.json"
 """If it is there: the scripted experiment to run, on the data set in `mini/`. Otherwise `embedded`,
@@ -50,12 +50,12 @@ def project(stage: str) -> tuple[Project, str]:
     pipes = KillingPipes() if stage == "training" else dg.PipesSubprocessClient()
     if Path(EXPERIMENT_FILE).exists():
         experiment = Experiment.model_validate_json(Path(EXPERIMENT_FILE).read_text())
-        name, data = "loop", data_set_definitions("mini", "mini")
+        name, data_sets = "loop", {"mini": mini_data_set(Path("mini"))}
     else:
-        name, data = "embedded", data_set_definitions("everyday_mini", "everyday_mini")
-        shipped = load(name, iterations=1, samples=1).experiments[name]
+        name, whole = "embedded", load("embedded", iterations=1, samples=1)
+        shipped, data_sets = whole.experiments[name], whole.data_sets
         experiment = shipped.model_copy(update={"evaluation": Evaluation(samples=1)})
-    return assemble([data], {name: experiment}, Path("warehouse"), pipes), name
+    return assemble(data_sets, {name: experiment}, Path("warehouse"), pipes), name
 
 
 def main(stage: str, out: str) -> None:

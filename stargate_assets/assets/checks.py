@@ -61,20 +61,25 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
 
     @check(
         "gold_log_probs",
-        "On the held-out split every conversation is scored under its conditions, and every pair "
-        "has its two controls; elsewhere every eligible conversation is scored.",
+        "Of the pairs with a gold response: on the held-out split every conversation is scored "
+        "under its conditions, and every pair has its two controls; elsewhere every eligible "
+        "conversation is scored.",
     )
     def expected_scores(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         where = slice_of(context.partition_key)
+        split = cell_of(context.partition_key).split
         conversations = warehouse.read(name, "conversations", [where])
+        gold = warehouse.read(data_set, "gold_responses", [{"split": split}])
+        comparable = gold.filter(pl.col("exclusion").is_null())
+        scored = conversations.join(comparable, on=["task_id", "persona_id"], how="semi")
         rows = warehouse.read(name, "gold_log_probs", [where]).height
-        if cell_of(context.partition_key).split != TEST_SPLIT:
-            return count_result(rows, conversations["ineligibility"].null_count())
-        pairs = conversations.select("task_id", "persona_id").n_unique()
+        if split != TEST_SPLIT:
+            return count_result(rows, scored["ineligibility"].null_count())
+        pairs = scored.select("task_id", "persona_id").n_unique()
         heard = 2 if conversations["persona_id"].n_unique() > 1 else 1  # with Q-random or without
-        return count_result(rows, 2 * pairs + heard * conversations.height)
+        return count_result(rows, 2 * pairs + heard * scored.height)
 
     @check(
         "conversations",
@@ -113,12 +118,13 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         pairs = pairs_of(
             warehouse.read(data_set, "tasks", [split]),
             warehouse.read(data_set, "personas", [split]),
-        )[:PROBES]
+        )
         gold = gold_texts(warehouse.read(data_set, "gold_responses", [split]))
         probes = [
-            ScoreRequest(negative_control_messages(p), gold[p.task.task_id, p.persona.persona_id])
-            for p in pairs
-        ]
+            ScoreRequest(negative_control_messages(pair), gold[pair.key])
+            for pair in pairs
+            if pair.key in gold
+        ][:PROBES]
         checkpoint = Checkpoint(models.warehouse / row["path"], row["sha256"])
         base = models.open(experiment.questioner).score(probes, "checking the base model")
         trained = models.open(experiment.questioner, checkpoint).score(

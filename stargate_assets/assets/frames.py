@@ -42,7 +42,7 @@ def conversations_frame(
 
 def conversations_of(frame: pl.DataFrame, pairs: Sequence[Pair]) -> list[Conversation]:
     """The rows as conversations, ordered by pair and sample."""
-    by_key = {(p.task.task_id, p.persona.persona_id): p for p in pairs}
+    by_key = {pair.key: pair for pair in pairs}
     columns = ("task_id", "persona_id", "sample", "questions", "truncated", "answers")
     ordered = frame.sort("task_id", "persona_id", "sample").select(columns)
     return [
@@ -68,8 +68,12 @@ def gold_log_probs_frame(cell: Cell, scores: Iterable[GoldLogProb]) -> pl.DataFr
 
 
 def gold_texts(frame: pl.DataFrame) -> dict[tuple[str, str], str]:
-    """(task_id, persona_id) -> the gold response."""
-    rows = frame.select("task_id", "persona_id", "text").iter_rows()
+    """(task_id, persona_id) -> the gold response, of those that can be compared with."""
+    rows = (
+        frame.filter(pl.col("exclusion").is_null())
+        .select("task_id", "persona_id", "text")
+        .iter_rows()
+    )
     return {(task, persona): text for task, persona, text in rows}
 
 
@@ -90,4 +94,4 @@ def row_key(cell: Cell, task_id: str, persona_id: str, sample: int | None) -> di
 
 
 def _key(cell: Cell, pair: Pair, sample: int | None) -> dict[str, object]:
-    return row_key(cell, pair.task.task_id, pair.persona.persona_id, sample)
+    return row_key(cell, *pair.key, sample)

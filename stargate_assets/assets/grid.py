@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import (
@@ -29,7 +30,6 @@ GPU_POOL = "gpu"
 CODE_VERSION = "1"
 """Raised when an asset's meaning changes; configuration has a digest of its own."""
 BASE_POLICY = "base"
-DATA_TABLES = ("tasks", "personas", "gold_responses")
 TABLES: Mapping[Purpose, tuple[str, ...]] = {
     "evaluate": ("conversations", "gold_log_probs"),
     "train": (

@@ -135,7 +135,9 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
             ),
         )
         conditions = {str(key): of["log_prob"] for (key,), of in frame.group_by("condition")}
-        return grid_output(frame, warehouse, name, experiment, cell, means(conditions))
+        excluded = gold_responses["exclusion"].count()
+        metadata = {"pairs without a gold response": excluded, **means(conditions)}
+        return grid_output(frame, warehouse, name, experiment, cell, metadata)
 
     @asset(
         "best_conversations",
@@ -181,7 +183,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
             cell,
             {
                 "pairs": pairs,
-                "pairs without an eligible conversation": pairs
+                "pairs without an eligible scored conversation": pairs
                 - frame.select("task_id", "persona_id").n_unique(),
                 **means({"scored": scored["log_prob"], "selected": frame["log_prob"]}),
             },

@@ -64,7 +64,7 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
         )
         rows = [
             {
-                **row_key(cell, c.pair.task.task_id, c.pair.persona.persona_id, c.sample),
+                **row_key(cell, *c.pair.key, c.sample),
                 "text": answer.text,
                 "truncated": answer.finish_reason == "length",
             }
@@ -139,7 +139,7 @@ def training_dialogues(
     for c in conversations:
         asked = questioner_messages(c)[:-1]  # the last reply is followed by no question
         dialogues.append(Dialogue("question", asked))
-        answer = answer_of[c.pair.task.task_id, c.pair.persona.persona_id, c.sample]
+        answer = answer_of[*c.pair.key, c.sample]
         if answer is not None:
             answered = (*respondent_messages(c), Message("assistant", answer))
             dialogues.append(Dialogue("answer", answered))

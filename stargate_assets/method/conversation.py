@@ -24,6 +24,11 @@ class Pair:
     task: Task
     persona: Persona
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """(task_id, persona_id)"""
+        return self.task.task_id, self.persona.persona_id
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:

@@ -4,12 +4,13 @@ Texts stand in `prompts/`; constant text comes first, so that requests share the
 is only ever a value of a template, never a template itself.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from stargate_assets.language_model import Message
-from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.conversation import Conversation, Pair, Persona
 
 _TEMPLATES = Environment(
     loader=PackageLoader("stargate_assets.method", "prompts"),
@@ -98,3 +99,13 @@ def oracle_messages(pair: Pair) -> tuple[Message, ...]:
     """The Oracle: persona and task, no dialogue."""
     system = _render("oracle", name=pair.persona.name, persona=pair.persona.text)
     return (Message("system", system), Message("user", pair.task.text))
+
+
+def persona_writer_messages(examples: Sequence[Persona]) -> tuple[Message, ...]:
+    """Who writes personas: the rules, and the examples as what it has written so far."""
+    request = Message("user", _render("persona_request"))
+    messages = [Message("system", _render("persona_writer")), request]
+    for persona in examples:
+        written = _render("persona_example", name=persona.name, persona=persona.text)
+        messages += [Message("assistant", written), request]
+    return tuple(messages)

@@ -52,7 +52,7 @@ def score_gold_responses(
     conditions, the controls once a pair; elsewhere after the eligible conversations alone, which is
     what selection compares.
 
-    `gold_responses` is by (task_id, persona_id).
+    `gold_responses` is by (task_id, persona_id); a pair that has none is not scored.
     """
     contexts: list[tuple[Pair, Condition, int | None, str | None, tuple[Message, ...]]] = []
 
@@ -62,7 +62,7 @@ def score_gold_responses(
         contexts.append((pair, condition, conversation.sample, persona_id, messages))
 
     if cell.split == TEST_SPLIT:
-        for pair in dict.fromkeys(c.pair for c in conversations):
+        for pair in dict.fromkeys(c.pair for c in conversations if c.pair.key in gold_responses):
             for condition, messages in (
                 (Condition.NEGATIVE_CONTROL, negative_control_messages(pair)),
                 (Condition.POSITIVE_CONTROL, positive_control_messages(pair)),
@@ -70,18 +70,17 @@ def score_gold_responses(
                 contexts.append((pair, condition, None, None, messages))
         others = other_conversations(conversations, cell, seed)
         for conversation, other in zip(conversations, others, strict=True):
+            if conversation.pair.key not in gold_responses:
+                continue
             after(conversation, Condition.EXPERIMENTAL, conversation)
             if other is not None:
                 after(conversation, Condition.RANDOM, other)
     else:
         for conversation in conversations:
-            if ineligibility(conversation) is None:
+            if conversation.pair.key in gold_responses and ineligibility(conversation) is None:
                 after(conversation, Condition.EXPERIMENTAL, conversation)
     scores = scorer.score(
-        [
-            ScoreRequest(messages, gold_responses[pair.task.task_id, pair.persona.persona_id])
-            for pair, _, _, _, messages in contexts
-        ],
+        [ScoreRequest(messages, gold_responses[pair.key]) for pair, _, _, _, messages in contexts],
         "scoring gold responses",
     )
     return [
@@ -104,7 +103,7 @@ def other_conversations(
         pair = conversation.pair
         candidates = [c for c in by_task[pair.task.task_id] if c.pair.persona != pair.persona]
         candidates.sort(key=lambda c: (c.pair.persona.persona_id, c.sample))
-        key = ("random", pair.task.task_id, pair.persona.persona_id, conversation.sample)
+        key = ("random", *pair.key, conversation.sample)
         draw = random.Random(derive_seed(seed, cell.iteration, cell.split, *key))
         others.append(draw.choice(candidates) if candidates else None)
     return others

@@ -31,24 +31,15 @@ def turn_count(seed: int, cell: Cell, pair: Pair, max_turns: int) -> int:
     """How many questions are asked of a pair: uniform in 1..max_turns, the same for all its samples
     (section 3).
     """
-    key = (seed, "turns", cell.iteration, cell.split, pair.task.task_id, pair.persona.persona_id)
+    key = (seed, "turns", cell.iteration, cell.split, *pair.key)
     return random.Random(derive_seed(*key)).randint(1, max_turns)
 
 
 def conversation_seed(
     seed: int, purpose: str, cell: Cell, conversation: Conversation, *more: int
 ) -> int:
-    pair = conversation.pair
-    return derive_seed(
-        seed,
-        purpose,
-        cell.iteration,
-        cell.split,
-        pair.task.task_id,
-        pair.persona.persona_id,
-        conversation.sample,
-        *more,
-    )
+    key = (*conversation.pair.key, conversation.sample, *more)
+    return derive_seed(seed, purpose, cell.iteration, cell.split, *key)
 
 
 def simulate(

@@ -1,9 +1,21 @@
-"""Sentences and words, as far as the method needs them."""
+"""Sentences, words, and when two texts are the same or nearly so."""
 
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from stargate_assets.method.keys import normalised
+
+NEAR_DUPLICATE = 0.5
+"""Jaccard similarity of two texts' shingles from which they are near-duplicates."""
+SHINGLE = 5
+"""Characters in a row; characters rather than words, so that every script can be compared."""
 
 _SENTENCE_END = re.compile(r"([.!?。！？؟][\"'”’»)\]]*)\s+|\n+|([。！？][\"'”’»)\]]*)")
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Thai, Lao, Burmese, Khmer, Kana and Han, which write words without spaces between them."""
 
 
 def sentences(text: str) -> list[str]:
@@ -22,3 +34,71 @@ def runs(text: str, length: int) -> set[tuple[str, ...]]:
         for found in map(words, sentences(text))
         for i in range(len(found) - length + 1)
     }
+
+
+def bare(text: str) -> str:
+    """Normalised and without punctuation: what two texts of one data set may not share. A text of
+    nothing else keeps its punctuation.
+    """
+    kept = "".join(
+        " " if unicodedata.category(letter).startswith("P") else letter
+        for letter in normalised(text)
+    )
+    return " ".join(kept.split()) or normalised(text)
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether a name stands in a text as a word of its own, in the same case; where words are
+    written without spaces, anywhere.
+    """
+    if _UNSPACED.search(name):
+        return name in text
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+
+def script(text: str) -> str:
+    """The script that most of a text's letters are in, as Unicode calls it: latin, arabic, cjk;
+    empty without letters.
+    """
+    scripts = Counter(
+        unicodedata.name(letter, "unknown").split()[0].split("-")[0].casefold()
+        for letter in text
+        if letter.isalpha()
+    )
+    return max(scripts, key=lambda name: (scripts[name], name), default="")
+
+
+def shingles(text: str) -> frozenset[str]:
+    """The runs of SHINGLE characters of the bare text; a shorter text is its only one."""
+    plain = bare(text)
+    return frozenset(plain[i : i + SHINGLE] for i in range(max(1, len(plain) - SHINGLE + 1)))
+
+
+def similarity(one: frozenset[str], other: frozenset[str]) -> float:
+    """Jaccard similarity of two sets of shingles, in [0, 1]."""
+    return len(one & other) / len(one | other)
+
+
+def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int, float]]:
+    """(i, j, similarity) with i < j of all near-duplicates, in order.
+
+    Exact, and not all pairs: two sets of that similarity share one of their rarest shingles
+    (prefix filter), so only texts that do are compared.
+    """
+    sets = [shingles(text) for text in texts]
+    frequency: dict[str, int] = {}
+    for of_text in sets:
+        for shingle in of_text:
+            frequency[shingle] = frequency.get(shingle, 0) + 1
+    holders: dict[str, list[int]] = {}
+    found: list[tuple[int, int, float]] = []
+    for j, of_text in enumerate(sets):
+        rarest = sorted(of_text, key=lambda shingle: (frequency[shingle], shingle))
+        prefix = rarest[: int(len(rarest) * (1 - NEAR_DUPLICATE)) + 1]
+        for i in sorted({i for shingle in prefix for i in holders.get(shingle, ())}):
+            alike = similarity(sets[i], of_text)
+            if alike >= NEAR_DUPLICATE:
+                found.append((i, j, alike))
+        for shingle in prefix:
+            holders.setdefault(shingle, []).append(j)
+    return sorted(found)

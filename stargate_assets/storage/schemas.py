@@ -6,6 +6,7 @@ A table has the name of its asset, in the DuckDB schema of its experiment or dat
 import dataframely as dy
 
 from stargate_assets.method.eligibility import Ineligibility
+from stargate_assets.method.gold_responses import Exclusion
 from stargate_assets.method.scoring import Condition
 
 
@@ -13,14 +14,18 @@ def _text() -> dy.String:
     return dy.String(nullable=False, regex=r"\S")
 
 
-def _values(enum: type[Ineligibility] | type[Condition]) -> dy.String:
-    return dy.String(regex=f"^({'|'.join(enum)})$", nullable=enum is Ineligibility)
+def _values(enum: type[Ineligibility] | type[Exclusion] | type[Condition]) -> dy.String:
+    return dy.String(regex=f"^({'|'.join(enum)})$", nullable=enum is not Condition)
 
 
 class Tasks(dy.Schema):
+    """`kind` is specific if the best answer depends on who asks, general if it hardly does."""
+
     split = dy.String(primary_key=True)
     task_id = dy.String(primary_key=True)
     text = _text()
+    domain = dy.String(nullable=True)
+    kind = dy.String(nullable=True)
 
 
 class Personas(dy.Schema):
@@ -28,14 +33,18 @@ class Personas(dy.Schema):
     persona_id = dy.String(primary_key=True)
     name = _text()
     text = _text()
+    source = _text()
 
 
 class GoldResponses(dy.Schema):
+    """A row with an `exclusion` is kept to be looked at and is in no comparison."""
+
     split = dy.String(primary_key=True)
     task_id = dy.String(primary_key=True)
     persona_id = dy.String(primary_key=True)
-    text = _text()
+    text = dy.String(nullable=False)
     source = _text()
+    exclusion = _values(Exclusion)
 
 
 class _Pair(dy.Schema):

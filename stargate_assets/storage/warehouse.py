@@ -25,6 +25,8 @@ LOCK_PATIENCE_SECONDS = 30.0
 Slice = Mapping[str, str | int]
 """Which rows of a table: column -> value; empty for a table that is not partitioned."""
 
+REGISTRY_SCHEMA = "warehouse"
+"""The schema of the table that notes what was written; no data set or experiment has its name."""
 _REGISTRY = """
 CREATE SCHEMA IF NOT EXISTS warehouse;
 CREATE TABLE IF NOT EXISTS warehouse.materializations (

@@ -1,0 +1,59 @@
+"""Gold responses written by the Oracle, and when one of them cannot be compared with (section 4 of
+the paper, "Oracle").
+"""
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+
+from stargate_assets.language_model import ChatRequest, Completion, LanguageModel, Sampling
+from stargate_assets.method.conversation import Pair
+from stargate_assets.method.prompts import oracle_messages
+from stargate_assets.method.text import sentences, words
+
+MOST_SENTENCES = 10
+
+_REFUSED = re.compile(
+    r"(?i)^\W*(?:i'?m sorry|i am sorry|sorry|i apologi[sz]e)?[\s,.!;:-]*(?:but )?"
+    r"(?:as an? (?:ai|language model|assistant)\b"
+    r"|i(?: can(?:'|’)?t| cannot| can not| won(?:'|’)?t| will not|(?:'|’)?m (?:not able|unable)"
+    r"| am (?:not able|unable))(?: to)? "
+    r"(?:help|assist|answer|provide|comply|fulfil|do that|give (?:you )?(?:advice|an answer)))"
+)
+
+
+class Exclusion(StrEnum):
+    """Why a gold response is not compared with."""
+
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    REFUSED = "refused"
+    TOO_LONG = "too_long"
+
+
+def exclusion(completion: Completion) -> Exclusion | None:
+    """The first reason for which what the Oracle wrote is no gold response; None if there is
+    none.
+    """
+    if not words(completion.text):
+        return Exclusion.EMPTY
+    if completion.finish_reason == "length":
+        return Exclusion.TRUNCATED
+    if _REFUSED.match(completion.text):
+        return Exclusion.REFUSED
+    if len(sentences(completion.text)) > MOST_SENTENCES:
+        return Exclusion.TOO_LONG
+    return None
+
+
+def write_gold_responses(
+    oracle: LanguageModel, pairs: Sequence[Pair], max_tokens: int
+) -> list[tuple[Pair, str, Exclusion | None]]:
+    """(pair, text, why it is excluded) for each pair, greedy, from persona and task alone."""
+    requests = [ChatRequest(oracle_messages(pair), Sampling(max_tokens)) for pair in pairs]
+    return [
+        (pair, completion.text, exclusion(completion))
+        for pair, completion in zip(
+            pairs, oracle.chat(requests, "writing gold responses"), strict=True
+        )
+    ]
