@@ -109,11 +109,10 @@ def _status(field: str) -> int:
 
 def requests(pairs_used: int, samples: int) -> tuple[list[ChatRequest], list[ScoreRequest]]:
     """Questions to ask in a first turn, and gold responses to score after one turn of dialogue."""
-    directory = data_directory("everyday_mini")
-    tasks, personas = (
-        read(directory).filter(split="train_a") for read in (read_tasks, read_personas)
-    )
-    gold = gold_texts(read_gold_responses(directory))
+    tables = read_tables(load_project().data_sets["everyday_mini"])
+    assert tables.personas is not None and tables.gold_responses is not None
+    tasks, personas = (table.of("train_a") for table in (tables.tasks, tables.personas))
+    gold = gold_texts(tables.gold_responses.of("train_a"))
     sampling = Sampling(48, 0.7)
     chats: list[ChatRequest] = []
     scores: list[ScoreRequest] = []
