@@ -35,16 +35,15 @@ def scaffold_data_set(
     columns: Sequence[tuple[str, str, str]],
     oracle: str | None,
     seed: int,
-    defs: Path = DEFS,
 ) -> Scaffold:
-    """Read `files` (by table), and only then write `defs/NAME/defs.yaml`.
+    """Read `files` (by table), and only then write `DEFS/NAME/defs.yaml`.
 
     `columns` are (table, field, column). Raises DataError, with nothing written, for a name that
     cannot be or is taken, and for what is wrong in a file.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise DataError(f"{name!r} cannot name a data set; use small letters, digits and _.")
-    path = defs / name / "defs.yaml"
+    path = DEFS / name / "defs.yaml"
     if path.exists():
         raise DataError(f"{path} is there already; choose another name, or delete its folder.")
     stated: dict[str, Any] = {"seed": seed} if seed else {}

@@ -95,16 +95,19 @@ def scripted_experiment(model: Path, **changes: object) -> Experiment:
 
 
 @pytest.fixture
-def scripted_project(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Project]:
-    """Builds a project with one scripted experiment, `loop`, in a temporary directory."""
+def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of a data set, in a project's directory that is the current one."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    data = write_data_set(tmp_path / "mini")
+    return write_data_set(tmp_path / "mini")
+
+
+@pytest.fixture
+def scripted_project(tiny_model: Path, mini: Path) -> Callable[..., Project]:
+    """Builds a project with one scripted experiment, `loop`, in a temporary directory."""
 
     def build(**changes: object) -> Project:
         experiment = scripted_experiment(tiny_model, **changes)
-        return assemble({"mini": mini_data_set(data)}, {"loop": experiment}, Path("warehouse"))
+        return assemble({"mini": mini_data_set(mini)}, {"loop": experiment}, Path("warehouse"))
 
     return build

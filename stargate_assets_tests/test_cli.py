@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from stargate_assets.assets.frames import table
 from stargate_assets.cli import main
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -30,7 +30,14 @@ def test_status_of_an_experiment_that_has_not_run() -> None:
 
 @pytest.fixture
 def _one_task() -> None:
-    frame = pl.DataFrame({"split": ["test"], "task_id": ["t"], "text": ["What [b]now[/b]?"]})
+    row = {
+        "split": "test",
+        "task_id": "t",
+        "text": "What [b]now[/b]?",
+        "domain": None,
+        "kind": None,
+    }
+    frame = table("tasks", [row])
     Warehouse(Path("warehouse/stargate.duckdb")).write("d", "tasks", {"split": "test"}, frame, "v")
 
 

@@ -16,6 +16,7 @@ GRID = (
     "regularization_responses",
     "checkpoints",
 )
+EXPERIMENTS = ("embedded", "everyday_smoke")
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +57,12 @@ def test_a_group_holds_exactly_its_grid(repository: dg.RepositoryDefinition) -> 
         node = repository.asset_graph.get(key)
         groups.setdefault(str(node.group_name), set()).add(key.path[-1])
     assert groups == {
+        "everyday": {"tasks", "personas"},
         "everyday_mini": {"tasks", "personas", "gold_responses"},
-        "embedded": set(GRID),
-        "embedded_policy": {"policy"},
-        "embedded_report": {"report"},
+        "everyday_slice": {"tasks", "personas", "gold_responses"},
+        **{name: set(GRID) for name in EXPERIMENTS},
+        **{f"{name}_policy": {"policy"} for name in EXPERIMENTS},
+        **{f"{name}_report": {"report"} for name in EXPERIMENTS},
     }
 
 

@@ -5,11 +5,18 @@ model.
 from collections.abc import Callable
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from stargate_assets.assets.grid import MissingPolicyError
 from stargate_assets.definitions import Project
-from stargate_assets.driver import DriverError, cell_states, load, open_instance, run_experiment
+from stargate_assets.driver import (
+    DriverError,
+    cell_states,
+    open_instance,
+    run_data_set,
+    run_experiment,
+)
 from stargate_assets.storage.checkpoints import verify
 
 Build = Callable[..., Project]
@@ -114,9 +121,25 @@ def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
     assert launched[-1].startswith("loop report")
 
 
+def test_excluded_gold_responses_are_in_no_comparison(scripted_project: Build) -> None:
+    project, where = scripted_project(iterations=1), {"split": "test"}
+    run_data_set(project, "mini", print)
+    gold = project.warehouse.read("mini", "gold_responses", [where])
+    version = project.warehouse.materializations("mini")["gold_responses", "test"].version
+    first = pl.when(pl.int_range(pl.len()) == 0)
+    excluded = gold.with_columns(exclusion=first.then(pl.lit("refused")))
+    project.warehouse.write("mini", "gold_responses", where, excluded, version)
+
+    run_experiment(project, "loop", None, print)
+    cell = {"iteration": 1} | where
+    for table, pairs in (("conversations", 4), ("gold_log_probs", 3)):
+        frame = project.warehouse.read("loop", table, [cell])
+        assert frame.select("task_id", "persona_id").n_unique() == pairs
+
+
 def test_what_is_not_there_is_named(scripted_project: Build) -> None:
     project = scripted_project()
     with pytest.raises(DriverError, match=r"not a planned cell; there are: 0\|test"):
         run_experiment(project, "loop", "9|train_a", print)
-    with pytest.raises(DriverError, match="no experiment 'nothing'; there are: embedded"):
-        load("nothing")
+    with pytest.raises(DriverError, match="no experiment 'nothing'; there are: loop"):
+        run_experiment(project, "nothing", None, print)

@@ -150,7 +150,7 @@ def written_personas(
 
 def persona_rows(written: GeneratedPersonas, split: str) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows of one split, and how many attempts at it were refused, by reason."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "split": split,
             "persona_id": persona.persona_id,

@@ -1,7 +1,8 @@
 """An engine without a model, for tests and dry runs of whole loops: what it says is a function of
 the request.
 
-Completions are drawn from a short script by the request's seed. A word of a continuation is more
+Completions are drawn from a short script by the request's seed; who has so far written personas,
+with a name on the first line, writes another. A word of a continuation is more
 probable where the context has it, so that a conversation that brings out the persona's facts scores
 better than one that does not.
 """
@@ -20,6 +21,7 @@ UTTERANCES = (
     "Here is a plan that suits everybody.",
     "That sounds nice.",
 )
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 KNOWN, UNKNOWN = -0.5, -3.0
 """log p of a word that the context has, and of one that it has not, in nats."""
 
@@ -28,8 +30,11 @@ class ScriptedEngine:
     def chat(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion]]:
         for index, request in enumerate(requests):
             context = sum(len(message.content.split()) for message in request.messages)
-            choice = random.Random(request.seed).choice(UTTERANCES)
-            text = choice if request.sampling.temperature else UTTERANCES[-2]
+            draw = random.Random(request.seed)
+            if request.messages[1:] and request.messages[-2].content.startswith("Name:"):
+                text = _persona(draw)
+            else:
+                text = draw.choice(UTTERANCES) if request.sampling.temperature else UTTERANCES[-2]
             yield index, Completion(text, "stop", context, len(text.split()))
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]:
@@ -41,3 +46,9 @@ class ScriptedEngine:
                 for word in request.continuation.casefold().split()
             )
             yield index, Score(log_probs, len(context))
+
+
+def _persona(draw: random.Random) -> str:
+    """Somebody whose name and facts nobody else is likely to have."""
+    name, *facts = ("".join(draw.choices(LETTERS, k=8)) for _ in range(5))
+    return f"Name: {name.title()}\n" + " ".join(f"I am fond of {fact}." for fact in facts)

@@ -63,8 +63,8 @@ class GeneratedPersonas:
 class _Taken:
     """What a new persona is compared with."""
 
-    names: set[str] = field(default_factory=set)
-    texts: list[frozenset[str]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set[str])
+    texts: list[frozenset[str]] = field(default_factory=list[frozenset[str]])
 
     def add(self, name: str, text: str) -> None:
         self.names.add(bare(name))

@@ -11,6 +11,7 @@ def read_hub(hub: HubDataSet) -> Records:
     """The rows of one split. Raises DataError where the data set cannot be had."""
     try:
         import datasets
+        from datasets.exceptions import DatasetsError
     except ImportError as error:
         raise DataError(
             "Reading from the Hub needs the package datasets; install the extra: "
@@ -20,7 +21,7 @@ def read_hub(hub: HubDataSet) -> Records:
         rows: Any = datasets.load_dataset(
             hub.repository, hub.configuration, split=hub.split, revision=hub.revision
         )
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         first_line = str(error).splitlines()[0]
         raise DataError(
             f"The Hub data set {hub.repository!r} cannot be read ({first_line}); correct its "

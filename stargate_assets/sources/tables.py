@@ -11,6 +11,7 @@ from stargate_assets.data_set import DataError, DataSet, Source, with_sources
 from stargate_assets.method.conversation import Persona
 from stargate_assets.method.hygiene import Fault, names_in_tasks, repeated
 from stargate_assets.method.keys import text_id
+from stargate_assets.method.personas import EXAMPLES
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.splits import draw, draw_splits, shared_sizes
 from stargate_assets.method.text import bare
@@ -81,6 +82,8 @@ def read_tables(data_set: DataSet) -> Tables:
     writer = data_set.persona_writer
     personas = _persona_rows(data_set.personas) if data_set.personas else None
     examples = _persona_rows(writer.examples) if writer else None
+    if examples is not None and len(examples.rows) < EXAMPLES:
+        raise DataError(f"{examples.name} has one persona; a writer needs {EXAMPLES} examples.")
     if personas is not None:
         _refuse_names_in_tasks(personas, tasks)
     task_table = _task_table(data_set.tasks, tasks, data_set.seed)

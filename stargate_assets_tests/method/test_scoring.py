@@ -32,9 +32,20 @@ def conversations(pairs: list[Pair], samples: int = 2) -> list[Conversation]:
 def scored(
     of: list[Conversation], model: ScriptedModel | None = None, cell: Cell = CELL
 ) -> list[GoldLogProb]:
-    people = {(c.pair.task.task_id, c.pair.persona.persona_id): c.pair.persona for c in of}
+    people = {c.pair.key: c.pair.persona for c in of}
     gold = {key: f"{person.name} : {person.text}" for key, person in people.items()}
     return score_gold_responses(model or ScriptedModel(), of, gold, cell, seed=0)
+
+
+def test_a_pair_without_a_gold_response_is_not_scored_and_changes_nothing_else() -> None:
+    of = conversations(grid(2, 3))
+    gold = {c.pair.key: f"{c.pair.persona.name} : {c.pair.persona.text}" for c in of}
+    missing = of[0].pair
+    some = {key: text for key, text in gold.items() if key != missing.key}
+    for cell in (CELL, Cell(0, "train_a")):
+        every = score_gold_responses(ScriptedModel(), of, gold, cell, seed=0)
+        fewer = score_gold_responses(ScriptedModel(), of, some, cell, seed=0)
+        assert fewer == [s for s in every if s.pair != missing]
 
 
 def test_each_pair_has_its_controls_and_each_conversation_its_two_conditions() -> None:

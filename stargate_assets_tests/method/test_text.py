@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.text import runs, sentences, words
+from stargate_assets.method.text import (
+    NEAR_DUPLICATE,
+    bare,
+    near_duplicates,
+    runs,
+    script,
+    sentences,
+    shingles,
+    similarity,
+    words,
+)
 
 PROSE = st.text("ab .!?。？\"')”\n", max_size=40)
 
@@ -47,3 +57,44 @@ def test_runs_do_not_reach_from_one_sentence_into_the_next() -> None:
 def test_runs_are_every_stretch_of_that_many_words() -> None:
     assert runs("I bake, bread I", 2) == {("i", "bake"), ("bake", "bread"), ("bread", "i")}
     assert runs("I bake", 3) == set()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Where to?", "where  to"), ("Café!", "cafe\u0301"), ("«Ja», sí", "ja sí")]
+)
+def test_bare_texts_differ_in_words_alone(one: str, other: str) -> None:
+    assert bare(one) == bare(other)
+
+
+def test_a_text_of_punctuation_is_not_like_every_other() -> None:
+    assert bare("?!") == "?!"
+    assert bare("C++") != bare("C")
+
+
+TEXTS = st.lists(st.text(alphabet="ab ?ü", max_size=30), max_size=12)
+
+
+@given(TEXTS)
+def test_near_duplicates_are_all_that_comparing_every_pair_finds(texts: list[str]) -> None:
+    sets = [shingles(text) for text in texts]
+    every = [
+        (i, j, similarity(sets[i], sets[j]))
+        for i in range(len(texts))
+        for j in range(i + 1, len(texts))
+        if similarity(sets[i], sets[j]) >= NEAR_DUPLICATE
+    ]
+    assert near_duplicates(texts) == every
+
+
+def test_a_paraphrase_is_no_near_duplicate_and_a_typing_error_is_one() -> None:
+    task = "Which kind of exercise should I take up this month?"
+    assert near_duplicates([task, "Which kind of exercize should I take up this month?"])
+    assert not near_duplicates([task, "What sport could I start in the coming weeks?"])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("What now? 今", "latin"), ("ماذا؟", "arabic"), ("今天吃什么", "cjk"), ("👍 12", "")],
+)
+def test_the_script_of_most_letters(text: str, name: str) -> None:
+    assert script(text) == name
