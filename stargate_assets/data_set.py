@@ -124,6 +124,11 @@ class DataSet(Frozen):
         return self.gold_responses is not None or self.oracle is not None
 
     @property
+    def needs_models(self) -> bool:
+        """Whether any of it is written by a model."""
+        return self.persona_writer is not None or self.oracle is not None
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """The tables that it has; an experiment needs all of DATA_TABLES."""
         return DATA_TABLES if self.has_gold_responses else DATA_TABLES[:2]

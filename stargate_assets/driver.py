@@ -87,11 +87,13 @@ def open_instance() -> dg.DagsterInstance:
 
 
 @contextmanager
-def launcher(project: Project) -> Iterator[Launch]:
-    """Runs a job of the project in this process, while no other run uses the models."""
+def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
+    """Runs jobs of the project in this process; those that need models, only while no other run
+    uses them.
+    """
     repository = project.definitions.get_repository_def()
     with open_instance() as instance:
-        for other in release_dead_runs(instance):
+        for other in release_dead_runs(instance) if models else ():
             raise DriverError(
                 f"The run {other.dagster_run.run_id} ({other.dagster_run.job_name}) is using the "
                 "models; wait for it to end, or terminate it in the UI (make ui)."
@@ -110,7 +112,7 @@ def launcher(project: Project) -> Iterator[Launch]:
 
 def run_data_set(project: Project, name: str, announce: Announce) -> pl.DataFrame:
     """Materialise every split that is missing or out of date; returns the rows of each table."""
-    with launcher(project) as launch:
+    with launcher(project, models=project.data_sets[name].needs_models) as launch:
         _fill(project, name, SPLITS, launch, announce)
     there = project.warehouse.materializations(name)
     tables = project.data_sets[name].tables
@@ -127,7 +129,7 @@ def run_experiment(
     """
     experiment = experiment_of(project, name)
     forced = _forced_step(experiment, force)
-    with launcher(project) as launch:
+    with launcher(project, models=True) as launch:
         _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
         while True:
             done = done_steps(project.warehouse, name, experiment)

@@ -5,9 +5,9 @@ import io
 
 import polars as pl
 
-WIDTH_INCHES, HEIGHT_INCHES = 7.0, 2.8
-COLOURS = ("#0072b2", "#e69f00")
-"""Blue and orange: told apart by every kind of colour vision."""
+WIDTH_INCHES, HEIGHT_INCHES, INCHES_A_BAR = 7.0, 2.8, 0.2
+COLOURS = ("#0072b2", "#e69f00", "#999999")
+"""Blue, orange and grey: told apart by every kind of colour vision."""
 
 
 def lengths_and_domains(rows: pl.DataFrame) -> str:
@@ -17,7 +17,8 @@ def lengths_and_domains(rows: pl.DataFrame) -> str:
     from matplotlib.figure import Figure
 
     domains = rows["domain"].drop_nulls() if "domain" in rows.columns else pl.Series()
-    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+    height = max(HEIGHT_INCHES, INCHES_A_BAR * domains.n_unique())
+    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
     axes = figure.subplots(1, 2 if len(domains) else 1, squeeze=False)[0]
     axes[0].hist(rows["text"].str.len_chars(), bins=20, color=COLOURS[0])
     axes[0].set(xlabel="characters", ylabel="rows")
@@ -31,7 +32,9 @@ def lengths_and_domains(rows: pl.DataFrame) -> str:
             left = [a + b for a, b in zip(left, counts, strict=True)]
         axes[1].set(xlabel="rows")
         axes[1].tick_params(axis="y", labelsize="x-small")
-        axes[1].legend(fontsize="x-small")
+        axes[1].legend(
+            fontsize="x-small", frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1)
+        )
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     picture = io.BytesIO()

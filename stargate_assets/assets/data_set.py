@@ -24,7 +24,7 @@ from stargate_assets.figures import lengths_and_domains
 from stargate_assets.language_model import Sampling
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.gold_responses import write_gold_responses
-from stargate_assets.method.personas import GeneratedPersonas, generate_personas
+from stargate_assets.method.personas import generate_personas
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.sources.tables import GENERATED, Read, Tables, content_version
 
@@ -48,12 +48,12 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
             **more,
         )
 
-    def output(rows: pl.DataFrame, metadata: Mapping[str, Any]) -> dg.Output[pl.DataFrame]:
-        words = rows["text"].str.count_matches(r"\S+").mean()
-        figure = {"lengths and domains": dg.MetadataValue.md(lengths_and_domains(rows))}
-        return table_output(
-            rows, version, {"mean_words": words or 0.0, **metadata, **(figure if len(rows) else {})}
-        )
+    def output(rows: pl.DataFrame, counts: Mapping[str, int]) -> dg.Output[pl.DataFrame]:
+        metadata: dict[str, Any] = dict(counts)
+        if rows.height:
+            metadata["mean_words"] = rows["text"].str.count_matches(r"\S+").mean()
+            metadata["lengths and domains"] = dg.MetadataValue.md(lengths_and_domains(rows))
+        return table_output(rows, version, metadata)
 
     @asset(
         "tasks",
@@ -64,68 +64,52 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         rows = read().tasks
         return output(rows.of(context.partition_key), left_out(rows.left_out))
 
-    people = "Who asks: a name and first-person statements that the questioner never sees."
-    if data_set.persona_writer is None:
+    writer, oracle = data_set.persona_writer, data_set.oracle
 
-        @asset("personas", people, kinds={"duckdb"})
-        def personas(context: dg.AssetExecutionContext) -> dg.Output[pl.DataFrame]:
-            rows = read().personas
-            assert rows is not None
-            return output(rows.of(context.partition_key), left_out(rows.left_out))
+    @asset(
+        "personas",
+        "Who asks: a name and first-person statements that the questioner never sees"
+        + (", written by a model." if writer else "."),
+        kinds={"duckdb", writer.model.engine} if writer else {"duckdb"},
+        pool=GPU_POOL if writer else None,
+    )
+    def personas(
+        context: dg.AssetExecutionContext, models: dg.ResourceParam[ModelPool]
+    ) -> dg.Output[pl.DataFrame]:
+        rows, split = read(), context.partition_key
+        if writer is not None:
+            return output(*written_personas(writer, rows, data_set.seed, split, models))
+        assert rows.personas is not None
+        return output(rows.personas.of(split), left_out(rows.personas.left_out))
 
-    else:
-        writer = data_set.persona_writer
+    if not data_set.has_gold_responses:
+        return [tasks, personas]
 
-        @asset(
-            "personas",
-            f"{people} Written by a model.",
-            kinds={"duckdb", writer.model.engine},
-            pool=GPU_POOL,
-        )
-        def personas(
-            context: dg.AssetExecutionContext, models: dg.ResourceParam[ModelPool]
-        ) -> dg.Output[pl.DataFrame]:
-            written = written_personas(writer, read(), data_set.seed, models)
-            frame, reasons = persona_rows(written, context.partition_key)
-            if frame.is_empty():
-                raise DataError(
-                    f"{writer.model.model} wrote no usable persona for {context.partition_key} of "
-                    f"{name} ({reasons}); raise attempts, or use another model or temperature."
-                )
-            asked = writer.sizes.model_dump()[context.partition_key]
-            missing = {"personas not written": asked - frame.height}
-            return output(frame, missing | {f"refused: {r}": n for r, n in reasons.items()})
+    @asset(
+        "gold_responses",
+        "The best answer to each task for each persona of the split: recorded, or written by the "
+        "Oracle.",
+        ins=inputs(name, "tasks", "personas"),
+        kinds={"duckdb", oracle.model.engine} if oracle else {"duckdb"},
+        pool=GPU_POOL if oracle else None,
+    )
+    def gold_responses(
+        context: dg.AssetExecutionContext,
+        models: dg.ResourceParam[ModelPool],
+        tasks: pl.DataFrame,
+        personas: pl.DataFrame,
+    ) -> dg.Output[pl.DataFrame]:
+        recorded, split = read().gold_responses, context.partition_key
+        frame = recorded.of(split) if recorded else table("gold_responses", [])
+        if oracle is not None:
+            there = set(frame.select("task_id", "persona_id").iter_rows())
+            missing = [pair for pair in pairs_of(tasks, personas) if pair.key not in there]
+            frame = pl.concat([frame, written_gold(oracle, missing, split, models)])
+        excluded = Counter(frame["exclusion"].drop_nulls())
+        counts = {f"excluded: {reason}": count for reason, count in sorted(excluded.items())}
+        return output(frame, counts | left_out(recorded.left_out if recorded else {}))
 
-    assets = [tasks, personas]
-    if data_set.has_gold_responses:
-        oracle = data_set.oracle
-
-        @asset(
-            "gold_responses",
-            "The best answer to each task for each persona of the split: recorded, or written by "
-            "the Oracle.",
-            ins=inputs(name, "tasks", "personas"),
-            kinds={"duckdb", oracle.model.engine} if oracle else {"duckdb"},
-            pool=GPU_POOL if oracle else None,
-        )
-        def gold_responses(
-            context: dg.AssetExecutionContext,
-            models: dg.ResourceParam[ModelPool],
-            tasks: pl.DataFrame,
-            personas: pl.DataFrame,
-        ) -> dg.Output[pl.DataFrame]:
-            recorded, split = read().gold_responses, context.partition_key
-            frame = recorded.of(split) if recorded else table("gold_responses", [])
-            if oracle is not None:
-                there = set(frame.select("task_id", "persona_id").iter_rows())
-                missing = [p for p in pairs_of(tasks, personas) if p.key not in there]
-                frame = pl.concat([frame, written_gold(oracle, missing, split, models)])
-            excluded = Counter(frame["exclusion"].drop_nulls())
-            counts = {f"excluded: {reason}": n for reason, n in sorted(excluded.items())}
-            return output(frame, counts | left_out(recorded.left_out if recorded else {}))
-
-        assets.append(gold_responses)
-    return assets
+    return [tasks, personas, gold_responses]
 
 
 def left_out(reasons: Mapping[str, int]) -> dict[str, int]:
@@ -134,22 +118,29 @@ def left_out(reasons: Mapping[str, int]) -> dict[str, int]:
 
 
 def written_personas(
-    writer: PersonaWriter, read: Tables, seed: int, models: ModelPool
-) -> GeneratedPersonas:
-    """The personas of all splits; what a model has written once comes from the completion store."""
-    return generate_personas(
+    writer: PersonaWriter, read: Tables, seed: int, split: str, models: ModelPool
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows of a split, and counts of who is missing and of the refusals. All splits are written
+    together; what a model has written once comes from the completion store.
+    """
+    sizes = writer.sizes.model_dump()
+    written = generate_personas(
         models.open(writer.model),
         read.examples,
         read.tasks.frame["text"].to_list(),
-        writer.sizes.model_dump(),
+        sizes,
         seed=seed,
         attempts=writer.attempts,
         sampling=Sampling(writer.persona_tokens, writer.temperature, writer.top_p),
     )
-
-
-def persona_rows(written: GeneratedPersonas, split: str) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The rows of one split, and how many attempts at it were refused, by reason."""
+    people = sorted(written.personas[split], key=lambda persona: persona.persona_id)
+    refused = Counter(reason for of, _, _, reason in written.refusals if of == split)
+    counts = {f"refused: {reason}": count for reason, count in sorted(refused.items())}
+    if not people:
+        raise DataError(
+            f"{writer.model.model} wrote no usable persona for {split} ({counts}); raise attempts, "
+            "or use another model or temperature."
+        )
     rows: list[dict[str, object]] = [
         {
             "split": split,
@@ -158,10 +149,9 @@ def persona_rows(written: GeneratedPersonas, split: str) -> tuple[pl.DataFrame, 
             "text": persona.text,
             "source": GENERATED,
         }
-        for persona in sorted(written.personas[split], key=lambda p: p.persona_id)
+        for persona in people
     ]
-    reasons = Counter(str(reason) for of, _, _, reason in written.refusals if of == split)
-    return table("personas", rows), dict(sorted(reasons.items()))
+    return table("personas", rows), {"not written": sizes[split] - len(people), **counts}
 
 
 def written_gold(oracle: Oracle, pairs: list[Pair], split: str, models: ModelPool) -> pl.DataFrame:
