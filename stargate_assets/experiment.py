@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from stargate_assets.errors import StargateError
 from stargate_assets.method.plan import TEST_SPLIT
@@ -52,9 +52,15 @@ class Roleplayer(Frozen):
     """`generated` is the paper's way; `chosen` picks the persona's own statements by score."""
 
     model: ModelSpec
+    name: str = Field(default="", description="What tables call it; its model unless stated.")
     replies: Literal["generated", "chosen"] = "generated"
     temperature: float = Field(default=0.9, ge=0)
     answer_tokens: PositiveInt = 128
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return self.name or self.model.model
 
 
 class Selection(Frozen):
@@ -97,7 +103,9 @@ class Experiment(Frozen):
 
     data_set: str
     questioner: ModelSpec
-    roleplayer: Roleplayer
+    roleplayers: tuple[Roleplayer, ...] = Field(
+        min_length=1, description="Each conversation draws one of them."
+    )
     seed: int = Field(default=0, ge=0)
     iterations: PositiveInt = 3
     simulation: Simulation = Simulation()
@@ -105,6 +113,15 @@ class Experiment(Frozen):
     regularization: Regularization = Regularization()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+
+    @field_validator("roleplayers")
+    @classmethod
+    def _distinct(cls, roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
+        labels = [roleplayer.label for roleplayer in roleplayers]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two are called {label!r}; give each a name of its own")
+        return roleplayers
 
     def samples(self, split: str) -> int:
         """Conversations per pair of a split."""

@@ -86,7 +86,10 @@ def scripted_experiment(model: Path, **changes: object) -> Experiment:
         "data_set": "mini",
         "iterations": 2,
         "questioner": questioner,
-        "roleplayer": {"model": questioner, "replies": "chosen"},
+        "roleplayers": [
+            {"name": "chooser", "model": questioner, "replies": "chosen"},
+            {"name": "speaker", "model": questioner},
+        ],
         "simulation": {"samples": 4, "max_turns": 2},
         "training": {"method": "lora", "learning_rate": 1e-2, "batch_size": 2},
         "evaluation": {"samples": 2},

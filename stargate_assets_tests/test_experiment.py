@@ -8,7 +8,7 @@ from stargate_assets.experiment import Experiment, ExperimentError, validated
 STATED: dict[str, Any] = {
     "data_set": "d",
     "questioner": {"model": "bundled"},
-    "roleplayer": {"model": {"model": "bundled"}},
+    "roleplayers": [{"model": {"model": "bundled"}}],
 }
 
 
@@ -17,7 +17,7 @@ def test_the_defaults_are_the_paper_s() -> None:
     assert (experiment.simulation.samples, experiment.simulation.max_turns) == (10, 3)
     assert (experiment.iterations, experiment.selection.top) == (3, 1)
     assert experiment.simulation.temperature == 0.9
-    assert experiment.roleplayer.replies == "generated"
+    assert experiment.roleplayers[0].replies == "generated"
     training = experiment.training
     assert (training.method, training.learning_rate, training.schedule) == ("full", 2e-5, "cosine")
     assert (training.warmup_share, training.epochs, training.batch_size) == (0.1, 1, 64)
@@ -30,6 +30,8 @@ def test_the_defaults_are_the_paper_s() -> None:
         ({"simulation": {"sample": 3}}, "simulation.sample"),
         ({"questioner": {"engine": "magic", "model": "m"}}, "questioner.engine"),
         ({"training": {"learning_rate": -1}}, "training.learning_rate"),
+        ({"roleplayers": []}, "roleplayers"),
+        ({"roleplayers": [{"model": {"model": "m"}}] * 2}, "roleplayers: two are called .m.; give each a name"),
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:

@@ -29,6 +29,7 @@ def conversations_frame(
             {
                 **_key(cell, c.pair, c.sample),
                 "policy": policy,
+                "roleplayer": c.roleplayer,
                 "questions": c.questions,
                 "truncated": c.truncated,
                 "answers": c.answers,
@@ -43,11 +44,11 @@ def conversations_frame(
 def conversations_of(frame: pl.DataFrame, pairs: Sequence[Pair]) -> list[Conversation]:
     """The rows as conversations, ordered by pair and sample."""
     by_key = {pair.key: pair for pair in pairs}
-    columns = ("task_id", "persona_id", "sample", "questions", "truncated", "answers")
-    ordered = frame.sort("task_id", "persona_id", "sample").select(columns)
+    key = ("task_id", "persona_id", "sample")
+    columns = (*key, "roleplayer", "questions", "truncated", "answers")
     return [
-        Conversation(by_key[task, persona], sample, tuple(asked), tuple(cut), tuple(answered))
-        for task, persona, sample, asked, cut, answered in ordered.iter_rows()
+        Conversation(by_key[task, persona], sample, who, *map(tuple, turns))
+        for task, persona, sample, who, *turns in frame.sort(key).select(columns).iter_rows()
     ]
 
 

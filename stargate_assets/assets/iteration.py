@@ -27,7 +27,7 @@ from stargate_assets.assets.grid import (
     policy_checkpoint,
     report_policy,
 )
-from stargate_assets.experiment import Experiment
+from stargate_assets.experiment import Experiment, Roleplayer
 from stargate_assets.language_model import Sampling
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
 from stargate_assets.method.scoring import Condition, score_gold_responses
@@ -37,9 +37,8 @@ from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.warehouse import Warehouse
 
 
-def roleplayer_reply(experiment: Experiment, models: ModelPool) -> Reply:
-    """The experiment's Roleplayer as the simulation wants it."""
-    roleplayer = experiment.roleplayer
+def roleplayer_reply(roleplayer: Roleplayer, models: ModelPool) -> Reply:
+    """A Roleplayer as the simulation wants it."""
     model = models.open(roleplayer.model)
     if roleplayer.replies == "chosen":
         return partial(choose_replies, model)
@@ -83,7 +82,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         simulation = experiment.simulation
         simulated = simulate(
             models.open(experiment.questioner, policy),
-            roleplayer_reply(experiment, models),
+            {r.label: roleplayer_reply(r, models) for r in experiment.roleplayers},
             pairs_of(tasks, personas),
             cell,
             seed=experiment.seed,

@@ -38,6 +38,8 @@ class Conversation:
 
     pair: Pair
     sample: int
+    roleplayer: str = ""
+    """Who answers, as the experiment calls it."""
     questions: tuple[str, ...] = ()
     truncated: tuple[bool, ...] = ()
     """Whether the questioner ran into its token limit, by turn."""

@@ -5,7 +5,7 @@ large batch.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stargate_assets.language_model import ChatRequest, LanguageModel, Sampling
@@ -42,9 +42,17 @@ def conversation_seed(
     return derive_seed(seed, purpose, cell.iteration, cell.split, *key)
 
 
+def drawn_roleplayer(
+    seed: int, cell: Cell, pair: Pair, sample: int, roleplayers: Sequence[str]
+) -> str:
+    """Who answers in a conversation: uniform over the experiment's roleplayers, drawn by key."""
+    key = (seed, "roleplayer", cell.iteration, cell.split, *pair.key, sample)
+    return random.Random(derive_seed(*key)).choice(sorted(roleplayers))
+
+
 def simulate(
     questioner: LanguageModel,
-    reply: Reply,
+    replies: Mapping[str, Reply],
     pairs: Sequence[Pair],
     cell: Cell,
     *,
@@ -53,8 +61,14 @@ def simulate(
     max_turns: int,
     sampling: Sampling,
 ) -> list[Conversation]:
-    """`samples` conversations for each pair, ordered by pair and sample."""
-    conversations = [Conversation(pair, sample) for pair in pairs for sample in range(samples)]
+    """`samples` conversations for each pair, ordered by pair and sample. `replies` are those of the
+    roleplayers by name; each conversation has one of them.
+    """
+    conversations = [
+        Conversation(pair, sample, drawn_roleplayer(seed, cell, pair, sample, list(replies)))
+        for pair in pairs
+        for sample in range(samples)
+    ]
     turns = [turn_count(seed, cell, c.pair, max_turns) for c in conversations]
     for turn in range(max_turns):
         active = [i for i, count in enumerate(turns) if turn < count]
@@ -71,11 +85,13 @@ def simulate(
             ],
             f"asking, turn {turn + 1} of {max_turns}",
         )
-        asked = [
-            conversations[i].asked(question.text, question.finish_reason == "length")
-            for i, question in zip(active, questions, strict=True)
-        ]
-        seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in asked]
-        for i, conversation, answer in zip(active, asked, reply(asked, seeds), strict=True):
-            conversations[i] = conversation.answered(answer)
+        for i, question in zip(active, questions, strict=True):
+            truncated = question.finish_reason == "length"
+            conversations[i] = conversations[i].asked(question.text, truncated)
+        for roleplayer, reply in replies.items():
+            heard = [i for i in active if conversations[i].roleplayer == roleplayer]
+            asked = [conversations[i] for i in heard]
+            seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in asked]
+            for i, answer in zip(heard, reply(asked, seeds), strict=True):
+                conversations[i] = conversations[i].answered(answer)
     return conversations

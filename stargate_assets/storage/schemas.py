@@ -60,6 +60,7 @@ class _Sample(_Pair):
 
 class Conversations(_Sample):
     policy = _text()
+    roleplayer = dy.String(nullable=False)
     questions = dy.List(dy.String(nullable=False), nullable=False)
     truncated = dy.List(dy.Bool(nullable=False), nullable=False)
     answers = dy.List(dy.String(nullable=False), nullable=False)

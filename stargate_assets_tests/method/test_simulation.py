@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -27,9 +28,15 @@ def simulated(
     pairs: Sequence[Pair], cell: Cell = A, *, samples: int = 3, seed: int = 0
 ) -> list[Conversation]:
     model = ScriptedModel()
-    reply = partial(choose_replies, model)
     return simulate(
-        model, reply, pairs, cell, seed=seed, samples=samples, max_turns=3, sampling=SAMPLING
+        model,
+        {"chooser": partial(choose_replies, model)},
+        pairs,
+        cell,
+        seed=seed,
+        samples=samples,
+        max_turns=3,
+        sampling=SAMPLING,
     )
 
 
@@ -53,8 +60,8 @@ def test_every_question_has_its_reply_and_nothing_is_asked_after_the_last_turn()
 
 def test_a_turn_is_one_batch_of_the_conversations_that_still_talk() -> None:
     model, pairs = ScriptedModel(), grid(4, 4)
-    reply = partial(choose_replies, ScriptedModel())
-    done = simulate(model, reply, pairs, A, seed=0, samples=2, max_turns=3, sampling=SAMPLING)
+    replies = {"chooser": partial(choose_replies, ScriptedModel())}
+    done = simulate(model, replies, pairs, A, seed=0, samples=2, max_turns=3, sampling=SAMPLING)
     talking = [sum(len(c.questions) > turn for c in done) for turn in range(3)]
     assert [len(batch) for batch in model.chats] == talking
     assert talking[0] > talking[1] > talking[2] > 0
@@ -62,8 +69,8 @@ def test_a_turn_is_one_batch_of_the_conversations_that_still_talk() -> None:
 
 def test_the_questioner_is_asked_with_its_own_context_and_the_cell_s_sampling() -> None:
     model, p = ScriptedModel(), pair()
-    reply = partial(choose_replies, ScriptedModel())
-    (done,) = simulate(model, reply, [p], A, seed=0, samples=1, max_turns=3, sampling=SAMPLING)
+    replies = {"chooser": partial(choose_replies, ScriptedModel())}
+    (done,) = simulate(model, replies, [p], A, seed=0, samples=1, max_turns=3, sampling=SAMPLING)
     heard = talk(of=p)
     for (request,), question, answer in zip(model.chats, done.questions, done.answers, strict=True):
         assert request.messages == questioner_messages(heard)
@@ -72,9 +79,9 @@ def test_the_questioner_is_asked_with_its_own_context_and_the_cell_s_sampling() 
 
 
 def test_a_question_that_ran_into_the_limit_is_marked() -> None:
-    reply = partial(choose_replies, ScriptedModel())
+    replies = {"chooser": partial(choose_replies, ScriptedModel())}
     (done,) = simulate(
-        Rambler(), reply, [pair()], A, seed=0, samples=1, max_turns=1, sampling=SAMPLING
+        Rambler(), replies, [pair()], A, seed=0, samples=1, max_turns=1, sampling=SAMPLING
     )
     assert done.truncated == (True,)
 
@@ -86,6 +93,32 @@ def test_a_conversation_does_not_depend_on_which_others_are_simulated() -> None:
     shuffled = random.Random(0).sample(pairs, 4)
     for c in simulated(shuffled, samples=2):
         assert c == everything[c.pair, c.sample]
+
+
+def test_each_conversation_draws_a_roleplayer_and_keeps_it() -> None:
+    heard: dict[str, list[tuple[Pair, int]]] = {"one": [], "two": []}
+
+    def reply(name: str, conversations: Sequence[Conversation], seeds: Sequence[int]) -> list[str]:
+        heard[name] += [(c.pair, c.sample) for c in conversations]
+        return [f"I am {name}." for _ in conversations]
+
+    replies = {name: partial(reply, name) for name in heard}
+    done = simulate(
+        ScriptedModel(), replies, grid(5, 5), A, seed=0, samples=4, max_turns=3, sampling=SAMPLING
+    )
+    drawn = Counter(c.roleplayer for c in done)
+    assert drawn["one"] == pytest.approx(50, abs=20)
+    for c in done:
+        assert set(c.answers) == {f"I am {c.roleplayer}."}
+        assert heard[c.roleplayer].count((c.pair, c.sample)) == len(c.questions)
+    # Whoever is named first, and however many pairs there are, the draw is the same.
+    reordered = dict(reversed(replies.items()))
+    again = simulate(
+        ScriptedModel(), reordered, grid(5, 5)[3:9], A, seed=0, samples=4, max_turns=3,
+        sampling=SAMPLING,
+    )  # fmt: skip
+    of = {(c.pair, c.sample): c.roleplayer for c in done}
+    assert all(c.roleplayer == of[c.pair, c.sample] for c in again)
 
 
 def test_turn_counts_are_uniform_from_one_to_the_most() -> None:
@@ -130,7 +163,7 @@ def test_fault_9_no_two_completions_of_two_cells_share_a_seed() -> None:
         model = ScriptedModel()
         simulate(
             model,
-            partial(generate_replies, model, SAMPLING),
+            {"speaker": partial(generate_replies, model, SAMPLING)},
             grid(3, 3),
             cell,
             seed=0,
