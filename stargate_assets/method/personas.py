@@ -1,8 +1,10 @@
 """Personas written by a model: few-shot, two examples a prompt, sampled hot (section 4 of the
 paper, "Personas").
 
-A persona that breaks a rule is refused and asked for again with another seed and other examples, a
-bounded number of times. Its name is what stands behind "Name:", or the persona is refused.
+A persona that breaks a rule is refused and asked for again with another seed and other examples,
+a bounded number of times. Its name is what stands behind "Name:", or it is refused. A persona
+is at most nine sentences: what a model writes past the ninth is dropped, because every sentence
+stands for itself and small models do not know when to stop.
 """
 
 import random
@@ -30,7 +32,7 @@ FEWEST_SENTENCES, MOST_SENTENCES = 3, 9
 EXAMPLES = 2
 
 _WRITTEN = re.compile(r"\s*Name:[ \t]*(?P<name>[^\n]+)\n(?P<text>.+)", re.DOTALL)
-_LABEL = re.compile(r"(?im)^\W*(name|person|persona)\b[^\n.]{0,20}:")
+_LABEL = re.compile(r"(?i)\W*(name|person|persona)\b[^\n.]{0,20}:")
 _OWN_NAME = re.compile(r"\b[Mm]y name is ([^\W\d_]+)")
 _NAME = re.compile(r"[^\W\d_]+(?:[ '’.-]{1,2}[^\W\d_]+){0,2}")
 
@@ -43,7 +45,7 @@ class Refusal(StrEnum):
     ANOTHER_NAME = "another_name"
     MORE_THAN_ONE_PERSONA = "more_than_one_persona"
     TOO_SHORT = "too_short"
-    TOO_LONG = "too_long"
+    REPETITIVE = "repetitive"
     NOT_TEXT = "not_text"
     EXAMPLE_COPIED = "example_copied"
     NAME_TAKEN = "name_taken"
@@ -131,24 +133,27 @@ def _accepted(
     completion: Completion, examples: Sequence[Persona], taken: _Taken, tasks: Sequence[str]
 ) -> Persona | Refusal:
     """The persona of a completion, or the first rule that it breaks."""
-    if completion.finish_reason == "length":
-        return Refusal.TRUNCATED
     match = _WRITTEN.fullmatch(completion.text)
     name = unicodedata.normalize("NFC", match["name"].strip(" \t*_.")) if match else ""
     if match is None or not _NAME.fullmatch(name) or name[0].islower() or fault("name", name):
         return Refusal.NO_NAME
-    text = " ".join(match["text"].split())
+    said = sentences(match["text"])
+    if completion.finish_reason == "length":
+        said = said[:-1]  # the last one is broken off
+        if len(said) < MOST_SENTENCES:
+            return Refusal.TRUNCATED
+    said = [" ".join(sentence.split()) for sentence in said[:MOST_SENTENCES]]
+    text = " ".join(said)
+    if len(said) < FEWEST_SENTENCES:
+        return Refusal.TOO_SHORT
     if fault("text", text):
         return Refusal.NOT_TEXT
-    if _LABEL.search(match["text"]):
+    if any(map(_LABEL.match, said)):
         return Refusal.MORE_THAN_ONE_PERSONA
     if any(own not in name.split() for own in _OWN_NAME.findall(text)):
         return Refusal.ANOTHER_NAME
-    said = sentences(text)
-    if len(said) < FEWEST_SENTENCES:
-        return Refusal.TOO_SHORT
-    if len(said) > MOST_SENTENCES:
-        return Refusal.TOO_LONG
+    if len(set(map(bare, said))) < len(said):
+        return Refusal.REPETITIVE
     return _unlike_others(name, text, said, examples, taken, tasks)
 
 

@@ -198,7 +198,8 @@ def _arguments(spec: TrainingSpec, examples: int) -> TrainingArguments:
         gradient_accumulation_steps=accumulated,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,
-        warmup_steps=math.ceil(training.warmup_share * steps),
+        # A warm-up begins at 0: were it the whole of a short training, nothing would be learnt.
+        warmup_steps=min(math.ceil(training.warmup_share * steps), steps - 1),
         max_grad_norm=training.max_grad_norm,
         bf16=spec.bf16,
         use_cpu=spec.device == "cpu",

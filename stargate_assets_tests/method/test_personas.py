@@ -79,7 +79,7 @@ def test_names_of_many_places_are_found(name: str) -> None:
         (f"Name: Dilnoza\n{TEXT}\nName: Petra\n{OTHER}", Refusal.MORE_THAN_ONE_PERSONA),
         (f"Name: Dilnoza\n{TEXT}\nPerson 2: {OTHER}", Refusal.MORE_THAN_ONE_PERSONA),
         ("Name: Dilnoza\nI mend nets. I sing.", Refusal.TOO_SHORT),
-        ("Name: Dilnoza\n" + "I mend nets. " * 10, Refusal.TOO_LONG),
+        ("Name: Dilnoza\n" + "I mend nets. " * 4, Refusal.REPETITIVE),
         ("Name: Dilnoza\nI \x07 mend. I sing. I sew.", Refusal.NOT_TEXT),
         (f"Name: Dilnoza\n{TEXT} I am somebody who keeps four goats in the year 1.",
          Refusal.EXAMPLE_COPIED),
@@ -106,6 +106,14 @@ def test_what_breaks_a_rule_is_refused(text: str, reason: Refusal) -> None:
 def test_what_was_cut_off_is_refused() -> None:
     written = generate(Writer(f"Name: Dilnoza\n{TEXT}", finish="length"))
     assert written.refusals == [("test", 0, 0, Refusal.TRUNCATED)]
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_a_persona_is_at_most_nine_sentences(finish: FinishReason) -> None:
+    said = [f"I own boat {number}." for number in range(12)]
+    writer = Writer(f"Name: Dilnoza\n{' '.join(said)}\nName: Petra\nI", finish=finish)
+    (persona,) = generate(writer).personas["test"]
+    assert persona.text == " ".join(said[:9])
 
 
 def test_nobody_is_written_twice_and_the_refused_are_asked_for_again() -> None:

@@ -58,6 +58,16 @@ def test_training_makes_its_turns_more_probable(
     assert trained > untrained
 
 
+def test_a_training_of_one_step_is_not_all_warm_up(tiny_model: Path, tmp_path: Path) -> None:
+    one = spec(tiny_model, tmp_path / "out", batch_size=4, epochs=1)
+    assert train(one, lambda *_: None).steps == 1
+    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Limits())
+    request = [ScoreRequest(ASKED[:1], ASKED[1].content)]
+    before = next(engine.score(request))[1].total
+    engine.use(tmp_path / "out")
+    assert next(engine.score(request))[1].total != before
+
+
 def test_the_same_spec_gives_the_same_checkpoint(tiny_model: Path, tmp_path: Path) -> None:
     hashes = set[str]()
     for name in ("one", "two"):
