@@ -21,6 +21,18 @@ from stargate_assets.storage.warehouse import Warehouse
 
 SHOWN = 5
 """Findings that a failed check quotes."""
+NEAR_DUPLICATES = "near_duplicates"
+DESCRIPTIONS = {
+    "valid": "The rows fit the table's schema; texts have a usable length and no control "
+    "characters.",
+    "disjoint": "Nothing stands twice, in one split or in two, whatever its case, spaces, Unicode "
+    "form and punctuation.",
+    NEAR_DUPLICATES: f"No two texts have shingles of {SHINGLE} characters with a Jaccard "
+    f"similarity of {NEAR_DUPLICATE} or more.",
+    "as_in_the_source": "The texts are those of the source, letter by letter.",
+    "names_absent_from_tasks": "No task holds the name of a persona.",
+    "every_pair": "Every task has a row for every persona of the split.",
+}
 TEXTS = {"tasks": ("text",), "personas": ("name", "text"), "gold_responses": ("text",)}
 Find = Callable[["Slices"], list[str]]
 
@@ -44,13 +56,13 @@ class Slices:
 def data_set_checks(name: str, data_set: DataSet, read: Read) -> list[dg.AssetChecksDefinition]:
     """Blocking checks of each table, and a warning for near-duplicates."""
 
-    def check(
-        table: str, check_name: str, description: str, find: Find, *, blocking: bool = True
-    ) -> dg.AssetChecksDefinition:
+    def check(table: str, check_name: str, find: Find) -> dg.AssetChecksDefinition:
+        blocking = check_name != NEAR_DUPLICATES
+
         @dg.asset_check(
             name=check_name,
             asset=dg.AssetKey([name, table]),
-            description=description,
+            description=DESCRIPTIONS[check_name],
             blocking=blocking,
             partitions_def=split_partitions,
         )
@@ -61,67 +73,17 @@ def data_set_checks(name: str, data_set: DataSet, read: Read) -> list[dg.AssetCh
 
         return checked
 
-    def of_every_table(table: str) -> list[dg.AssetChecksDefinition]:
-        return [
-            check(
-                table,
-                "valid",
-                "The rows fit the table's schema; texts have a usable length and no control "
-                "characters.",
-                partial(invalid, table=table),
-            )
-        ]
-
-    def of_texts(table: str) -> list[dg.AssetChecksDefinition]:
-        return [
-            check(
-                table,
-                "disjoint",
-                "Nothing stands twice, in one split or in two, whatever its case, spaces, Unicode "
-                "form and punctuation.",
-                partial(repeats, table=table),
-            ),
-            check(
-                table,
-                "near_duplicates",
-                f"No two texts have shingles of {SHINGLE} characters with a Jaccard similarity of "
-                f"{NEAR_DUPLICATE}.",
-                partial(alike, table=table),
-                blocking=False,
-            ),
-        ]
-
-    def of_read_texts(table: str) -> dg.AssetChecksDefinition:
-        return check(
-            table,
-            "as_in_the_source",
-            "The texts are those of the source, letter by letter.",
-            partial(changed, table=table, read=read),
-        )
-
-    checks = [*of_every_table("tasks"), *of_texts("tasks"), of_read_texts("tasks")]
-    checks += [*of_every_table("personas"), *of_texts("personas")]
-    if data_set.personas is not None:
-        checks.append(of_read_texts("personas"))
-    checks.append(
-        check(
-            "personas",
-            "names_absent_from_tasks",
-            "No task holds the name of a persona.",
-            named_in_tasks,
-        )
-    )
+    checks = [check("personas", "names_absent_from_tasks", named_in_tasks)]
+    for table in ("tasks", "personas"):
+        checks.append(check(table, "disjoint", partial(repeats, table=table)))
+        checks.append(check(table, NEAR_DUPLICATES, partial(alike, table=table)))
+    from_files = ("tasks", "personas") if data_set.personas else ("tasks",)
+    checks += [
+        check(t, "as_in_the_source", partial(changed, table=t, read=read)) for t in from_files
+    ]
     if data_set.has_gold_responses:
-        checks += of_every_table("gold_responses")
-        checks.append(
-            check(
-                "gold_responses",
-                "every_pair",
-                "Every task has a row for every persona of the split.",
-                pairs_without_row,
-            )
-        )
-    return checks
+        checks.append(check("gold_responses", "every_pair", pairs_without_row))
+    return checks + [check(t, "valid", partial(invalid, table=t)) for t in data_set.tables]
 
 
 def result(findings: list[str], *, blocking: bool = True) -> dg.AssetCheckResult:
