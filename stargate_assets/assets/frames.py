@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, question_rate
-from stargate_assets.method.eligibility import ineligibility
+from stargate_assets.method.eligibility import Ineligibility, ineligibility
 from stargate_assets.method.scoring import GoldLogProb
 from stargate_assets.method.simulation import Cell
 from stargate_assets.storage.schemas import SCHEMAS
@@ -44,10 +44,17 @@ def conversations_of(frame: pl.DataFrame, pairs: Sequence[Pair]) -> list[Convers
     """The rows as conversations, ordered by pair and sample."""
     by_key = {pair.key: pair for pair in pairs}
     columns = ("task_id", "persona_id", "sample", "questions", "truncated", "answers")
-    ordered = frame.sort("task_id", "persona_id", "sample").select(columns)
+    ordered = frame.sort("task_id", "persona_id", "sample").select(*columns, "ineligibility")
     return [
-        Conversation(by_key[task, persona], sample, tuple(asked), tuple(cut), tuple(answered))
-        for task, persona, sample, asked, cut, answered in ordered.iter_rows()
+        Conversation(
+            by_key[task, persona],
+            sample,
+            tuple(asked),
+            tuple(cut),
+            tuple(answered),
+            refused=reason == Ineligibility.REFUSED,
+        )
+        for task, persona, sample, asked, cut, answered, reason in ordered.iter_rows()
     ]
 
 

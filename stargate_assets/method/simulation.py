@@ -53,11 +53,15 @@ def simulate(
     max_turns: int,
     sampling: Sampling,
 ) -> list[Conversation]:
-    """`samples` conversations for each pair, ordered by pair and sample."""
+    """`samples` conversations for each pair, ordered by pair and sample. One whose question or
+    reply is refused ends there.
+    """
     conversations = [Conversation(pair, sample) for pair in pairs for sample in range(samples)]
     turns = [turn_count(seed, cell, c.pair, max_turns) for c in conversations]
     for turn in range(max_turns):
-        active = [i for i, count in enumerate(turns) if turn < count]
+        active = [
+            i for i, count in enumerate(turns) if turn < count and not conversations[i].refused
+        ]
         if not active:
             break
         questions = questioner.chat(
@@ -71,11 +75,15 @@ def simulate(
             ],
             f"asking, turn {turn + 1} of {max_turns}",
         )
-        asked = [
-            conversations[i].asked(question.text, question.finish_reason == "length")
-            for i, question in zip(active, questions, strict=True)
-        ]
+        answering: list[int] = []
+        for i, question in zip(active, questions, strict=True):
+            asked = conversations[i].asked(question.text, question.finish_reason == "length")
+            refused = question.finish_reason == "refused"
+            conversations[i] = asked.answered(None) if refused else asked
+            if not refused:
+                answering.append(i)
+        asked = [conversations[i] for i in answering]
         seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in asked]
-        for i, conversation, answer in zip(active, asked, reply(asked, seeds), strict=True):
-            conversations[i] = conversation.answered(answer)
+        for i, answer in zip(answering, reply(asked, seeds), strict=True):
+            conversations[i] = conversations[i].answered(answer)
     return conversations
