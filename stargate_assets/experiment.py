@@ -27,12 +27,25 @@ class ModelSpec(Frozen):
     experiment's.
     """
 
-    engine: Literal["transformers", "scripted"] = "transformers"
-    model: str = Field(description="bundled, a local directory, or a Hugging Face id.")
+    engine: Literal["transformers", "openai", "scripted"] = "transformers"
+    model: str = Field(
+        description="bundled, a local directory, or a Hugging Face id; what an endpoint calls it."
+    )
     revision: str | None = None
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         default="auto",
         description="auto is bfloat16 where the device computes in it, else float32.",
+    )
+    endpoint: str = Field(
+        default="OPENAI",
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Of engine openai: a label. Addresses and key are in the environment, as "
+        "<endpoint>_BASE_URL (several servers: separated by commas) and <endpoint>_API_KEY.",
+    )
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens",
+        description="Of engine openai: the field that limits a completion. Newer models of "
+        "OpenAI's take max_completion_tokens, which counts what they think too.",
     )
 
 

@@ -1,13 +1,14 @@
 """What every engine can do, whatever runs behind it: complete a chat, and score a continuation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from stargate_assets.errors import StargateError
 
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "refused"]
+"""`refused`: a content filter let nothing through; the text is empty, and is nobody's answer."""
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how many of it are done, and how many there are."""
 
@@ -71,6 +72,11 @@ class Score:
         return self.total / len(self.log_probs)
 
 
+Result = TypeVar("Result")
+Results = Generator[tuple[int, Result], None, None]
+"""Results with the index of their request, in any order. Closing it stops what is under way."""
+
+
 class LanguageModel(Protocol):
     """What the method sees: batched calls whose results stand in the order of the requests."""
 
@@ -80,13 +86,13 @@ class LanguageModel(Protocol):
 
 
 class Engine(Protocol):
-    """What an engine implements: results come with the request's index, each as soon as it is done,
-    so that a finished call is on disk before the next one ends.
+    """What an engine implements: each result comes as soon as it is done, so that a finished call
+    is on disk before the next one ends.
     """
 
-    def chat(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion]]: ...
+    def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]: ...
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]: ...
+    def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]: ...
 
 
 class EngineError(StargateError):

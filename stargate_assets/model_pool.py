@@ -2,16 +2,18 @@
 
 import gc
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from stargate_assets.bundled_model import BUNDLED, bundled_model
 from stargate_assets.engines.scripted import ScriptedEngine
 from stargate_assets.experiment import ModelSpec
-from stargate_assets.language_model import Engine, OnProgress
+from stargate_assets.language_model import Engine, EngineError, OnProgress
 from stargate_assets.storage.completions import CompletionStore
 from stargate_assets.stored_model import StoredModel, Usage
 
@@ -25,6 +27,8 @@ class Machine:
     models_in_memory: int = 2
     decode_rows: int = 64
     prefill_tokens: int = 2048
+    requests_at_once: int = 64
+    """Under way at an endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,10 @@ class ModelPool:
         """The model of `spec`, or that model as trained in `checkpoint`. Weights are loaded at the
         first call.
         """
-        parts = [spec.engine, _source(spec), str(spec.revision), self.dtype(spec)]
+        if spec.engine == "openai":  # one name may mean two models at two endpoints
+            parts = [spec.engine, spec.endpoint, spec.model, str(spec.revision)]
+        else:
+            parts = [spec.engine, _source(spec), str(spec.revision), self.dtype(spec)]
         if checkpoint is not None:
             parts.append(checkpoint.sha256)
         return StoredModel(
@@ -84,6 +91,8 @@ class ModelPool:
     def _opener(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Callable[[], Engine]:
         if spec.engine == "scripted":
             return ScriptedEngine
+        if spec.engine == "openai":
+            return cache(partial(self._openai, spec, checkpoint))
         adapter = checkpoint.path if checkpoint is not None and checkpoint.is_adapter else None
         full = checkpoint.path if checkpoint is not None and adapter is None else None
 
@@ -93,6 +102,20 @@ class ModelPool:
             return opened
 
         return engine
+
+    def _openai(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Engine:
+        from stargate_assets.engines.endpoints import Limits, endpoint
+        from stargate_assets.engines.openai import OpenAIEngine
+
+        if checkpoint is not None and not checkpoint.is_adapter:
+            raise EngineError(
+                f"The checkpoint {checkpoint.path} is a whole model, which an endpoint cannot be "
+                "given; train with method: lora, or use engine: transformers for the questioner."
+            )
+        limits = Limits(at_once=self.machine.requests_at_once)
+        where = endpoint(spec.endpoint, os.environ)
+        opened = OpenAIEngine(spec.model, where, spec.limit_field, limits)
+        return opened.adapted(checkpoint.path, checkpoint.sha256) if checkpoint else opened
 
     def _transformers(self, spec: ModelSpec, full: str | None) -> Any:
         key = (spec.model_dump_json(), full or "")

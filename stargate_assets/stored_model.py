@@ -1,7 +1,8 @@
 """A model behind the completion store: only what is not on disk yet reaches an engine."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -10,13 +11,11 @@ from stargate_assets.language_model import (
     Completion,
     Engine,
     OnProgress,
+    Results,
     Score,
     ScoreRequest,
 )
 from stargate_assets.storage.completions import CompletionStore, request_key
-
-RESULTS_A_COMMIT = 16
-SECONDS_A_COMMIT = 2.0
 
 Request = TypeVar("Request", ChatRequest, ScoreRequest)
 Result = TypeVar("Result", Completion, Score)
@@ -53,7 +52,7 @@ class StoredModel:
     def _complete(
         self,
         requests: Sequence[Request],
-        call: Callable[[Engine, Sequence[Request]], Iterator[tuple[int, Result]]],
+        call: Callable[[Engine, Sequence[Request]], Results[Result]],
         doing: str,
     ) -> list[Result]:
         keys = [request_key(self.identity, request) for request in requests]
@@ -69,36 +68,34 @@ class StoredModel:
 
     def _call(
         self,
-        call: Callable[[Engine, Sequence[Request]], Iterator[tuple[int, Result]]],
+        call: Callable[[Engine, Sequence[Request]], Results[Result]],
         missing: Mapping[str, Request],
         total: int,
         doing: str,
     ) -> dict[str, Completion | Score]:
-        """Ask the engine, and commit as results come; what came before a failure is committed
-        too.
+        """Ask the engine, and store each result when it comes: a call that was answered is never
+        made again, whatever happens to the next one. Refusals are answers of this run alone.
         """
         keys = list(missing)
         results: dict[str, Completion | Score] = {}
-        pending: dict[str, Completion | Score] = {}
-        started = committed = time.monotonic()
-
-        def commit() -> None:
-            self.store.write(self.identity, pending)
-            results.update(pending)
-            pending.clear()
-            self.on_progress(doing, total - len(keys) + len(results), total)
-
+        started = time.monotonic()
         self.on_progress(doing, total - len(keys), total)
         try:
-            for index, result in call(self.engine(), list(missing.values())):
-                pending[keys[index]] = result
-                due = time.monotonic() - committed > SECONDS_A_COMMIT
-                if due or len(pending) >= RESULTS_A_COMMIT:
-                    commit()
-                    committed = time.monotonic()
+            engine = self.engine()
+            with (
+                self.store.writer(self.identity) as store,
+                closing(call(engine, list(missing.values()))) as answers,
+            ):
+                for index, result in answers:
+                    if not _is_refusal(result):
+                        store(keys[index], result)
+                    results[keys[index]] = result
+                    self.on_progress(doing, total - len(keys) + len(results), total)
         finally:
-            if pending:
-                commit()
             self.usage.made += len(results)
             self.usage.seconds += time.monotonic() - started
         return results
+
+
+def _is_refusal(result: Completion | Score) -> bool:
+    return isinstance(result, Completion) and result.finish_reason == "refused"

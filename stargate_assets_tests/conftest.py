@@ -4,10 +4,11 @@ directories.
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from stargate_assets.bundled_model import bundled_model
 from stargate_assets.data_set import DataSet, validated_data_set
@@ -95,6 +96,13 @@ def scripted_experiment(model: Path, **changes: object) -> Experiment:
         "evaluation": {"samples": 2},
     }
     return Experiment.model_validate(stated | changes)
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[HTTPServer]:
+    """A real server on loopback, one for all: to stop it takes half a second."""
+    with HTTPServer(host="127.0.0.1", threaded=True) as server:
+        yield server
 
 
 @pytest.fixture

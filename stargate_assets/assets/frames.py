@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, question_rate
-from stargate_assets.method.eligibility import ineligibility
+from stargate_assets.method.eligibility import Ineligibility, ineligibility
 from stargate_assets.method.scoring import GoldLogProb
 from stargate_assets.method.simulation import Cell
 from stargate_assets.storage.schemas import SCHEMAS
@@ -45,10 +45,18 @@ def conversations_of(frame: pl.DataFrame, pairs: Sequence[Pair]) -> list[Convers
     """The rows as conversations, ordered by pair and sample."""
     by_key = {pair.key: pair for pair in pairs}
     key = ("task_id", "persona_id", "sample")
-    columns = (*key, "roleplayer", "questions", "truncated", "answers")
+    columns = (*key, "roleplayer", "ineligibility", "questions", "truncated", "answers")
     return [
-        Conversation(by_key[task, persona], sample, who, *map(tuple, turns))
-        for task, persona, sample, who, *turns in frame.sort(key).select(columns).iter_rows()
+        Conversation(
+            by_key[task, persona],
+            sample,
+            who,
+            *map(tuple, turns),
+            refused=reason == Ineligibility.REFUSED,
+        )
+        for task, persona, sample, who, reason, *turns in frame.sort(key)
+        .select(columns)
+        .iter_rows()
     ]
 
 

@@ -71,7 +71,10 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
             for c, answer in zip(best, answers, strict=True)
         ]
         frame = table("regularization_responses", rows)
-        metadata = {"truncated": int(frame["truncated"].sum())}
+        metadata = {
+            "truncated": int(frame["truncated"].sum()),
+            "refused": sum(answer.finish_reason == "refused" for answer in answers),
+        }
         return grid_output(frame, warehouse, name, experiment, cell, metadata)
 
     @asset(

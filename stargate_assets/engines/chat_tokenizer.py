@@ -9,6 +9,17 @@ from jinja2 import TemplateError
 from stargate_assets.language_model import EngineError, Message
 
 
+def turns(messages: Sequence[Message], has_system_role: bool) -> list[dict[str, str]]:
+    """Messages as templates take them. Without a system role the system text opens the first
+    user message.
+    """
+    plain = [{"role": m.role, "content": m.content} for m in messages]
+    if has_system_role or not plain or plain[0]["role"] != "system":
+        return plain
+    system, first, *rest = plain
+    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+
+
 class ChatTokenizer:
     """Wraps a Hugging Face tokenizer. Templates without a system role are found by trying one: the
     system text then opens the first user message.
@@ -25,12 +36,9 @@ class ChatTokenizer:
         self.end_of_turn_ids: tuple[int, ...] = self._end_of_turn_ids()
 
     def render(self, messages: Sequence[Message], generation: bool) -> str:
-        turns = [{"role": m.role, "content": m.content} for m in messages]
-        if turns and turns[0]["role"] == "system" and not self.has_system_role:
-            system, first, *rest = turns
-            turns = [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        folds = messages[:1] and messages[0].role == "system" and not self.has_system_role
         return self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=generation
+            turns(messages, not folds), tokenize=False, add_generation_prompt=generation
         )
 
     @cached_property

@@ -8,9 +8,9 @@ better than one that does not.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from stargate_assets.language_model import ChatRequest, Completion, Score, ScoreRequest
+from stargate_assets.language_model import ChatRequest, Completion, Results, Score, ScoreRequest
 
 UTTERANCES = (
     "What do you do for a living?",
@@ -27,7 +27,7 @@ KNOWN, UNKNOWN = -0.5, -3.0
 
 
 class ScriptedEngine:
-    def chat(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion]]:
+    def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
         for index, request in enumerate(requests):
             context = sum(len(message.content.split()) for message in request.messages)
             draw = random.Random(request.seed)
@@ -37,7 +37,7 @@ class ScriptedEngine:
                 text = draw.choice(UTTERANCES) if request.sampling.temperature else UTTERANCES[-2]
             yield index, Completion(text, "stop", context, len(text.split()))
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]:
+    def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
         for index, request in enumerate(requests):
             context = [w for m in request.messages for w in m.content.casefold().split()]
             known = set(context)

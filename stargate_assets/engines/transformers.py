@@ -8,7 +8,7 @@ meet the vocabulary. What it leaves out: models whose layers do not all attend t
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from stargate_assets.language_model import (
     ChatRequest,
     Completion,
     EngineError,
+    Results,
     Score,
     ScoreRequest,
 )
@@ -88,7 +89,7 @@ class TransformersEngine:
         self.weights.use(adapter)
 
     @torch.inference_mode()
-    def chat(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion]]:
+    def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
         """Completions in the order in which they end. Each row draws one number a token from its
         own seeded generator.
         """
@@ -144,7 +145,7 @@ class TransformersEngine:
                 cache.lengths += torch.tensor([r is not None for r in slots], device=self.device)
 
     @torch.inference_mode()
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]:
+    def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
         """Log-probabilities of the continuations, found by token offset: no padding can enter
         them.
         """

@@ -44,14 +44,19 @@ class Conversation:
     truncated: tuple[bool, ...] = ()
     """Whether the questioner ran into its token limit, by turn."""
     answers: tuple[str, ...] = ()
+    refused: bool = False
+    """Whether a content filter stopped the last turn. What it kept back is empty, and nothing is
+    said after it.
+    """
 
     def asked(self, question: str, truncated: bool) -> "Conversation":
         return replace(
             self, questions=(*self.questions, question), truncated=(*self.truncated, truncated)
         )
 
-    def answered(self, answer: str) -> "Conversation":
-        return replace(self, answers=(*self.answers, answer))
+    def answered(self, answer: str | None) -> "Conversation":
+        """None is a refused turn."""
+        return replace(self, answers=(*self.answers, answer or ""), refused=answer is None)
 
 
 def is_question(utterance: str) -> bool:

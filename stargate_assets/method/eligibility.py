@@ -20,6 +20,7 @@ _LIST = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+\S")
 
 
 class Ineligibility(StrEnum):
+    REFUSED = "refused"
     EMPTY = "empty"
     TRUNCATED = "truncated"
     ROLE_LABEL_LEAKED = "role_label_leaked"
@@ -30,8 +31,10 @@ class Ineligibility(StrEnum):
 
 def ineligibility(conversation: Conversation) -> Ineligibility | None:
     """The first reason, in order of turns, for which a conversation must not be learnt from; None
-    if there is none.
+    if there is none. That it was refused goes before all others.
     """
+    if conversation.refused:
+        return Ineligibility.REFUSED
     heard = conversation.pair.task.text
     for question, truncated, answer in zip(
         conversation.questions, conversation.truncated, conversation.answers, strict=True

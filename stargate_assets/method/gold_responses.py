@@ -35,6 +35,8 @@ def exclusion(completion: Completion) -> Exclusion | None:
     """The first reason for which what the Oracle wrote is no gold response; None if there is
     none.
     """
+    if completion.finish_reason == "refused":
+        return Exclusion.REFUSED
     if not words(completion.text):
         return Exclusion.EMPTY
     if completion.finish_reason == "length":

@@ -40,6 +40,7 @@ _NAME = re.compile(r"[^\W\d_]+(?:[ '’.-]{1,2}[^\W\d_]+){0,2}")
 class Refusal(StrEnum):
     """Why a persona that a model wrote was not taken."""
 
+    REFUSED = "refused"
     TRUNCATED = "truncated"
     NO_NAME = "no_name"
     ANOTHER_NAME = "another_name"
@@ -133,6 +134,8 @@ def _accepted(
     completion: Completion, examples: Sequence[Persona], taken: _Taken, tasks: Sequence[str]
 ) -> Persona | Refusal:
     """The persona of a completion, or the first rule that it breaks."""
+    if completion.finish_reason == "refused":
+        return Refusal.REFUSED
     match = _WRITTEN.fullmatch(completion.text)
     name = unicodedata.normalize("NFC", match["name"].strip(" \t*_.")) if match else ""
     if match is None or not _NAME.fullmatch(name) or name[0].islower() or fault("name", name):

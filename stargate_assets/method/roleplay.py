@@ -19,8 +19,10 @@ from stargate_assets.method.conversation import Conversation, is_question
 from stargate_assets.method.prompts import roleplayer_messages
 from stargate_assets.method.text import sentences
 
-Reply = Callable[[Sequence[Conversation], Sequence[int]], list[str]]
-"""Conversations that end with a question, and a seed for each -> the replies."""
+Reply = Callable[[Sequence[Conversation], Sequence[int]], Sequence[str | None]]
+"""Conversations that end with a question, and a seed for each -> the replies, None where the model
+refused.
+"""
 
 CONTENTLESS = "Tell me something."
 NOTHING_TO_SAY = "I am not sure what to say to that."
@@ -33,13 +35,16 @@ def generate_replies(
     sampling: Sampling,
     conversations: Sequence[Conversation],
     seeds: Sequence[int],
-) -> list[str]:
+) -> list[str | None]:
     """The Roleplayer of the paper: the model speaks as the persona."""
     requests = [
         ChatRequest(roleplayer_messages(conversation), sampling, seed)
         for conversation, seed in zip(conversations, seeds, strict=True)
     ]
-    return [completion.text for completion in model.chat(requests, "answering questions")]
+    return [
+        None if completion.finish_reason == "refused" else completion.text
+        for completion in model.chat(requests, "answering questions")
+    ]
 
 
 def choose_replies(

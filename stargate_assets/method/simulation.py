@@ -62,7 +62,8 @@ def simulate(
     sampling: Sampling,
 ) -> list[Conversation]:
     """`samples` conversations for each pair, ordered by pair and sample. `replies` are those of the
-    roleplayers by name; each conversation has one of them.
+    roleplayers by name; each conversation has one of them. One whose question or reply is refused
+    ends there.
     """
     conversations = [
         Conversation(pair, sample, drawn_roleplayer(seed, cell, pair, sample, list(replies)))
@@ -71,7 +72,9 @@ def simulate(
     ]
     turns = [turn_count(seed, cell, c.pair, max_turns) for c in conversations]
     for turn in range(max_turns):
-        active = [i for i, count in enumerate(turns) if turn < count]
+        active = [
+            i for i, count in enumerate(turns) if turn < count and not conversations[i].refused
+        ]
         if not active:
             break
         questions = questioner.chat(
@@ -86,12 +89,17 @@ def simulate(
             f"asking, turn {turn + 1} of {max_turns}",
         )
         for i, question in zip(active, questions, strict=True):
-            truncated = question.finish_reason == "length"
-            conversations[i] = conversations[i].asked(question.text, truncated)
+            asked = conversations[i].asked(question.text, question.finish_reason == "length")
+            refused = question.finish_reason == "refused"
+            conversations[i] = asked.answered(None) if refused else asked
         for roleplayer, reply in replies.items():
-            heard = [i for i in active if conversations[i].roleplayer == roleplayer]
-            asked = [conversations[i] for i in heard]
-            seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in asked]
-            for i, answer in zip(heard, reply(asked, seeds), strict=True):
+            answering = [
+                i
+                for i in active
+                if conversations[i].roleplayer == roleplayer and not conversations[i].refused
+            ]
+            heard = [conversations[i] for i in answering]
+            seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in heard]
+            for i, answer in zip(answering, reply(heard, seeds), strict=True):
                 conversations[i] = conversations[i].answered(answer)
     return conversations

@@ -7,8 +7,8 @@ never refusals or errors.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,17 +57,25 @@ class CompletionStore:
                     found[key] = _decode(json.loads(result))
         return found
 
-    def write(self, model: str, results: Mapping[str, Completion | Score]) -> None:
-        """Store results in one transaction."""
-        rows: Iterable[tuple[str, str, str]] = [
-            (key, model, json.dumps(asdict(result))) for key, result in results.items()
-        ]
+    @contextmanager
+    def writer(self, model: str) -> Iterator[Callable[[str, Completion | Score], None]]:
+        """A function that stores one result under its key, at once: when it returns, the result
+        survives the death of this process. Only a machine that loses power may lose the last ones.
+        """
+        insert = "INSERT OR IGNORE INTO completions (key, model, result) VALUES (?, ?, ?)"
         with closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                "INSERT OR IGNORE INTO completions (key, model, result) VALUES (?, ?, ?)", rows
-            )
-            connection.execute("COMMIT")
+            connection.execute("PRAGMA synchronous = NORMAL")  # FULL waits for the disk each time
+
+            def write(key: str, result: Completion | Score) -> None:
+                connection.execute(insert, (key, model, json.dumps(asdict(result))))
+
+            yield write
+
+    def write(self, model: str, results: Mapping[str, Completion | Score]) -> None:
+        """Store results that are all there."""
+        with self.writer(model) as write:
+            for key, result in results.items():
+                write(key, result)
 
     def count(self) -> int:
         with closing(self._connect()) as connection:

@@ -45,6 +45,8 @@ def faults() -> list[tuple[Conversation, Ineligibility]]:
     cut = talk().asked("What do you", truncated=True).answered(TELL)
     return [
         (cut, Ineligibility.TRUNCATED),
+        (talk((ASK, TELL)).asked("", truncated=False).answered(None), Ineligibility.REFUSED),
+        (talk((ASK, TELL)).asked(ASK, truncated=False).answered(None), Ineligibility.REFUSED),
         *[(talk((ASK, TELL), (question, TELL)), reason) for question, reason in UNFIT_QUESTIONS],
         *[(talk((ASK, TELL), (ASK, answer)), reason) for answer, reason in UNFIT_ANSWERS],
     ]

@@ -86,6 +86,35 @@ def test_a_question_that_ran_into_the_limit_is_marked() -> None:
     assert done.truncated == (True,)
 
 
+class Filtered(ScriptedModel):
+    """A content filter lets nothing of a persona's second turn through."""
+
+    def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
+        refused = Completion("", "refused", 0, 0)
+        return [
+            refused if len(request.messages) > 2 else said
+            for request, said in zip(requests, super().chat(requests, doing), strict=True)
+        ]
+
+
+@pytest.mark.parametrize("refusing", ["questioner", "roleplayer"])
+def test_a_refused_turn_ends_a_conversation_and_leaves_no_text(refusing: str) -> None:
+    pairs, filtered, other = grid(4, 4), Filtered(), ScriptedModel()
+    questioner, roleplayer = (filtered, other) if refusing == "questioner" else (other, filtered)
+    replies = {"speaker": partial(generate_replies, roleplayer, SAMPLING)}
+    done = simulate(
+        questioner, replies, pairs, A, seed=0, samples=1, max_turns=3, sampling=SAMPLING
+    )
+    for c in done:
+        turns = turn_count(0, A, c.pair, 3)
+        assert c.refused is (turns > 1)
+        assert len(c.questions) == len(c.answers) == len(c.truncated) == min(turns, 2)
+        if c.refused:
+            assert c.answers[-1] == ""
+            assert (c.questions[-1] == "") is (refusing == "questioner")
+    assert any(c.refused for c in done)
+
+
 def test_a_conversation_does_not_depend_on_which_others_are_simulated() -> None:
     """Nor on their order, nor on how many samples there are."""
     pairs = grid(3, 3)

@@ -1,0 +1,221 @@
+"""Models behind OpenAI-compatible endpoints: hosted ones, and vLLM servers.
+
+Any endpoint completes chats. Scoring needs the log-probabilities of a prompt and adapters need to
+be loaded while a server runs; of servers only vLLM's do either, so these two speak its protocol.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, Field, FiniteFloat, model_validator
+
+from stargate_assets.engines.chat_tokenizer import turns
+from stargate_assets.engines.endpoints import Endpoint, Limits, RefusedError, Servers
+from stargate_assets.engines.served_tokenizer import ServedTokenizer
+from stargate_assets.engines.under_way import as_they_end
+from stargate_assets.language_model import (
+    ChatRequest,
+    Completion,
+    EngineError,
+    FinishReason,
+    Message,
+    Results,
+    Score,
+    ScoreRequest,
+)
+
+Answer = TypeVar("Answer")
+LimitField = Literal["max_tokens", "max_completion_tokens"]
+PROBE = ScoreRequest((Message("user", "What should I cook tonight?"),), "Who will eat with you?")
+"""Scored with and without an adapter: a server may load one and not apply it."""
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: Literal["stop", "length", "content_filter"]
+
+    @property
+    def reason(self) -> FinishReason:
+        if self.finish_reason == "content_filter" or self.message.refusal:
+            return "refused"
+        return self.finish_reason
+
+    @model_validator(mode="after")
+    def _has_content(self) -> "_Choice":
+        # A model that thinks may meet its limit before it says anything.
+        if self.message.content is None and self.reason == "stop":
+            raise ValueError("no content")
+        return self
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Completions(BaseModel):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+
+
+class _LogProb(BaseModel):
+    logprob: FiniteFloat
+
+
+class _Scored(BaseModel):
+    prompt_logprobs: list[dict[str, _LogProb] | None] | None = None
+
+
+class _Scores(BaseModel):
+    choices: list[_Scored] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIEngine:
+    """`model` is what the server calls it. `limit_field` is the field that the model takes the most
+    tokens of a completion in: newer models of OpenAI's refuse `max_tokens`.
+    """
+
+    model: str
+    endpoint: Endpoint
+    limit_field: LimitField
+    limits: Limits
+
+    def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
+        """Completions in the order in which they end. What a content filter refuses has the finish
+        reason `refused` and no text. Raises EngineError.
+        """
+        has_system_role = self._has_system_role(requests)
+
+        async def complete(servers: Servers, request: ChatRequest) -> Completion:
+            return await self._complete(servers, request, has_system_role)
+
+        yield from as_they_end(self._servers, complete, requests, self.limits.at_once)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
+        """Log-probabilities by a vLLM server: the context as its chat template renders it, then the
+        tokens of the continuation. Raises EngineError, also where the server does not give them.
+        """
+        has_system_role, end = self._has_system_role(requests), list[int]()
+        if any(request.end_of_turn for request in requests):
+            end = self._once(lambda tokenizer: tokenizer.end_of_turn_ids())
+
+        async def score(servers: Servers, request: ScoreRequest) -> Score:
+            tokenizer = self._tokenizer(servers)
+            prompt = await tokenizer.prompt_ids(request.messages, has_system_role)
+            said = await tokenizer.text_ids(request.continuation)
+            return await self._score(servers, prompt, said + end if request.end_of_turn else said)
+
+        yield from as_they_end(self._servers, score, requests, self.limits.at_once)
+
+    def adapted(self, adapter: Path, sha256: str) -> "OpenAIEngine":
+        """This model with a LoRA adapter, which every server of the endpoint is made to load from
+        its directory. Its name there is made from its hash, so a name never means two adapters.
+        Raises EngineError.
+        """
+        policy = replace(self, model=f"policy-{sha256[:16]}")
+        for url in self.endpoint.base_urls:
+            alone = replace(self.endpoint, base_urls=(url,))
+            base, changed = replace(self, endpoint=alone), replace(policy, endpoint=alone)
+            list(as_they_end(changed._servers, changed._load, [adapter.resolve()], 1))
+            if list(changed.score([PROBE])) == list(base.score([PROBE])):
+                raise EngineError(
+                    f"The endpoint {self.endpoint.label} loaded the adapter {adapter} and does "
+                    "not apply it; give it a vLLM server whose model it was trained from."
+                )
+        return policy
+
+    def _servers(self) -> Servers:
+        return Servers(self.endpoint, self.model, self.limits)
+
+    def _tokenizer(self, servers: Servers) -> ServedTokenizer:
+        return ServedTokenizer(servers, self.model, self._cannot_score)
+
+    def _once(self, question: Callable[[ServedTokenizer], Awaitable[Answer]]) -> Answer:
+        """What the endpoint says once for a whole batch."""
+
+        async def ask(servers: Servers, request: None) -> Answer:
+            del request
+            return await question(self._tokenizer(servers))
+
+        ((_, answer),) = as_they_end(self._servers, ask, [None], 1)
+        return answer
+
+    def _has_system_role(self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]) -> bool:
+        if not any(message.role == "system" for r in requests for message in r.messages):
+            return True
+        return self._once(lambda tokenizer: tokenizer.has_system_role())
+
+    async def _complete(
+        self, servers: Servers, request: ChatRequest, has_system_role: bool
+    ) -> Completion:
+        body = {
+            "model": self.model,
+            "messages": turns(request.messages, has_system_role),
+            "temperature": request.sampling.temperature,
+            "top_p": request.sampling.top_p,
+            "seed": request.seed,
+            self.limit_field: request.sampling.max_tokens,
+        }
+        missing = (
+            f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
+            f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
+        )
+        try:
+            answer = await servers.ask("chat/completions", body, _Completions, missing)
+        except RefusedError:
+            return Completion("", "refused", 0, 0)
+        choice, usage = answer.choices[0], answer.usage or _Usage()
+        return Completion(
+            text="" if choice.reason == "refused" else (choice.message.content or "").strip(),
+            finish_reason=choice.reason,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+        )
+
+    async def _score(self, servers: Servers, prompt: list[int], said: list[int]) -> Score:
+        body = {
+            "model": self.model,
+            "prompt": prompt + said,
+            "max_tokens": 1,  # the fewest that vLLM takes
+            "temperature": 0,
+            "prompt_logprobs": 1,
+        }
+        scores = await servers.ask("completions", body, _Scores, self._cannot_score)
+        positions = scores.choices[0].prompt_logprobs
+        if positions is None or len(positions) != len(body["prompt"]):
+            raise EngineError(f"{self._cannot_score}.")
+        # A position holds the most probable token too.
+        found = [
+            position[str(token)].logprob
+            for token, position in zip(said, positions[len(prompt) :], strict=True)
+            if position is not None and str(token) in position
+        ]
+        if len(found) < len(said):
+            raise EngineError(f"{self._cannot_score}.")
+        return Score(tuple(found), len(prompt))
+
+    async def _load(self, servers: Servers, adapter: Path) -> None:
+        body = {"lora_name": self.model, "lora_path": str(adapter)}
+        missing = (
+            f"The endpoint {self.endpoint.label} could not load the adapter {adapter}; it must be "
+            "a vLLM server with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True that sees "
+            "this directory"
+        )
+        if self.model not in await servers.models(missing):
+            await servers.post("load_lora_adapter", body, missing)
+
+    @property
+    def _cannot_score(self) -> str:
+        return (
+            f"The endpoint {self.endpoint.label} gives no log-probabilities of prompts for "
+            f"{self.model!r}, which scoring needs; serve the model with vLLM, or use engine: "
+            "transformers for this role"
+        )
