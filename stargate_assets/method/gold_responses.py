@@ -1,5 +1,5 @@
 """Gold responses written by the Oracle, and when one of them cannot be compared with (section 4 of
-the paper, "Oracle").
+the paper, "Gold Responses").
 """
 
 import re
@@ -9,7 +9,7 @@ from enum import StrEnum
 from stargate_assets.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.prompts import oracle_messages
-from stargate_assets.method.text import sentences, words
+from stargate_assets.method.text import first_sentences, words
 
 MOST_SENTENCES = 10
 
@@ -28,24 +28,21 @@ class Exclusion(StrEnum):
     EMPTY = "empty"
     TRUNCATED = "truncated"
     REFUSED = "refused"
-    TOO_LONG = "too_long"
 
 
-def exclusion(completion: Completion) -> Exclusion | None:
-    """The first reason for which what the Oracle wrote is no gold response; None if there is
-    none.
+def gold_response(completion: Completion) -> tuple[str, Exclusion | None]:
+    """What the Oracle wrote, of which MOST_SENTENCES are kept, and the first reason for which it is
+    no gold response; None if there is none.
     """
-    if completion.finish_reason == "refused":
-        return Exclusion.REFUSED
+    if completion.finish_reason == "refused" or _REFUSED.match(completion.text):
+        return completion.text, Exclusion.REFUSED
     if not words(completion.text):
-        return Exclusion.EMPTY
-    if completion.finish_reason == "length":
-        return Exclusion.TRUNCATED
-    if _REFUSED.match(completion.text):
-        return Exclusion.REFUSED
-    if len(sentences(completion.text)) > MOST_SENTENCES:
-        return Exclusion.TOO_LONG
-    return None
+        return completion.text, Exclusion.EMPTY
+    broken_off = completion.finish_reason == "length"
+    kept = first_sentences(completion.text, MOST_SENTENCES, broken_off=broken_off)
+    if kept is None:
+        return completion.text, Exclusion.TRUNCATED
+    return kept, None
 
 
 def write_gold_responses(
@@ -53,9 +50,8 @@ def write_gold_responses(
 ) -> list[tuple[Pair, str, Exclusion | None]]:
     """(pair, text, why it is excluded) for each pair, greedy, from persona and task alone."""
     requests = [ChatRequest(oracle_messages(pair), Sampling(max_tokens)) for pair in pairs]
+    completions = oracle.chat(requests, "writing gold responses")
     return [
-        (pair, completion.text, exclusion(completion))
-        for pair, completion in zip(
-            pairs, oracle.chat(requests, "writing gold responses"), strict=True
-        )
+        (pair, *gold_response(completion))
+        for pair, completion in zip(pairs, completions, strict=True)
     ]

@@ -1,5 +1,5 @@
 """Personas written by a model: few-shot, two examples a prompt, sampled hot (section 4 of the
-paper, "Personas").
+paper, "Persona Generation").
 
 A persona that breaks a rule is refused and asked for again with another seed and other examples,
 a bounded number of times. Its name is what stands behind "Name:", or it is refused. A persona
@@ -22,6 +22,7 @@ from stargate_assets.method.prompts import persona_writer_messages
 from stargate_assets.method.text import (
     NEAR_DUPLICATE,
     bare,
+    first_sentences,
     mentions,
     sentences,
     shingles,
@@ -140,12 +141,11 @@ def _accepted(
     name = unicodedata.normalize("NFC", match["name"].strip(" \t*_.")) if match else ""
     if match is None or not _NAME.fullmatch(name) or name[0].islower() or fault("name", name):
         return Refusal.NO_NAME
-    said = sentences(match["text"])
-    if completion.finish_reason == "length":
-        said = said[:-1]  # the last one is broken off
-        if len(said) < MOST_SENTENCES:
-            return Refusal.TRUNCATED
-    said = [" ".join(sentence.split()) for sentence in said[:MOST_SENTENCES]]
+    broken_off = completion.finish_reason == "length"
+    kept = first_sentences(match["text"], MOST_SENTENCES, broken_off=broken_off)
+    if kept is None:
+        return Refusal.TRUNCATED
+    said = [" ".join(sentence.split()) for sentence in sentences(kept)]
     text = " ".join(said)
     if len(said) < FEWEST_SENTENCES:
         return Refusal.TOO_SHORT

@@ -23,6 +23,19 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in marked.split("\n") if part.strip()]
 
 
+def first_sentences(text: str, most: int, *, broken_off: bool) -> str | None:
+    """A text up to the end of its sentence number `most`; None if it was broken off before that
+    (the sentence it was broken off in does not count).
+    """
+    said = sentences(text)
+    if broken_off and len(said) <= most:
+        return None
+    end = 0
+    for sentence in said[:most]:
+        end = text.index(sentence, end) + len(sentence)
+    return text[:end].strip()
+
+
 def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 

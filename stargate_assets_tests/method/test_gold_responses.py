@@ -1,7 +1,7 @@
 import pytest
 
 from stargate_assets.language_model import Completion, FinishReason, Sampling
-from stargate_assets.method.gold_responses import exclusion, write_gold_responses
+from stargate_assets.method.gold_responses import gold_response, write_gold_responses
 from stargate_assets.method.prompts import oracle_messages
 from stargate_assets_tests.method.people import ScriptedModel, grid
 
@@ -14,7 +14,7 @@ GOOD = "Ada, because nuts make your throat swell, bake plain bread."
         (GOOD, "stop", None),
         (GOOD, "length", "truncated"),
         (" \n", "stop", "empty"),
-        ("...", "length", "empty"),
+        ("...", "stop", "empty"),
         ("I'm sorry, but I can't help with that.", "stop", "refused"),
         ("I am sorry. I cannot assist you with this.", "stop", "refused"),
         ("As an AI language model, I have no taste.", "stop", "refused"),
@@ -22,12 +22,19 @@ GOOD = "Ada, because nuts make your throat swell, bake plain bread."
         ("I'm sorry to hear about your knee, Ada. Swim instead.", "stop", None),
         ("I cannot think of better bread than rye, Ada.", "stop", None),
         ("Ada, you said: I can't help it. Rest.", "stop", None),
-        ("One. " * 10, "stop", None),
-        ("One. " * 11, "stop", "too_long"),
+        ("", "refused", "refused"),
+        ("One. " * 10, "length", "truncated"),
     ],
 )
 def test_what_is_no_gold_response(text: str, finish: FinishReason, reason: str | None) -> None:
-    assert exclusion(Completion(text, finish, 9, 9)) == reason
+    assert gold_response(Completion(text, finish, 9, 9)) == (text, reason)
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_a_gold_response_is_at_most_ten_sentences(finish: FinishReason) -> None:
+    written = "First:\n- " + "\n- ".join(f"bread {number}" for number in range(14))
+    kept = "First:\n- " + "\n- ".join(f"bread {number}" for number in range(9))
+    assert gold_response(Completion(written, finish, 9, 9)) == (kept, None)
 
 
 def test_the_oracle_sees_persona_and_task_and_is_greedy() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from stargate_assets.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.conversation import Persona
-from stargate_assets.method.gold_responses import Exclusion, exclusion
+from stargate_assets.method.gold_responses import Exclusion
 from stargate_assets.method.personas import Refusal, generate_personas
 from stargate_assets_tests.method.people import BAKER, ScriptedModel
 
@@ -15,7 +15,7 @@ REFUSED = Completion("", "refused", 3, 0)
 
 @pytest.mark.parametrize("text", ["", "Ada, eat figs."])
 def test_a_refused_gold_response_is_excluded(text: str) -> None:
-    assert exclusion(replace(REFUSED, text=text)) is Exclusion.REFUSED
+    assert gold_response(replace(REFUSED, text=text))[1] is Exclusion.REFUSED
 
 
 class Filtered(ScriptedModel):

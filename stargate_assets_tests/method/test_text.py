@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from stargate_assets.method.text import (
     NEAR_DUPLICATE,
     bare,
+    first_sentences,
     near_duplicates,
     runs,
     script,
@@ -57,6 +58,20 @@ def test_runs_do_not_reach_from_one_sentence_into_the_next() -> None:
 def test_runs_are_every_stretch_of_that_many_words() -> None:
     assert runs("I bake, bread I", 2) == {("i", "bake"), ("bake", "bread"), ("bread", "i")}
     assert runs("I bake", 3) == set()
+
+
+@given(PROSE, st.integers(1, 5))
+def test_the_first_sentences_are_the_text_up_to_there(text: str, most: int) -> None:
+    kept = first_sentences(text, most, broken_off=False)
+    assert kept is not None
+    assert sentences(kept) == sentences(text)[:most]
+    assert text.strip().startswith(kept)
+
+
+def test_a_text_that_was_broken_off_has_too_few_sentences_or_enough() -> None:
+    assert first_sentences("One. Two. Thr", 3, broken_off=True) is None
+    assert first_sentences("One.\n\nTwo. Thr", 2, broken_off=True) == "One.\n\nTwo."
+    assert first_sentences("One. Two.", 2, broken_off=True) is None  # it was going on
 
 
 @pytest.mark.parametrize(
