@@ -6,7 +6,7 @@ import pytest
 
 from stargate_assets.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.conversation import Persona
-from stargate_assets.method.gold_responses import Exclusion
+from stargate_assets.method.gold_responses import Exclusion, gold_response
 from stargate_assets.method.personas import Refusal, generate_personas
 from stargate_assets_tests.method.people import BAKER, ScriptedModel
 
