@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stargate_assets.method.text import bare, mentions, words
+from stargate_assets.method.text import bare, mentions
 
 MOST_CHARACTERS = {"text": 8000, "task": 8000, "name": 80, "persona": 80, "domain": 80}
 """By field. What is longer is no task or persona but a file whose quotes or columns went wrong."""
@@ -58,15 +58,10 @@ def names_in_tasks(names: Sequence[str], tasks: Sequence[str]) -> Iterator[tuple
     """(name, task) where a persona's name stands in a task: the questioner would hear of two
     people.
     """
-    holders: dict[str, list[int]] = {}
-    for index, task in enumerate(tasks):
-        for word in set(words(task)):
-            holders.setdefault(word, []).append(index)
+    everything = "\n".join(tasks)
     for number, name in enumerate(names):
-        found = words(name)
-        spaced = holders.get(found[0], []) if found else []
-        # A name inside an unspaced script is no word of its own: look at every task.
-        candidates = spaced if name.isascii() else range(len(tasks))
-        for index in candidates:
-            if mentions(tasks[index], name):
+        if name not in everything:  # mostly, and faster than looking at each task
+            continue
+        for index, task in enumerate(tasks):
+            if mentions(task, name):
                 yield number, index
