@@ -6,7 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stargate_assets.errors import StargateError
 from stargate_assets.method.plan import TEST_SPLIT
@@ -27,13 +35,27 @@ class ModelSpec(Frozen):
     experiment's.
     """
 
-    engine: Literal["transformers", "scripted"] = "transformers"
+    engine: Literal["transformers", "vllm", "scripted"] = "transformers"
     model: str = Field(description="bundled, a local directory, or a Hugging Face id.")
     revision: str | None = None
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         default="auto",
         description="auto is bfloat16 where the device computes in it, else float32.",
     )
+    quantization: str | None = Field(
+        default=None, description="How vLLM quantises the weights, e.g. fp8."
+    )
+    max_length: PositiveInt | None = Field(
+        default=None,
+        description="The most tokens that vLLM gives a prompt and its completion; the model's own "
+        "limit unless stated.",
+    )
+
+    @model_validator(mode="after")
+    def _has_what_its_engine_knows(self) -> "ModelSpec":
+        if self.engine != "vllm" and (self.quantization or self.max_length):
+            raise ValueError("quantization and max_length need engine: vllm")
+        return self
 
 
 class Simulation(Frozen):
