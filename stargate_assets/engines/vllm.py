@@ -17,7 +17,7 @@ from typing import Any
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.vllm_messages import Adapter, Generate, Generated, Scored, Start, Work
 from stargate_assets.engines.vllm_messages import Score as ScoreTokens
-from stargate_assets.engines.vllm_process import VllmProcess
+from stargate_assets.engines.vllm_process import SERVER, VllmProcess
 from stargate_assets.language_model import (
     ChatRequest,
     Completion,
@@ -160,7 +160,7 @@ class VllmEngine:
                 gpu_memory_share=self.room.gpu_memory_share,
                 cpu_cache_gib=self.room.cpu_cache_gib,
             )
-            self.process = VllmProcess(start, environment(os.environ, self.room), self.log)
+            self.process = VllmProcess(SERVER, start, environment(os.environ, self.room), self.log)
             self.on_progress(doing, 1, 1)
         return self.process
 

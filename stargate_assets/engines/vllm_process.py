@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from stargate_assets.engines.vllm_messages import (
 )
 from stargate_assets.language_model import EngineError
 
-COMMAND = (sys.executable, "-m", "stargate_assets.engines.vllm_server")
+SERVER = (sys.executable, "-m", "stargate_assets.engines.vllm_server")
 SECONDS_TO_END = 10.0
 
 
@@ -33,12 +33,14 @@ class VllmProcess:
     ends, because this object is closed or this process is no more, it ends by itself.
     """
 
-    def __init__(self, start: Start, environment: Mapping[str, str], log: Path):
+    def __init__(
+        self, command: Sequence[str], start: Start, environment: Mapping[str, str], log: Path
+    ):
         log.parent.mkdir(parents=True, exist_ok=True)
         self.name, self.log, self.latest = start.model, log, 0
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
-                COMMAND,
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -56,12 +57,13 @@ def main() -> None:
     try:
         run(inbox, send)
     except Exception as error:
+        traceback.print_exc()
         reason = str(error).strip() or "it gives no reason"
         send(Failed(reason=f"{type(error).__name__}: {reason.splitlines()[0]}"))
         raise
-    finally:
+    finally:  # even if nobody is there to be told
         sys.stderr.flush()
-    end_group()
+        end_group()
 
 
 def end_group() -> None:
