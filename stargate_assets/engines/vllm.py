@@ -6,7 +6,6 @@ transformers engine.
 """
 
 import importlib.util
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
-from stargate_assets.engines.vllm_messages import Adapter, Generate, Generated, Scored, Start, Work
+from stargate_assets.engines.vllm_messages import (
+    Adapter,
+    Generate,
+    Generated,
+    Lora,
+    Scored,
+    Start,
+    Work,
+)
 from stargate_assets.engines.vllm_messages import Score as ScoreTokens
 from stargate_assets.engines.vllm_process import SERVER, VllmProcess
 from stargate_assets.language_model import (
@@ -54,7 +61,7 @@ class Room:
 
 class VllmEngine:
     """One base model, with any number of LoRA adapters. vLLM starts at the first call, again after
-    `close`, and again for an adapter of a higher rank than it was started for.
+    `close`, and again for an adapter that it was not started for.
     """
 
     def __init__(self, model: Model, room: Room, log: Path, on_progress: OnProgress):
@@ -67,7 +74,7 @@ class VllmEngine:
         self.tokenizer, self.stop_ids = _tokenizer(model)
         self.process: VllmProcess | None = None
         self.adapter: Path | None = None
-        self.lora_rank: int | None = None
+        self.lora: Lora | None = None
         self.numbers: dict[Path, int] = {}
         """The adapters that the running process has proved to apply."""
         self.new_number, self.new_id = count(1), count(1)
@@ -75,10 +82,10 @@ class VllmEngine:
     def use(self, adapter: Path | None) -> None:
         """Compute with the base model (None) or with an adapter's directory from now on."""
         if adapter is not None:
-            rank = _rank(adapter)
-            if self.lora_rank is None or rank > self.lora_rank:
+            wanted = widened(self.lora, adapter_shape(adapter))
+            if wanted != self.lora:
                 self.close()
-                self.lora_rank = rank
+                self.lora = wanted
         self.adapter = adapter
 
     def close(self) -> None:
@@ -155,7 +162,7 @@ class VllmEngine:
                 quantization=self.model.quantization,
                 max_length=self.model.max_length,
                 stop_ids=tuple(sorted(self.stop_ids)),
-                lora_rank=self.lora_rank,
+                lora=self.lora,
                 tensor_parallel=self.room.tensor_parallel,
                 gpu_memory_share=self.room.gpu_memory_share,
                 cpu_cache_gib=self.room.cpu_cache_gib,
@@ -243,12 +250,33 @@ def _tokenizer(model: Model) -> tuple[ChatTokenizer, frozenset[int]]:
     return chat_tokenizer, chat_tokenizer.stop_ids(generation)
 
 
-def _rank(adapter: Path) -> int:
+def adapter_shape(adapter: Path) -> Lora:
+    """The rank and the layers of an adapter that PEFT wrote."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        config = json.loads((adapter / "adapter_config.json").read_text())
-        return max(config["r"], *config.get("rank_pattern", {}).values())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        with safe_open(adapter / "adapter_model.safetensors", framework="numpy") as file:
+            ranks = {
+                name.split(".lora_A.")[0].rsplit(".", 1)[-1]: file.get_slice(name).get_shape()[0]
+                for name in file.keys()  # noqa: SIM118 - it is no dictionary
+                if ".lora_A." in name
+            }
+    except (OSError, SafetensorError) as error:
         raise EngineError(
             f"The adapter {adapter} could not be loaded ({type(error).__name__}: {error}); "
             "materialise the checkpoint again."
         ) from error
+    if "lm_head" in ranks:
+        raise EngineError(
+            f"The adapter {adapter} changes lm_head, which vLLM leaves out of prompt "
+            "log-probabilities; use training: {method: full}, or engine: transformers."
+        )
+    return Lora(rank=max(ranks.values(), default=1), modules=tuple(sorted(ranks)))
+
+
+def widened(one: Lora | None, other: Lora) -> Lora:
+    """What has room for both."""
+    if one is None:
+        return other
+    modules = tuple(sorted({*one.modules, *other.modules}))
+    return Lora(rank=max(one.rank, other.rank), modules=modules)

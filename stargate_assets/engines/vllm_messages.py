@@ -12,6 +12,13 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
+class Lora(Message):
+    """What adapters may be like: of this rank at most, on layers of these names."""
+
+    rank: int
+    modules: tuple[str, ...]
+
+
 class Start(Message):
     """The first command: which model, and what it may take of the machine."""
 
@@ -22,8 +29,8 @@ class Start(Message):
     quantization: str | None
     max_length: int | None
     stop_ids: tuple[int, ...]
-    lora_rank: int | None
-    """The highest rank that an adapter may have; None leaves adapters out."""
+    lora: Lora | None
+    """None leaves adapters out."""
     tensor_parallel: int
     gpu_memory_share: float
     cpu_cache_gib: int

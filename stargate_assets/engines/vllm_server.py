@@ -114,9 +114,16 @@ def engine_arguments(start: Start, on_cpu: bool) -> dict[str, Any]:
         "generation_config": "vllm",  # sampling is what a request says, not what the model suggests
         "disable_log_stats": True,
     }
-    if start.lora_rank is not None:
-        highest = next((rank for rank in LORA_RANKS if rank >= start.lora_rank), start.lora_rank)
-        arguments |= {"enable_lora": True, "max_lora_rank": highest, "max_loras": 1}
+    if start.lora is not None:
+        lora = start.lora
+        arguments |= {
+            "enable_lora": True,
+            "max_loras": 1,
+            "max_lora_rank": next((rank for rank in LORA_RANKS if rank >= lora.rank), lora.rank),
+            # vLLM would wrap the vocabulary's head too, which makes each step several times slower
+            # on CPU, and prompt log-probabilities fail there (vllm#51594).
+            "lora_target_modules": list(lora.modules),
+        }
     if on_cpu:
         return arguments | {
             "kv_cache_memory_bytes": start.cpu_cache_gib * 2**30,
