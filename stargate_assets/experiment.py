@@ -6,7 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stargate_assets.errors import StargateError
 from stargate_assets.method.plan import TEST_SPLIT
@@ -27,7 +35,7 @@ class ModelSpec(Frozen):
     experiment's.
     """
 
-    engine: Literal["transformers", "openai", "scripted"] = "transformers"
+    engine: Literal["transformers", "vllm", "openai", "scripted"] = "transformers"
     model: str = Field(
         description="bundled, a local directory, or a Hugging Face id; what an endpoint calls it."
     )
@@ -47,6 +55,20 @@ class ModelSpec(Frozen):
         description="Of engine openai: the field that limits a completion. Newer models of "
         "OpenAI's take max_completion_tokens, which counts what they think too.",
     )
+    quantization: str | None = Field(
+        default=None, description="Of engine vllm: how the weights are quantised, e.g. fp8."
+    )
+    max_length: PositiveInt | None = Field(
+        default=None,
+        description="Of engine vllm: the most tokens of a prompt and its completion; the model's "
+        "own limit unless stated.",
+    )
+
+    @model_validator(mode="after")
+    def _has_what_its_engine_knows(self) -> "ModelSpec":
+        if self.engine != "vllm" and (self.quantization or self.max_length):
+            raise ValueError("quantization and max_length need engine: vllm")
+        return self
 
 
 class Simulation(Frozen):

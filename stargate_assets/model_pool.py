@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stargate_assets.bundled_model import BUNDLED, bundled_model
 from stargate_assets.engines.scripted import ScriptedEngine
@@ -16,6 +16,10 @@ from stargate_assets.experiment import ModelSpec
 from stargate_assets.language_model import Engine, EngineError, OnProgress
 from stargate_assets.storage.completions import CompletionStore
 from stargate_assets.stored_model import StoredModel, Usage
+
+if TYPE_CHECKING:
+    from stargate_assets.engines.transformers import TransformersEngine
+    from stargate_assets.engines.vllm import VllmEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,12 @@ class Machine:
     prefill_tokens: int = 2048
     requests_at_once: int = 64
     """Under way at an endpoint."""
+    tensor_parallel: int = 1
+    """Devices over which vLLM spreads a model."""
+    gpu_memory_share: float = 0.4
+    """What one vLLM model takes of a GPU: `models_in_memory` of them must fit."""
+    cpu_cache_gib: int = 2
+    """What vLLM's key-value cache takes on CPU, for each model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class ModelPool:
     machine: Machine = field(default_factory=Machine)
     on_progress: OnProgress = _silent
     usage: Usage = field(default_factory=Usage)
-    _engines: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _engines: "dict[tuple[str, str], TransformersEngine | VllmEngine]" = field(default_factory=dict)
 
     def open(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> StoredModel:
         """The model of `spec`, or that model as trained in `checkpoint`. Weights are loaded at the
@@ -65,6 +75,8 @@ class ModelPool:
             parts = [spec.engine, spec.endpoint, spec.model, str(spec.revision)]
         else:
             parts = [spec.engine, _source(spec), str(spec.revision), self.dtype(spec)]
+        if spec.engine == "vllm":
+            parts += [str(spec.quantization), str(spec.max_length)]
         if checkpoint is not None:
             parts.append(checkpoint.sha256)
         return StoredModel(
@@ -83,10 +95,14 @@ class ModelPool:
 
     def close(self) -> None:
         """Free every model, before training or at the end."""
-        self._engines.clear()
-        gc.collect()
+        for key in list(self._engines):
+            self._free(key)
         if torch := sys.modules.get("torch"):
             torch.cuda.empty_cache()
+
+    def _free(self, key: tuple[str, str]) -> None:
+        self._engines.pop(key).close()
+        gc.collect()
 
     def _opener(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Callable[[], Engine]:
         if spec.engine == "scripted":
@@ -97,7 +113,7 @@ class ModelPool:
         full = checkpoint.path if checkpoint is not None and adapter is None else None
 
         def engine() -> Engine:
-            opened = self._transformers(spec, str(full) if full else None)
+            opened = self._opened(spec, str(full) if full else None)
             opened.use(adapter)
             return opened
 
@@ -117,27 +133,44 @@ class ModelPool:
         opened = OpenAIEngine(spec.model, where, spec.limit_field, limits)
         return opened.adapted(checkpoint.path, checkpoint.sha256) if checkpoint else opened
 
-    def _transformers(self, spec: ModelSpec, full: str | None) -> Any:
+    def _opened(self, spec: ModelSpec, full: str | None) -> "TransformersEngine | VllmEngine":
+        """The engine that holds this base model, or this fully trained one."""
         key = (spec.model_dump_json(), full or "")
         if key in self._engines:
             self._engines[key] = self._engines.pop(key)  # the last one is the most recently used
             return self._engines[key]
-        from stargate_assets.engines.transformers import Limits, TransformersEngine
-
         while len(self._engines) >= self.machine.models_in_memory:
-            del self._engines[next(iter(self._engines))]
-            gc.collect()
+            self._free(next(iter(self._engines)))
+        path, revision = full or self.path(spec), None if full else spec.revision
+        opener = self._vllm if spec.engine == "vllm" else self._transformers
+        self._engines[key] = opener(spec, path, revision)
+        return self._engines[key]
+
+    def _transformers(
+        self, spec: ModelSpec, path: str, revision: str | None
+    ) -> "TransformersEngine":
         from transformers.utils.logging import disable_progress_bar
+
+        from stargate_assets.engines.transformers import Limits, TransformersEngine
 
         disable_progress_bar()  # ours is on_progress
         limits = Limits(self.machine.decode_rows, self.machine.prefill_tokens)
-        path = full or self.path(spec)
         self.on_progress(f"loading {Path(path).name}", 0, 1)
-        self._engines[key] = TransformersEngine(
-            path, None if full else spec.revision, self.dtype(spec), self.device(), limits
-        )
+        engine = TransformersEngine(path, revision, self.dtype(spec), self.device(), limits)
         self.on_progress(f"loading {Path(path).name}", 1, 1)
-        return self._engines[key]
+        return engine
+
+    def _vllm(self, spec: ModelSpec, path: str, revision: str | None) -> "VllmEngine":
+        from stargate_assets.engines.vllm import Model, Room, VllmEngine
+
+        model = Model(path, revision, self.dtype(spec), spec.quantization, spec.max_length)
+        room = Room(
+            self.device(),
+            self.machine.tensor_parallel,
+            self.machine.gpu_memory_share,
+            self.machine.cpu_cache_gib,
+        )
+        return VllmEngine(model, room, self.warehouse / "logs" / "vllm.log", self.on_progress)
 
     def device(self) -> str:
         """The device that models run on, `auto` resolved."""

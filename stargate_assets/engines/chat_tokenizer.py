@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from stargate_assets.language_model import EngineError, Message
+from stargate_assets.language_model import ChatRequest, EngineError, Message, ScoreRequest
 
 
 def turns(messages: Sequence[Message], has_system_role: bool) -> list[dict[str, str]]:
@@ -55,6 +55,27 @@ class ChatTokenizer:
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The context of an assistant turn, up to and including the words that open it."""
         return self._ids(self.render(messages, generation=True))
+
+    def prompts(
+        self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]
+    ) -> list[tuple[int, ...]]:
+        """The prompt of each request; messages that requests share are rendered once."""
+        distinct = {request.messages for request in requests}
+        known = {messages: self.prompt_ids(messages) for messages in distinct}
+        return [known[request.messages] for request in requests]
+
+    def scored_ids(self, request: ScoreRequest) -> tuple[int, ...]:
+        """The tokens that follow the prompt and are scored."""
+        ends = self.end_of_turn_ids if request.end_of_turn else ()
+        return self.text_ids(request.continuation) + ends
+
+    def stop_ids(self, generation_config: Any) -> frozenset[int]:
+        """The tokens that end a completion: what the model's configuration says, and the end of
+        turn.
+        """
+        configured = generation_config.eos_token_id
+        stops = configured if isinstance(configured, list) else [configured]
+        return frozenset({*stops, self.end_of_turn_ids[-1]} - {None})
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         return self._ids(text)

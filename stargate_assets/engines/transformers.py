@@ -80,13 +80,14 @@ class TransformersEngine:
         self.tokenizer = ChatTokenizer(tokenizer, path)
         self.weights = AdaptedWeights(self.model)
         self.forward = self._probe(path)
-        configured = self.model.generation_config.eos_token_id
-        stops = configured if isinstance(configured, list) else [configured]
-        self.stop_ids = frozenset({*stops, self.tokenizer.end_of_turn_ids[-1]} - {None})
+        self.stop_ids = self.tokenizer.stop_ids(self.model.generation_config)
 
     def use(self, adapter: Path | None) -> None:
         """Make the weights those of the base model (None) or of an adapter's directory."""
         self.weights.use(adapter)
+
+    def close(self) -> None:
+        """Nothing to do: the memory goes with the last reference."""
 
     @torch.inference_mode()
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
@@ -95,7 +96,7 @@ class TransformersEngine:
         """
         if not requests:
             return
-        prompt_of = self._prompts(requests)
+        prompt_of = self.tokenizer.prompts(requests)
         longest = max(
             len(p) + r.sampling.max_tokens for p, r in zip(prompt_of, requests, strict=True)
         )
@@ -151,11 +152,10 @@ class TransformersEngine:
         """
         if not requests:
             return
-        prompts = self._prompts(requests)
-        ends = self.tokenizer.end_of_turn_ids
+        prompts = self.tokenizer.prompts(requests)
         wholes = [
-            prompt + self.tokenizer.text_ids(r.continuation) + (ends if r.end_of_turn else ())
-            for prompt, r in zip(prompts, requests, strict=True)
+            prompt + self.tokenizer.scored_ids(request)
+            for prompt, request in zip(prompts, requests, strict=True)
         ]
         self._check_length(max(map(len, wholes)))
         order = sorted(range(len(wholes)), key=lambda index: wholes[index])
@@ -166,13 +166,6 @@ class TransformersEngine:
         )
         for leaf, log_probs in prefixes.log_probs():
             yield order[leaf], Score(tuple(log_probs), len(prompts[order[leaf]]))
-
-    def _prompts(
-        self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]
-    ) -> list[tuple[int, ...]]:
-        distinct = {request.messages for request in requests}
-        known = {messages: self.tokenizer.prompt_ids(messages) for messages in distinct}
-        return [known[request.messages] for request in requests]
 
     def _completion(self, row: _Row, prompt: Tokens, stopped: bool) -> Completion:
         return Completion(

@@ -2,30 +2,19 @@
 
 import os
 import sys
-import threading
 from pathlib import Path
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
+from stargate_assets.child_process import watch_parent
 from stargate_assets.training.spec import TrainingError, TrainingSpec
-
-
-def _end_with_parent() -> None:
-    """A run that is killed must not leave a training process behind: leave when the parent
-    changes.
-    """
-    parent = os.getppid()
-    woken = threading.Event()
-    while os.getppid() == parent:
-        woken.wait(1)
-    os._exit(1)
 
 
 def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m stargate_assets.training SPEC.json", file=sys.stderr)
         return 2
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    watch_parent(lambda: os._exit(1))  # a run that is killed must not leave a training behind
     spec = TrainingSpec.model_validate_json(Path(sys.argv[1]).read_text())
     from transformers.utils.logging import disable_progress_bar
 
