@@ -20,7 +20,7 @@ from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment, ExperimentError
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.io_manager import WarehouseIOManager
-from stargate_assets.storage.warehouse import REGISTRY_SCHEMA, Warehouse
+from stargate_assets.storage.warehouse import RESERVED_SCHEMAS, Warehouse
 
 WAREHOUSE = Path("warehouse")
 """Relative, like the paths in dagster.yaml: a project is the directory that its commands are run
@@ -65,7 +65,7 @@ def load_project(change: Change = unchanged, root: Path = WAREHOUSE) -> Project:
     }
     names = [component.name for component in (*components, *stated)]
     for name in names:
-        if names.count(name) > 1 or name == REGISTRY_SCHEMA:
+        if names.count(name) > 1 or name in RESERVED_SCHEMAS:
             raise ProjectError(
                 f"The name {name!r} is taken; give each data set and experiment under defs/ a name "
                 "of its own."

@@ -16,6 +16,7 @@ from stargate_assets.data_set import DATA_TABLES, DataError, validated_data_set
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.text import NEAR_DUPLICATE, near_duplicates, script
 from stargate_assets.sources.tables import read_tables
+from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
 
 DEFS = Path(stargate_assets.defs.__file__).parent
 PROJECT = DEFS.parent.parent
@@ -41,8 +42,11 @@ def scaffold_data_set(
     `columns` are (table, field, column). Raises DataError, with nothing written, for a name that
     cannot be or is taken, and for what is wrong in a file.
     """
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise DataError(f"{name!r} cannot name a data set; use small letters, digits and _.")
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED_SCHEMAS:
+        raise DataError(
+            f"{name!r} cannot name a data set; use small letters, digits and _, and none of "
+            f"{', '.join(RESERVED_SCHEMAS)}."
+        )
     path = DEFS / name / "defs.yaml"
     if path.exists():
         raise DataError(f"{path} is there already; choose another name, or delete its folder.")

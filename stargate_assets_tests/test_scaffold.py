@@ -115,7 +115,8 @@ def test_ten_bad_files_are_ten_clear_errors_and_nothing_is_written(files: Path, 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("My Data",), "'My Data' cannot name a data set; use small letters, digits and _."),
+        (("My Data",), "'My Data' cannot name a data set; use small letters, digits and _, and"),
+        (("main",), "'main' cannot name a data set"),
         (("mine", "--column", "text"), "is not of the form TABLE.FIELD=COLUMN"),
         (("mine", "--column", "gold_responses.text=a"), "There is no file of gold_responses"),
     ],

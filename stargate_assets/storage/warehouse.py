@@ -25,8 +25,10 @@ LOCK_PATIENCE_SECONDS = 30.0
 Slice = Mapping[str, str | int]
 """Which rows of a table: column -> value; empty for a table that is not partitioned."""
 
-REGISTRY_SCHEMA = "warehouse"
-"""The schema of the table that notes what was written; no data set or experiment has its name."""
+RESERVED_SCHEMAS = ("warehouse", "main", "temp", "system", "information_schema", "pg_catalog")
+"""Ours, of the table that notes what was written, and DuckDB's: no data set or experiment is called
+like them.
+"""
 _REGISTRY = """
 CREATE SCHEMA IF NOT EXISTS warehouse;
 CREATE TABLE IF NOT EXISTS warehouse.materializations (
