@@ -1,7 +1,7 @@
 """The composition root: resources, and everything that the folders under `defs/` declare."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,14 +63,18 @@ def load_project(change: Change = unchanged, root: Path = WAREHOUSE) -> Project:
     experiments = {
         component.name: change(component.name, component.validated()) for component in stated
     }
-    names = [component.name for component in (*components, *stated)]
+    check_names([component.name for component in (*components, *stated)])
+    return assemble(data_sets, experiments, root)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Each data set and experiment has a schema of its own in DuckDB, or this is a ProjectError."""
     for name in names:
         if names.count(name) > 1 or name in RESERVED_SCHEMAS:
             raise ProjectError(
                 f"The name {name!r} is taken; give each data set and experiment under defs/ a name "
                 "of its own."
             )
-    return assemble(data_sets, experiments, root)
 
 
 def assemble(

@@ -6,7 +6,7 @@ import sys
 import dagster as dg
 import pytest
 
-from stargate_assets.definitions import load_project
+from stargate_assets.definitions import ProjectError, check_names, load_project
 from stargate_assets.jobs import experiment_jobs
 
 GRID = (
@@ -91,3 +91,9 @@ def test_definitions_load_without_torch() -> None:
         subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
         == 0
     )
+
+
+@pytest.mark.parametrize("names", [["a", "b", "a"], ["a", "warehouse"], ["information_schema"]])
+def test_a_name_is_declared_once_and_is_nobody_else_s(names: list[str]) -> None:
+    with pytest.raises(ProjectError, match="is taken; give each data set and experiment"):
+        check_names(names)
