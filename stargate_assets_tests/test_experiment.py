@@ -30,6 +30,10 @@ def test_the_defaults_are_the_paper_s() -> None:
         ({"simulation": {"sample": 3}}, "simulation.sample"),
         ({"questioner": {"engine": "magic", "model": "m"}}, "questioner.engine"),
         ({"training": {"learning_rate": -1}}, "training.learning_rate"),
+        (
+            {"questioner": {"model": "m", "quantization": "fp8"}},
+            "questioner: quantization and max_length need engine: vllm",
+        ),
         ({"roleplayers": []}, "roleplayers"),
         ({"roleplayers": [{"model": {"model": "m"}}] * 2}, "roleplayers"),
     ],

@@ -3,6 +3,7 @@
 One vLLM at a time: a test that opens another closes the shared one, which starts again by itself.
 """
 
+import json
 import random
 import signal
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ from stargate_assets.language_model import (
     ScoreRequest,
 )
 from stargate_assets.model_pool import Checkpoint, Machine, ModelPool
-from stargate_assets_tests.engines.test_transformers import scores
+from stargate_assets_tests.conftest import ROOT
+from stargate_assets_tests.engines.test_transformers import BF16, scores
 from stargate_assets_tests.engines.test_vllm_process import (
     SECONDS_TO_BE_GONE,
     group,
@@ -200,21 +202,32 @@ def test_adapters_apply_are_left_again_and_must_do_something(
     fp32.close()
 
 
-def test_bf16_scores_are_near_those_of_fp32_and_do_not_depend_on_order(
+def gold_scores() -> list[ScoreRequest]:
+    """Gold responses of the shipped data set, long enough for a mean."""
+    lines = (ROOT / "stargate_assets/data/everyday_mini/gold_responses.jsonl").read_text()
+    golds = [json.loads(line) for line in lines.splitlines()[:8]]
+    return [ScoreRequest((Message("user", g["task"]),), g["text"]) for g in golds]
+
+
+@pytest.mark.skipif(not BF16, reason="no bf16")
+def test_bf16_scores_are_as_near_to_exact_as_bf16_is_and_do_not_depend_on_order(
     fp32: VllmEngine, transformers: TransformersEngine, smollm: Path, log: Path
 ) -> None:
+    """A single token of this model is 0.04 nats off on average, in plain transformers too."""
     fp32.close()
+    requests = gold_scores()
     opened = engine(smollm, log, "bfloat16")
     try:
-        found = ordered(opened.score(scores()))
-        backwards = ordered(opened.score(scores()[::-1]))[::-1]
+        found = ordered(opened.score(requests))
+        assert ordered(opened.score(requests[::-1]))[::-1] == found
     finally:
         opened.close()
-    exact = ordered(transformers.score(scores()))
+    exact = ordered(transformers.score(requests))
+    assert max(abs(a.mean - b.mean) for a, b in zip(found, exact, strict=True)) < 0.02
     away = differences(found, exact)
-    print("bf16", sum(away) / len(away), max(away))
-    assert sum(away) / len(away) < 0.02
-    assert found == backwards
+    other = TransformersEngine(str(smollm), None, "bfloat16", "cpu", Limits())
+    other_away = differences(ordered(other.score(requests)), exact)
+    assert sum(away) < 1.3 * sum(other_away)
 
 
 def test_the_pool_opens_bases_and_full_checkpoints_in_turn_and_frees_them(
