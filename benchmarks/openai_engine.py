@@ -27,7 +27,7 @@ from starlette.routing import Route
 from stargate_assets.engines.endpoints import Endpoint, Limits
 from stargate_assets.engines.openai import OpenAIEngine
 from stargate_assets.language_model import ChatRequest, Message, Sampling
-from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.storage.completions import CompletionStore, Use
 from stargate_assets.stored_model import StoredModel
 
 PROMPT = "My name is Ada. What should I cook tonight? " * 20
@@ -76,13 +76,14 @@ def main(count: int, at_once: int, latency: int, rounds: int) -> None:
     messages, sampling = (Message("user", PROMPT),), Sampling(32, 0.9)
     chats = [ChatRequest(messages, sampling, seed) for seed in range(count)]
     ideal = math.ceil(count / at_once) * latency / 1000
+    use = Use("benchmark", "all", "questioner")
     runs: dict[str, list[tuple[float, float]]] = {"engine": [], "engine and store": []}
     try:
         list(engine.chat(chats[:at_once]))  # until the server is there
         with tempfile.TemporaryDirectory() as directory:
             for number in range(rounds):
                 store = CompletionStore(Path(directory) / f"{number}.sqlite")
-                stored = StoredModel("any", store, lambda: engine, lambda *_: None)
+                stored = StoredModel("any", store, lambda: engine, lambda *_: None, use)
                 runs["engine"].append(measured(lambda: len(list(engine.chat(chats))), count))
 
                 def store_all(model: StoredModel = stored) -> int:

@@ -63,12 +63,18 @@ def main() -> None:
 @click.option("--samples", type=click.IntRange(1), help="Conversations per training pair.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of everything that is drawn.")
 @click.option("--force", metavar="CELL", help="Make a planned cell again, e.g. '0|train_a'.")
+@click.option(
+    "--max-dollars",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop before the call that could cost more than this in all.",
+)
 def run(
     name: str,
     iterations: int | None,
     samples: int | None,
     seed: int | None,
     force: str | None,
+    max_dollars: float | None,
 ) -> None:
     """Materialise what is missing of the experiment or data set NAME, and print its figures or its
     rows. The options change an experiment.
@@ -76,7 +82,7 @@ def run(
     from stargate_assets.driver import load, run_data_set, run_experiment
 
     started = time.monotonic()
-    project = load(name, iterations=iterations, samples=samples, seed=seed)
+    project = load(name, iterations=iterations, samples=samples, seed=seed, max_dollars=max_dollars)
     with _progress() as on_progress:
         project.models.on_progress = on_progress
         if name in project.data_sets:
@@ -86,9 +92,10 @@ def run(
         else:
             _print_report(name, run_experiment(project, name, force, announce=console.print))
     usage, seconds = project.models.usage, time.monotonic() - started
+    paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
     console.print(
-        f"{usage.made} model calls in {usage.seconds:.0f} s, {usage.stored} answered from disk, "
-        f"training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
+        f"{usage.made} model calls in {usage.seconds:.0f} s{paid}, {usage.stored} answered from "
+        f"disk, training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
     )
 
 
@@ -142,8 +149,8 @@ def init(
 @main.command()
 @click.argument("experiment")
 def status(experiment: str) -> None:
-    """Show which cells of EXPERIMENT are there and what runs next."""
-    from stargate_assets.driver import cell_states, load
+    """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
+    from stargate_assets.driver import cell_states, load, record_usage
 
     project = load(experiment)
     table = Table(title=f"{experiment}: cells and the rows of their tables")
@@ -153,6 +160,9 @@ def status(experiment: str) -> None:
         rows = ", ".join(f"{name} {count}" for name, count in state.rows.items())
         table.add_row(state.step.cell.key, state.step.purpose, state.state, rows)
     console.print(table)
+    used = record_usage(project, project.experiments[experiment].data_set, experiment)
+    if used:
+        _print_rows(pl.DataFrame(used), f"{experiment}: model calls")
 
 
 @main.command()

@@ -18,6 +18,7 @@ from stargate_assets.data_set import DataSet
 from stargate_assets.dead_runs import dead_runs_sensor, release_dead_runs
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment, ExperimentError
+from stargate_assets.machine import Machine, load_machine
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.io_manager import WarehouseIOManager
 from stargate_assets.storage.warehouse import RESERVED_SCHEMAS, Warehouse
@@ -35,6 +36,7 @@ class ProjectError(StargateError):
     """What is declared under defs/ does not fit together. The message names what."""
 
 
+DEFAULT_MACHINE = Machine()
 Change = Callable[[str, Experiment], Experiment]
 
 
@@ -54,8 +56,12 @@ def unchanged(name: str, experiment: Experiment) -> Experiment:
     return experiment
 
 
-def load_project(change: Change = unchanged, root: Path = WAREHOUSE) -> Project:
-    """Everything under `defs/`, each experiment as `change` wants it."""
+def load_project(
+    change: Change = unchanged, root: Path = WAREHOUSE, machine: Machine | None = None
+) -> Project:
+    """Everything under `defs/`, each experiment as `change` wants it; the machine is that of
+    machine.yaml unless another is given.
+    """
     tree = dg.ComponentTree.from_module(stargate_assets.defs, Path(__file__).parent.parent)
     components = tree.get_all_components(DataSetComponent)
     data_sets = {component.name: component.validated() for component in components}
@@ -64,7 +70,7 @@ def load_project(change: Change = unchanged, root: Path = WAREHOUSE) -> Project:
         component.name: change(component.name, component.validated()) for component in stated
     }
     check_names([component.name for component in (*components, *stated)])
-    return assemble(data_sets, experiments, root)
+    return assemble(data_sets, experiments, root, machine or load_machine())
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -81,6 +87,7 @@ def assemble(
     data_sets: dict[str, DataSet],
     experiments: dict[str, Experiment],
     root: Path,
+    machine: Machine = DEFAULT_MACHINE,
     pipes: dg.PipesSubprocessClient | None = None,
 ) -> Project:
     """A project from its parts, with its warehouse in the directory `root`."""
@@ -94,7 +101,7 @@ def assemble(
                 f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
                 f"there are: {', '.join(usable)}."
             )
-    warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root)
+    warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root, machine)
 
     @dg.resource(description="The models; a run that needs them first frees what the dead hold.")
     def models_of_a_run(context: dg.InitResourceContext) -> ModelPool:
@@ -112,7 +119,7 @@ def assemble(
             *(experiment_definitions(name, e) for name, e in experiments.items()),
             dg.Definitions(
                 resources={
-                    "io_manager": WarehouseIOManager(warehouse),
+                    "io_manager": WarehouseIOManager(warehouse, models.store),
                     "warehouse": warehouse,
                     "models": models_of_a_run,
                     "pipes": pipes or dg.PipesSubprocessClient(),

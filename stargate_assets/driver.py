@@ -23,7 +23,9 @@ from stargate_assets.jobs import (
     report_is_due,
     report_job_name,
 )
+from stargate_assets.machine import load_machine
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
+from stargate_assets.storage.completions import UsageRow
 
 Announce = Callable[[str], None]
 Launch = Callable[[str, str | None], None]
@@ -50,9 +52,10 @@ def load(
     iterations: int | None = None,
     samples: int | None = None,
     seed: int | None = None,
+    max_dollars: float | None = None,
     root: Path = WAREHOUSE,
 ) -> Project:
-    """The project, with one experiment changed as the command line asks."""
+    """The project, with one experiment and the spending limit changed as the command line asks."""
 
     def change(declared: str, experiment: Experiment) -> Experiment:
         if declared != name:
@@ -66,7 +69,10 @@ def load(
             update["simulation"] = experiment.simulation.model_copy(update={"samples": samples})
         return experiment.model_copy(update=update)
 
-    return load_project(change, root)
+    machine = load_machine()
+    if max_dollars is not None:
+        machine = machine.model_copy(update={"max_dollars": max_dollars})
+    return load_project(change, root, machine)
 
 
 def experiment_of(project: Project, name: str) -> Experiment:
@@ -105,9 +111,21 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
                     instance=instance, partition_key=partition, run_config=QUIET
                 )
             except dg.DagsterError as error:
+                # of calls whose table was not written
+                record_usage(project, *project.data_sets, *project.experiments)
                 raise _told(error) from error
 
         yield launch
+
+
+def record_usage(project: Project, *schemas: str) -> list[UsageRow]:
+    """Bring `warehouse.usage` up to what the completion store has counted, and return that."""
+    rows: list[UsageRow] = []
+    for schema in schemas:
+        counted = project.models.store().usage(schema)
+        project.warehouse.write_usage(schema, counted)
+        rows += counted
+    return rows
 
 
 def run_data_set(project: Project, name: str, announce: Announce) -> pl.DataFrame:

@@ -64,6 +64,12 @@ class ModelSpec(Frozen):
         "own limit unless stated.",
     )
 
+    @property
+    def label(self) -> str:
+        """What tables and messages call it."""
+        place = self.endpoint if self.engine == "openai" else self.engine
+        return f"{self.model} at {place}"
+
     @model_validator(mode="after")
     def _has_what_its_engine_knows(self) -> "ModelSpec":
         if self.engine != "vllm" and (self.quantization or self.max_length):

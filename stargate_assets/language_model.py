@@ -64,6 +64,11 @@ class Score:
     prompt_tokens: int
 
     @property
+    def completion_tokens(self) -> int:
+        """Those that were scored."""
+        return len(self.log_probs)
+
+    @property
     def total(self) -> float:
         return sum(self.log_probs)
 

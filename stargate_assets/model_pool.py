@@ -14,7 +14,8 @@ from stargate_assets.bundled_model import BUNDLED, bundled_model
 from stargate_assets.engines.scripted import ScriptedEngine
 from stargate_assets.experiment import ModelSpec
 from stargate_assets.language_model import Engine, EngineError, OnProgress
-from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.machine import Machine
+from stargate_assets.storage.completions import CompletionStore, Use
 from stargate_assets.stored_model import StoredModel, Usage
 
 if TYPE_CHECKING:
@@ -22,23 +23,7 @@ if TYPE_CHECKING:
     from stargate_assets.engines.vllm import VllmEngine
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What runs where. Nothing here changes what an experiment means."""
-
-    device: str = "auto"
-    """auto, cpu, or a torch device such as cuda:1."""
-    models_in_memory: int = 2
-    decode_rows: int = 64
-    prefill_tokens: int = 2048
-    requests_at_once: int = 64
-    """Under way at an endpoint."""
-    tensor_parallel: int = 1
-    """Devices over which vLLM spreads a model."""
-    gpu_memory_share: float = 0.4
-    """What one vLLM model takes of a GPU: `models_in_memory` of them must fit."""
-    cpu_cache_gib: int = 2
-    """What vLLM's key-value cache takes on CPU, for each model."""
+COMPLETIONS = "completions.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +52,28 @@ class ModelPool:
     usage: Usage = field(default_factory=Usage)
     _engines: "dict[tuple[str, str], TransformersEngine | VllmEngine]" = field(default_factory=dict)
 
-    def open(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> StoredModel:
-        """The model of `spec`, or that model as trained in `checkpoint`. Weights are loaded at the
-        first call.
+    def open(self, spec: ModelSpec, use: Use, checkpoint: Checkpoint | None = None) -> StoredModel:
+        """The model of `spec`, or that model as trained in `checkpoint`, for one use. Weights are
+        loaded at the first call.
         """
+        return StoredModel(
+            identity=self.identity(spec, checkpoint),
+            store=self.store(),
+            engine=self._opener(spec, checkpoint),
+            on_progress=self.on_progress,
+            use=use,
+            name=spec.label,
+            price=self.machine.price(spec),
+            max_dollars=self.machine.max_dollars,
+            usage=self.usage,
+        )
+
+    def store(self) -> CompletionStore:
+        """What was ever answered."""
+        return CompletionStore(self.warehouse / COMPLETIONS)
+
+    def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
+        """Everything about a model that a result depends on."""
         if spec.engine == "openai":  # one name may mean two models at two endpoints
             parts = [spec.engine, spec.endpoint, spec.model, str(spec.revision)]
         else:
@@ -79,13 +82,7 @@ class ModelPool:
             parts += [str(spec.quantization), str(spec.max_length)]
         if checkpoint is not None:
             parts.append(checkpoint.sha256)
-        return StoredModel(
-            identity=" ".join(parts),
-            store=CompletionStore(self.warehouse / "completions.sqlite"),
-            engine=self._opener(spec, checkpoint),
-            on_progress=self.on_progress,
-            usage=self.usage,
-        )
+        return " ".join(parts)
 
     def path(self, spec: ModelSpec) -> str:
         """What to load: a directory for the bundled model, otherwise what the experiment says."""

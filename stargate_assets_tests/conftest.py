@@ -14,8 +14,11 @@ from stargate_assets.bundled_model import bundled_model
 from stargate_assets.data_set import DataSet, validated_data_set
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.experiment import Experiment
+from stargate_assets.storage.completions import Use
 
 ROOT = Path(__file__).parent.parent
+USE = Use("any", "all", "anyone")
+"""Where a test does not care what a call is for."""
 
 
 @pytest.fixture(scope="session")

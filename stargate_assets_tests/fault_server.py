@@ -18,6 +18,7 @@ from stargate_assets.engines.openai import OpenAIEngine
 from stargate_assets.language_model import ChatRequest, Completion, Message, Sampling
 from stargate_assets.storage.completions import CompletionStore
 from stargate_assets.stored_model import StoredModel
+from stargate_assets_tests.conftest import USE
 
 KEY = "sk-a-very-secret-key"
 Fault = Callable[[Request], Response]
@@ -70,7 +71,7 @@ class FaultServer:
 
     def model(self, path: Path, **limits: Any) -> StoredModel:
         store = CompletionStore(path / "completions.sqlite")
-        return StoredModel("judge", store, lambda: self.engine(**limits), lambda *_: None)
+        return StoredModel("judge", store, lambda: self.engine(**limits), lambda *_: None, USE)
 
 
 def served(http: HTTPServer, root: str = "/v1") -> FaultServer:

@@ -55,7 +55,7 @@ def project(stage: str) -> tuple[Project, str]:
         name, whole = "embedded", load("embedded", iterations=1, samples=1)
         shipped, data_sets = whole.experiments[name], whole.data_sets
         experiment = shipped.model_copy(update={"evaluation": Evaluation(samples=1)})
-    return assemble(data_sets, {name: experiment}, Path("warehouse"), pipes), name
+    return assemble(data_sets, {name: experiment}, Path("warehouse"), pipes=pipes), name
 
 
 def main(stage: str, out: str) -> None:

@@ -10,6 +10,7 @@ from stargate_assets.bundled_model import bundled_model
 from stargate_assets.experiment import ModelSpec
 from stargate_assets.language_model import EngineError, Message, ScoreRequest
 from stargate_assets.model_pool import Machine, ModelPool
+from stargate_assets_tests.conftest import USE
 
 PLAIN = ScoreRequest((Message("user", "Where is Paris?"),), "Paris is the capital of France.")
 
@@ -20,7 +21,7 @@ def silent(doing: str, done: int, total: int) -> None:
 
 def test_the_bundled_model_knows_plain_english(smollm: Path) -> None:
     pool = ModelPool(smollm.parent.parent)
-    engine = pool.open(ModelSpec(model="bundled", dtype="float32")).engine()
+    engine = pool.open(ModelSpec(model="bundled", dtype="float32"), USE).engine()
     ((_, score),) = engine.score([PLAIN])
     assert -2.5 < score.mean < 0
 
@@ -51,7 +52,7 @@ def test_a_damaged_copy_is_found(smollm: Path, tmp_path: Path) -> None:
 
 def test_a_hub_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    model = ModelPool(tmp_path, Machine(device="cpu")).open(ModelSpec(model="nobody/nothing"))
+    model = ModelPool(tmp_path, Machine(device="cpu")).open(ModelSpec(model="nobody/nothing"), USE)
     with pytest.raises(EngineError, match=r"'nobody/nothing' could not be loaded .* hub"):
         model.score([PLAIN], "scoring")
 
@@ -60,6 +61,6 @@ def test_a_local_directory_that_changed_is_another_model(tiny_model: Path, tmp_p
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_model, copy)
     spec = ModelSpec(model=str(copy), dtype="float32")
-    before = ModelPool(tmp_path).open(spec).identity
+    before = ModelPool(tmp_path).identity(spec)
     (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
-    assert ModelPool(tmp_path).open(spec).identity != before
+    assert ModelPool(tmp_path).identity(spec) != before

@@ -8,6 +8,7 @@ from pytest_httpserver import HTTPServer
 from stargate_assets.experiment import ExperimentError, ModelSpec, validated
 from stargate_assets.language_model import ChatRequest, EngineError, Message, Sampling
 from stargate_assets.model_pool import Checkpoint, Machine, ModelPool
+from stargate_assets_tests.conftest import USE
 from stargate_assets_tests.fault_server import requests, right, served
 
 KEY = "sk-a-very-secret-key"
@@ -23,18 +24,16 @@ def test_an_endpoint_s_model_is_named_by_what_its_results_depend_on(
     monkeypatch.setenv("FARM_BASE_URL", "http://farm.org/v1")
     monkeypatch.setenv("FARM_API_KEY", KEY)
     pool = ModelPool(tmp_path)
-    identity = pool.open(spec(endpoint="FARM")).identity
+    identity = pool.identity(spec(endpoint="FARM"))
     assert identity == "openai FARM judge-1 None"
     monkeypatch.setenv("FARM_BASE_URL", "http://other.org/v1")
-    assert (
-        pool.open(spec(endpoint="FARM", limit_field="max_completion_tokens")).identity == identity
-    )
+    assert pool.identity(spec(endpoint="FARM", limit_field="max_completion_tokens")) == identity
     others = [
-        pool.open(spec()),
-        pool.open(spec(endpoint="FARM", model="judge-2")),
-        pool.open(spec(endpoint="FARM"), Checkpoint(tmp_path, "0f")),
+        pool.identity(spec()),
+        pool.identity(spec(endpoint="FARM", model="judge-2")),
+        pool.identity(spec(endpoint="FARM"), Checkpoint(tmp_path, "0f")),
     ]
-    assert len({identity, *(other.identity for other in others)}) == 4
+    assert len({identity, *others}) == 4
 
 
 def test_the_environment_is_looked_at_when_a_call_is_made(
@@ -42,7 +41,7 @@ def test_the_environment_is_looked_at_when_a_call_is_made(
 ) -> None:
     http.clear()
     server = served(http)
-    model = ModelPool(tmp_path, Machine(requests_at_once=1)).open(spec(endpoint="FARM"))
+    model = ModelPool(tmp_path, Machine(requests_at_once=1)).open(spec(endpoint="FARM"), USE)
     with pytest.raises(EngineError, match="set FARM_BASE_URL"):
         model.chat(requests("a"), "asking")
     monkeypatch.setenv("FARM_BASE_URL", server.url)
@@ -58,14 +57,14 @@ def test_a_model_that_counts_its_thoughts_gets_its_own_limit(
     monkeypatch.setenv("FARM_BASE_URL", server.url)
     limited = spec(endpoint="FARM", limit_field="max_completion_tokens")
     request = ChatRequest((Message("user", "a"),), Sampling(9))
-    ModelPool(tmp_path).open(limited).chat([request], "asking")
+    ModelPool(tmp_path).open(limited, USE).chat([request], "asking")
     (body,) = server.bodies
     assert body["max_completion_tokens"] == 9
     assert "max_tokens" not in body
 
 
 def test_a_whole_checkpoint_cannot_be_given_to_an_endpoint(tmp_path: Path) -> None:
-    model = ModelPool(tmp_path).open(spec(), Checkpoint(tmp_path, "0f"))
+    model = ModelPool(tmp_path).open(spec(), USE, Checkpoint(tmp_path, "0f"))
     with pytest.raises(EngineError, match="train with method: lora"):
         model.chat(requests("a"), "asking")
 

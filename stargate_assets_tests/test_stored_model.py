@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stargate_assets.engines.scripted import ScriptedEngine
 from stargate_assets.language_model import (
@@ -15,8 +18,10 @@ from stargate_assets.language_model import (
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.storage.completions import CompletionStore
-from stargate_assets.stored_model import StoredModel
+from stargate_assets.machine import Price
+from stargate_assets.storage.completions import CompletionStore, Use
+from stargate_assets.stored_model import SpendingError, StoredModel, most_tokens
+from stargate_assets_tests.conftest import USE
 
 
 class Stopping(ScriptedEngine):
@@ -46,7 +51,7 @@ def requests(count: int) -> list[ChatRequest]:
 
 def model(path: Path, engine: ScriptedEngine | None = None) -> StoredModel:
     store = CompletionStore(path / "completions.sqlite")
-    return StoredModel("scripted", store, lambda: engine or ScriptedEngine(), lambda *_: None)
+    return StoredModel("scripted", store, lambda: engine or ScriptedEngine(), lambda *_: None, USE)
 
 
 def test_results_stand_in_the_order_of_the_requests(tmp_path: Path) -> None:
@@ -104,5 +109,67 @@ def test_an_engine_is_not_opened_for_what_is_on_disk(tmp_path: Path) -> None:
         raise AssertionError
 
     store = CompletionStore(tmp_path / "completions.sqlite")
-    closed = StoredModel("scripted", store, refuse, lambda *_: None)
+    closed = StoredModel("scripted", store, refuse, lambda *_: None, USE)
     assert closed.chat(asked, "asking") == expected
+
+
+PAID = Price(model="judge", prompt=1000, completion=1e6, as_of=date(2024, 1, 1))
+
+
+def paid(path: Path, max_dollars: float | None, price: Price | None = PAID) -> StoredModel:
+    return replace(model(path), name="judge at FARM", price=price, max_dollars=max_dollars)
+
+
+def test_a_run_stops_before_the_call_that_could_cost_too_much_and_keeps_what_it_paid(
+    tmp_path: Path,
+) -> None:
+    asked = [replace(request, sampling=Sampling(30, 1.0)) for request in requests(20)]
+    limited = paid(tmp_path, 100.0)
+    with pytest.raises(SpendingError, match=r"next call of judge at FARM could cost 30\.\d+ doll"):
+        limited.chat(asked, "asking")
+    assert 100 - PAID.dollars(100, 30) < limited.usage.dollars <= 100
+    assert limited.usage.made == limited.store.count() < 20
+    unlimited = paid(tmp_path, None)
+    unlimited.chat(asked, "asking")
+    assert unlimited.usage.made == 20 - limited.usage.made
+    (row,) = unlimited.store.usage(USE.schema)
+    assert row.dollars == pytest.approx(limited.usage.dollars + unlimited.usage.dollars)
+
+
+def test_a_limit_cannot_be_kept_where_nobody_knows_the_price(tmp_path: Path) -> None:
+    with pytest.raises(SpendingError, match=r"what judge at FARM costs.*machine\.yaml"):
+        paid(tmp_path, 1.0, None).chat(requests(1), "asking")
+    unknown = paid(tmp_path, None, None)
+    unknown.chat(requests(1), "asking")
+    (row,) = unknown.store.usage(USE.schema)
+    assert (row.calls, row.dollars) == (1, None)
+
+
+def test_what_costs_nothing_has_no_limit(tmp_path: Path) -> None:
+    free = replace(model(tmp_path), max_dollars=1e-9)
+    free.chat(requests(3), "asking")
+    assert free.usage.dollars == 0
+
+
+def test_calls_are_counted_by_use_whatever_came_of_them(tmp_path: Path) -> None:
+    refusing = replace(model(tmp_path, Refusing()), name="scripted")
+    refusing.chat(requests(4), "asking")
+    refusing.chat(requests(4), "asking")  # two stored, two asked again, one of them refused again
+    score = ScoreRequest((Message("user", "a"),), "b c")
+    other = replace(refusing, use=Use("any", "1|test", "scorer"))
+    (scored,) = other.score([score], "scoring")
+    counted = {(row.slice, row.role, row.kind): row for row in other.store.usage("any")}
+    assert counted[USE.slice, USE.role, "chat"].calls == 6
+    row = counted["1|test", "scorer", "score"]
+    assert (row.calls, row.prompt_tokens) == (1, scored.prompt_tokens)
+    assert row.completion_tokens == len(scored.log_probs) == 2
+    assert other.store.usage("another") == []
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=5), st.integers(1, 900))
+def test_nothing_costs_more_than_was_expected(texts: list[tuple[str, str]], limit: int) -> None:
+    """A token is a byte at least, in whatever tokenizer."""
+    messages = tuple(Message("user", text) for text, _ in texts)
+    prompt, completion = most_tokens(ChatRequest(messages, Sampling(limit)))
+    assert prompt >= sum(len(text.encode()) for text, _ in texts)
+    assert completion == limit

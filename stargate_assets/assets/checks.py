@@ -16,6 +16,7 @@ from stargate_assets.method.prompts import negative_control_messages, questioner
 from stargate_assets.method.text import runs
 from stargate_assets.model_pool import Checkpoint, ModelPool
 from stargate_assets.storage.checkpoints import verify
+from stargate_assets.storage.completions import Use
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.warehouse import MissingSliceError, Warehouse
@@ -126,10 +127,9 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
             if pair.key in gold
         ][:PROBES]
         checkpoint = Checkpoint(models.warehouse / row["path"], row["sha256"])
-        base = models.open(experiment.questioner).score(probes, "checking the base model")
-        trained = models.open(experiment.questioner, checkpoint).score(
-            probes, "checking the policy"
-        )
+        questioner, use = experiment.questioner, Use(name, cell.key, "check")
+        base = models.open(questioner, use).score(probes, "checking the base model")
+        trained = models.open(questioner, use, checkpoint).score(probes, "checking the policy")
         change = max(abs(a.total - b.total) for a, b in zip(base, trained, strict=True))
         scripted = experiment.questioner.engine == "scripted"  # it has no weights to change
         return dg.AssetCheckResult(

@@ -21,12 +21,13 @@ from stargate_assets.assets.grid import (
 )
 from stargate_assets.data_set import DataError, DataSet, Oracle, PersonaWriter
 from stargate_assets.figures import lengths_and_domains
-from stargate_assets.language_model import Sampling
+from stargate_assets.language_model import LanguageModel, Sampling
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.personas import generate_personas
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.sources.tables import GENERATED, Read, Tables, content_version
+from stargate_assets.storage.completions import Use
 
 
 def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsDefinition]:
@@ -78,7 +79,8 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
     ) -> dg.Output[pl.DataFrame]:
         rows, split = read(), context.partition_key
         if writer is not None:
-            return output(*written_personas(writer, rows, data_set.seed, split, models))
+            model = models.open(writer.model, Use(name, split, "persona_writer"))
+            return output(*written_personas(writer, rows, data_set.seed, split, model))
         assert rows.personas is not None
         return output(rows.personas.of(split), left_out(rows.personas.left_out))
 
@@ -104,7 +106,8 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         if oracle is not None:
             there = set(frame.select("task_id", "persona_id").iter_rows())
             missing = [pair for pair in pairs_of(tasks, personas) if pair.key not in there]
-            frame = pl.concat([frame, written_gold(oracle, missing, split, models)])
+            model = models.open(oracle.model, Use(name, split, "oracle"))
+            frame = pl.concat([frame, written_gold(oracle, missing, split, model)])
         excluded = Counter(frame["exclusion"].drop_nulls())
         counts = {f"excluded: {reason}": count for reason, count in sorted(excluded.items())}
         return output(frame, counts | left_out(recorded.left_out if recorded else {}))
@@ -118,14 +121,14 @@ def left_out(reasons: Mapping[str, int]) -> dict[str, int]:
 
 
 def written_personas(
-    writer: PersonaWriter, read: Tables, seed: int, split: str, models: ModelPool
+    writer: PersonaWriter, read: Tables, seed: int, split: str, model: LanguageModel
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows of a split, and counts of who is missing and of the refusals. All splits are written
     together; what a model has written once comes from the completion store.
     """
     sizes = writer.sizes.model_dump()
     written = generate_personas(
-        models.open(writer.model),
+        model,
         read.examples,
         read.tasks.frame["text"].to_list(),
         sizes,
@@ -154,9 +157,11 @@ def written_personas(
     return table("personas", rows), {"not written": sizes[split] - len(people), **counts}
 
 
-def written_gold(oracle: Oracle, pairs: list[Pair], split: str, models: ModelPool) -> pl.DataFrame:
+def written_gold(
+    oracle: Oracle, pairs: list[Pair], split: str, model: LanguageModel
+) -> pl.DataFrame:
     """Rows of the pairs' gold responses by the Oracle, excluded ones marked."""
-    written = write_gold_responses(models.open(oracle.model), pairs, oracle.answer_tokens)
+    written = write_gold_responses(model, pairs, oracle.answer_tokens)
     rows = [
         {
             "split": split,

@@ -1,7 +1,7 @@
 """Simulate, score and select: the first half of an iteration (Algorithm 1, lines 3 and 4)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -28,22 +28,44 @@ from stargate_assets.assets.grid import (
     report_policy,
 )
 from stargate_assets.experiment import Experiment, Roleplayer
-from stargate_assets.language_model import Sampling
+from stargate_assets.language_model import LanguageModel, Sampling
+from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
 from stargate_assets.method.scoring import Condition, score_gold_responses
 from stargate_assets.method.selection import Candidate, select_best
-from stargate_assets.method.simulation import simulate
+from stargate_assets.method.simulation import Cell, simulate
 from stargate_assets.model_pool import ModelPool
+from stargate_assets.storage.completions import Use
 from stargate_assets.storage.warehouse import Warehouse
 
 
-def roleplayer_reply(roleplayer: Roleplayer, models: ModelPool) -> Reply:
+def roleplayer_reply(roleplayer: Roleplayer, model: LanguageModel) -> Reply:
     """A Roleplayer as the simulation wants it."""
-    model = models.open(roleplayer.model)
     if roleplayer.replies == "chosen":
         return partial(choose_replies, model)
     sampling = Sampling(roleplayer.answer_tokens, roleplayer.temperature)
     return partial(generate_replies, model, sampling)
+
+
+def simulated(
+    experiment: Experiment,
+    cell: Cell,
+    pairs: Sequence[Pair],
+    questioner: LanguageModel,
+    replies: Mapping[str, Reply],
+) -> list[Conversation]:
+    """The conversations of a cell, as the experiment wants them."""
+    stated = experiment.simulation
+    return simulate(
+        questioner,
+        replies,
+        pairs,
+        cell,
+        seed=experiment.seed,
+        samples=experiment.samples(cell.split),
+        max_turns=stated.max_turns,
+        sampling=Sampling(stated.question_tokens, stated.temperature, stated.top_p),
+    )
 
 
 def means(log_probs: Mapping[str, pl.Series]) -> dict[str, float]:
@@ -79,18 +101,18 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         policy = policy_checkpoint(warehouse, name, cell)
         if policy is None:
             report_policy(context, name, 0, BASE_POLICY)
-        simulation = experiment.simulation
-        simulated = simulate(
-            models.open(experiment.questioner, policy),
-            {r.label: roleplayer_reply(r, models) for r in experiment.roleplayers},
-            pairs_of(tasks, personas),
+        answering = Use(name, cell.key, "roleplayer")
+        made = simulated(
+            experiment,
             cell,
-            seed=experiment.seed,
-            samples=experiment.samples(cell.split),
-            max_turns=simulation.max_turns,
-            sampling=Sampling(simulation.question_tokens, simulation.temperature, simulation.top_p),
+            pairs_of(tasks, personas),
+            models.open(experiment.questioner, Use(name, cell.key, "questioner"), policy),
+            {
+                r.label: roleplayer_reply(r, models.open(r.model, answering))
+                for r in experiment.roleplayers
+            },
         )
-        frame = conversations_frame(cell, policy.sha256 if policy else BASE_POLICY, simulated)
+        frame = conversations_frame(cell, policy.sha256 if policy else BASE_POLICY, made)
         reasons = Counter(frame["ineligibility"].drop_nulls())
         return grid_output(
             frame,
@@ -126,7 +148,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         frame = gold_log_probs_frame(
             cell,
             score_gold_responses(
-                models.open(experiment.questioner),
+                models.open(experiment.questioner, Use(name, cell.key, "scorer")),
                 conversations_of(conversations, pairs_of(tasks, personas)),
                 gold_texts(gold_responses),
                 cell,

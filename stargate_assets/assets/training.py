@@ -20,7 +20,13 @@ from stargate_assets.assets.grid import (
     report_policy,
 )
 from stargate_assets.experiment import Experiment
-from stargate_assets.language_model import ChatRequest, Message, Sampling
+from stargate_assets.language_model import (
+    ChatRequest,
+    Completion,
+    LanguageModel,
+    Message,
+    Sampling,
+)
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.examples import Dialogue
 from stargate_assets.method.keys import derive_seed
@@ -29,6 +35,7 @@ from stargate_assets.method.prompts import questioner_messages, respondent_messa
 from stargate_assets.method.simulation import Cell
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.checkpoints import publish
+from stargate_assets.storage.completions import Use
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec, encoded
 
@@ -57,11 +64,9 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
     ) -> dg.Output[pl.DataFrame]:
         cell = cell_of(context.partition_key)
         best = selected_conversations(tasks, personas, conversations, best_conversations)
-        policy = models.open(experiment.questioner, policy_checkpoint(warehouse, name, cell))
-        sampling = Sampling(experiment.regularization.answer_tokens)
-        answers = policy.chat(
-            [ChatRequest(respondent_messages(c), sampling) for c in best], "answering tasks"
-        )
+        checkpoint = policy_checkpoint(warehouse, name, cell)
+        policy = models.open(experiment.questioner, Use(name, cell.key, "respondent"), checkpoint)
+        answers = answered(policy, best, experiment.regularization.answer_tokens)
         rows = [
             {
                 **row_key(cell, *c.pair.key, c.sample),
@@ -125,6 +130,15 @@ def selected_conversations(
     key = ["task_id", "persona_id", "sample"]
     chosen = conversations.join(best_conversations.select(key), on=key, how="semi")
     return conversations_of(chosen, pairs_of(tasks, personas))
+
+
+def answered(
+    policy: LanguageModel, conversations: Sequence[Conversation], max_tokens: int
+) -> list[Completion]:
+    """The policy's greedy answer to the task of each conversation."""
+    sampling = Sampling(max_tokens)
+    requests = [ChatRequest(respondent_messages(c), sampling) for c in conversations]
+    return policy.chat(requests, "answering tasks")
 
 
 def training_dialogues(

@@ -1,15 +1,15 @@
 """The completion store: what a model has answered once is on disk and is never asked again.
 
 SQLite in WAL mode, so that several processes may read while one writes. Only results are stored,
-never refusals or errors.
+never refusals or errors. Every answer is counted, refusals too, in the transaction that stores it.
 """
 
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,56 @@ CREATE TABLE IF NOT EXISTS completions (
     model TEXT NOT NULL,
     result TEXT NOT NULL,
     made_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS usage (
+    schema_name TEXT NOT NULL,
+    slice TEXT NOT NULL,
+    role TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    dollars REAL,
+    PRIMARY KEY (schema_name, slice, role, model, kind)
+) WITHOUT ROWID;
 """
+_COUNT = """
+INSERT INTO usage VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET calls = calls + 1,
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    seconds = seconds + excluded.seconds,
+    dollars = dollars + excluded.dollars
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a model is asked for: a role in a slice of an experiment or data set."""
+
+    schema: str
+    slice: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Calls of one use, all time. For kind `score`, `completion_tokens` are those that were scored.
+    `dollars` is None if any of them had no price.
+    """
+
+    schema_name: str
+    slice: str
+    role: str
+    model: str
+    kind: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    dollars: float | None
 
 
 def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
@@ -40,7 +88,7 @@ class CompletionStore:
         self.path = path
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(_SCHEMA)
+            connection.executescript(_SCHEMA)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=60, isolation_level=None)
@@ -58,28 +106,50 @@ class CompletionStore:
         return found
 
     @contextmanager
-    def writer(self, model: str) -> Iterator[Callable[[str, Completion | Score], None]]:
-        """A function that stores one result under its key, at once: when it returns, the result
-        survives the death of this process. Only a machine that loses power may lose the last ones.
-        """
-        insert = "INSERT OR IGNORE INTO completions (key, model, result) VALUES (?, ?, ?)"
+    def writer(self, identity: str, use: Use, model: str) -> Iterator["Writer"]:
+        """Stores and counts one result at a time. `model` is what people call `identity`."""
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA synchronous = NORMAL")  # FULL waits for the disk each time
+            yield Writer(connection, identity, (use.schema, use.slice, use.role, model))
 
-            def write(key: str, result: Completion | Score) -> None:
-                connection.execute(insert, (key, model, json.dumps(asdict(result))))
-
-            yield write
-
-    def write(self, model: str, results: Mapping[str, Completion | Score]) -> None:
-        """Store results that are all there."""
-        with self.writer(model) as write:
-            for key, result in results.items():
-                write(key, result)
+    def usage(self, schema: str) -> list[UsageRow]:
+        """What was ever asked for an experiment or data set, by use."""
+        query = "SELECT * FROM usage WHERE schema_name = ?"
+        with closing(self._connect()) as connection:
+            return [UsageRow(*row) for row in connection.execute(query, [schema])]
 
     def count(self) -> int:
         with closing(self._connect()) as connection:
             return connection.execute("SELECT count(*) FROM completions").fetchone()[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    connection: sqlite3.Connection
+    identity: str
+    counted_as: tuple[str, str, str, str]
+
+    def write(
+        self, key: str, result: Completion | Score, seconds: float, dollars: float | None
+    ) -> None:
+        """Store a result under its key, unless it is a refusal, and count it. When this returns,
+        both survive the death of this process; only a machine that loses power may lose the last
+        ones.
+        """
+        kind = "score" if isinstance(result, Score) else "chat"
+        tokens = result.prompt_tokens, result.completion_tokens
+        self.connection.execute("BEGIN")
+        if not is_refusal(result):
+            self.connection.execute(
+                "INSERT OR IGNORE INTO completions (key, model, result) VALUES (?, ?, ?)",
+                (key, self.identity, json.dumps(asdict(result))),
+            )
+        self.connection.execute(_COUNT, (*self.counted_as, kind, *tokens, seconds, dollars))
+        self.connection.execute("COMMIT")
+
+
+def is_refusal(result: Completion | Score) -> bool:
+    return isinstance(result, Completion) and result.finish_reason == "refused"
 
 
 def _decode(fields: dict[str, Any]) -> Completion | Score:

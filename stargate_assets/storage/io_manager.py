@@ -2,11 +2,12 @@
 same name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import dagster as dg
 import polars as pl
 
+from stargate_assets.storage.completions import CompletionStore
 from stargate_assets.storage.warehouse import Slice, Warehouse
 
 VERSION = "version"
@@ -14,14 +15,16 @@ VERSION = "version"
 
 
 class WarehouseIOManager(dg.IOManager):
-    def __init__(self, warehouse: Warehouse):
+    def __init__(self, warehouse: Warehouse, completions: Callable[[], CompletionStore]):
         self.warehouse = warehouse
+        self.completions = completions
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
         schema, table = context.asset_key.path
         where = slice_of(context.partition_key if context.has_partition_key else None)
         version = context.output_metadata[VERSION].value
         self.warehouse.write(schema, table, where, obj, str(version))
+        self.warehouse.write_usage(schema, self.completions().usage(schema))
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         schema, table = context.asset_key.path

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
 from stargate_assets.errors import StargateError
+from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.schemas import SCHEMAS
 
 LOCK_PATIENCE_SECONDS = 30.0
@@ -35,6 +36,13 @@ CREATE TABLE IF NOT EXISTS warehouse.materializations (
     schema_name VARCHAR, table_name VARCHAR, slice VARCHAR, version VARCHAR, rows BIGINT,
     written_at TIMESTAMP DEFAULT current_timestamp,
     PRIMARY KEY (schema_name, table_name, slice)
+);
+"""
+_USAGE = """
+CREATE SCHEMA IF NOT EXISTS warehouse;
+CREATE TABLE IF NOT EXISTS warehouse.usage (
+    schema_name VARCHAR, slice VARCHAR, role VARCHAR, model VARCHAR, kind VARCHAR, calls BIGINT,
+    prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE
 );
 """
 
@@ -139,6 +147,20 @@ class Warehouse:
                 f"SELECT * FROM {name} WHERE {' OR '.join(conditions)}",
                 [value for part in values for value in part],
             )
+
+    def write_usage(self, schema: str, rows: Sequence[UsageRow]) -> None:
+        """Replace what is known of a schema's model calls, `warehouse.usage`."""
+        if not rows:
+            return
+        with self.connect(read_only=False) as connection:
+            connection.execute("BEGIN")
+            connection.execute(_USAGE)
+            connection.execute("DELETE FROM warehouse.usage WHERE schema_name = ?", [schema])
+            connection.executemany(
+                "INSERT INTO warehouse.usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [astuple(row) for row in rows],
+            )
+            connection.execute("COMMIT")
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
         """The result of a read-only query."""

@@ -27,7 +27,7 @@ from stargate_assets.language_model import (
     ScoreRequest,
 )
 from stargate_assets.model_pool import Checkpoint, Machine, ModelPool
-from stargate_assets_tests.conftest import ROOT
+from stargate_assets_tests.conftest import ROOT, USE
 from stargate_assets_tests.engines.test_transformers import BF16, scores
 from stargate_assets_tests.engines.test_vllm_process import (
     SECONDS_TO_BE_GONE,
@@ -41,6 +41,7 @@ TOPICS = (
     "say to my boss", "give my brother", "do on Sunday", "buy for the trip", "watch with friends",
     "do with old bread", "ask my doctor",
 )  # fmt: skip
+
 SYSTEM = Message("system", "You ask people short questions to get to know them. " * 4)
 
 
@@ -248,8 +249,10 @@ def test_the_pool_opens_bases_and_full_checkpoints_in_turn_and_frees_them(
         Machine(device="cpu", models_in_memory=1, cpu_cache_gib=1),
         lambda *step: steps.append(step),
     )
-    base = pool.open(spec).score(scores(), "scoring")
-    policy = pool.open(spec, Checkpoint(tmp_path / "full", "0" * 64)).score(scores(), "scoring")
+    base = pool.open(spec, USE).score(scores(), "scoring")
+    policy = pool.open(spec, USE, Checkpoint(tmp_path / "full", "0" * 64)).score(
+        scores(), "scoring"
+    )
     assert min(differences(base, policy)) > 0
     ours = [p for p in psutil.Process().children() if "vllm_server" in " ".join(p.cmdline())]
     assert len(ours) == 1
@@ -259,7 +262,7 @@ def test_the_pool_opens_bases_and_full_checkpoints_in_turn_and_frees_them(
     assert ("scoring", len(scores()), len(scores())) in steps
     assert f"starting vLLM with {smollm.name}" in {doing for doing, _, _ in steps}
     with pytest.raises(EngineError, match="room for 512"):
-        pool.open(spec).chat([ChatRequest((SYSTEM,), Sampling(512))], "asking")
+        pool.open(spec, USE).chat([ChatRequest((SYSTEM,), Sampling(512))], "asking")
     pool.close()
 
 

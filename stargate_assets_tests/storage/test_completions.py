@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,16 @@ from stargate_assets.language_model import (
     ScoreRequest,
 )
 from stargate_assets.storage.completions import CompletionStore, request_key
+from stargate_assets_tests.conftest import USE
 
 CHAT = ChatRequest((Message("user", "Hé ✓"),), Sampling(5, 0.7), seed=1)
 SCORE = ScoreRequest((Message("user", "Hé ✓"),), "yes")
+
+
+def stored(store: CompletionStore, results: Mapping[str, Completion | Score]) -> None:
+    with store.writer("model", USE, "the model") as writer:
+        for key, result in results.items():
+            writer.write(key, result, 0.5, 0.25)
 
 
 def test_results_come_back_as_they_were(tmp_path: Path) -> None:
@@ -21,14 +29,14 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
         "a": Completion("naïve ☃", "length", 3, 4),
         "b": Score((-0.1, -1e-17, -12.345678901234567), 7),
     }
-    store.write("model", results)
+    stored(store, results)
     assert CompletionStore(store.path).read(["a", "b", "c"]) == results
 
 
 def test_the_first_result_stays(tmp_path: Path) -> None:
     store = CompletionStore(tmp_path / "completions.sqlite")
-    store.write("model", {"a": Score((-1.0,), 1)})
-    store.write("model", {"a": Score((-2.0,), 1)})
+    stored(store, {"a": Score((-1.0,), 1)})
+    stored(store, {"a": Score((-2.0,), 1)})
     assert store.read(["a"]) == {"a": Score((-1.0,), 1)}
     assert store.count() == 1
 
@@ -36,7 +44,7 @@ def test_the_first_result_stays(tmp_path: Path) -> None:
 def test_more_keys_than_a_query_takes(tmp_path: Path) -> None:
     store = CompletionStore(tmp_path / "completions.sqlite")
     results = {str(i): Score((-float(i),), i) for i in range(1201)}
-    store.write("model", results)
+    stored(store, results)
     assert store.read(list(results)) == results
 
 
