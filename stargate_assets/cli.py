@@ -6,33 +6,24 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import polars as pl
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
-from stargate_assets.language_model import OnProgress
+from stargate_assets.terminal import (
+    console,
+    print_estimate,
+    print_report,
+    print_rows,
+    progress_bars,
+)
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-WIDTH_OF_A_FILE = 110
-console = Console()
-if not console.is_terminal:
-    console = Console(width=WIDTH_OF_A_FILE)
 
 
 class _Commands(click.Group):
@@ -57,11 +48,20 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # PEFT's calls
 
 
+def _change_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a command may change of an experiment."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0), help="Seed of everything that is drawn."),
+        click.option("--samples", type=click.IntRange(1), help="Conversations per training pair."),
+        click.option("--iterations", type=click.IntRange(1), help="Train this many policies."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("name")
-@click.option("--iterations", type=click.IntRange(1), help="Train this many policies.")
-@click.option("--samples", type=click.IntRange(1), help="Conversations per training pair.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of everything that is drawn.")
+@_change_options
 @click.option("--force", metavar="CELL", help="Make a planned cell again, e.g. '0|train_a'.")
 @click.option(
     "--max-dollars",
@@ -83,14 +83,14 @@ def run(
 
     started = time.monotonic()
     project = load(name, iterations=iterations, samples=samples, seed=seed, max_dollars=max_dollars)
-    with _progress() as on_progress:
+    with progress_bars() as on_progress:
         project.models.on_progress = on_progress
         if name in project.data_sets:
             if (iterations, samples, seed, force) != (None, None, None, None):
                 raise click.UsageError(f"{name} is a data set; the options are for experiments.")
-            _print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
+            print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
         else:
-            _print_report(name, run_experiment(project, name, force, announce=console.print))
+            print_report(name, run_experiment(project, name, force, announce=console.print))
     usage, seconds = project.models.usage, time.monotonic() - started
     paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
     console.print(
@@ -160,9 +160,27 @@ def status(experiment: str) -> None:
         rows = ", ".join(f"{name} {count}" for name, count in state.rows.items())
         table.add_row(state.step.cell.key, state.step.purpose, state.state, rows)
     console.print(table)
-    used = record_usage(project, project.experiments[experiment].data_set, experiment)
+    schemas = (project.experiments[experiment].data_set, experiment)
+    used = [row for row in record_usage(project) if row.schema_name in schemas]
     if used:
-        _print_rows(pl.DataFrame(used), f"{experiment}: model calls")
+        print_rows(pl.DataFrame(used), f"{experiment}: model calls")
+
+
+@main.command()
+@click.argument("experiment")
+@_change_options
+def estimate(
+    experiment: str, iterations: int | None, samples: int | None, seed: int | None
+) -> None:
+    """Show what EXPERIMENT would still ask of its models, and what that costs. Asks nothing."""
+    from stargate_assets.driver import experiment_of, load
+    from stargate_assets.estimate import estimate as estimated
+
+    project = load(experiment, iterations=iterations, samples=samples, seed=seed)
+    experiment_of(project, experiment)
+    with progress_bars() as project.models.on_progress:
+        found = estimated(project, experiment)
+    print_estimate(experiment, found, project.models.machine)
 
 
 @main.command()
@@ -178,81 +196,7 @@ def sql(query: str) -> None:
         frame = Warehouse(WAREHOUSE / "stargate.duckdb").query(query)
     except duckdb.Error as error:
         raise click.ClickException(str(error)) from error
-    _print_rows(frame)
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """A bar for each kind of model call on a terminal, a line for each elsewhere."""
-    if not console.is_terminal:
-        yield _log_progress
-        return
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    # Dagster tees a step's standard output through a file; bars want the terminal itself.
-    terminal = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), force_terminal=True)
-    with Progress(*columns, console=terminal) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def on_progress(doing: str, done: int, total: int) -> None:
-            if doing not in bars:
-                bars[doing] = progress.add_task(doing)
-            progress.update(bars[doing], completed=done, total=total)
-            if done == total:
-                del bars[doing]
-
-        yield on_progress
-
-
-def _log_progress(doing: str, done: int, total: int) -> None:
-    if done == total:
-        console.print(f"  {doing}: {total}")
-
-
-def _print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
-    table = Table(title=title)
-    for column in frame.columns:
-        table.add_column(column)
-    for row in frame.iter_rows():
-        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
-    console.print(table)
-
-
-def _print_report(experiment: str, frame: pl.DataFrame) -> None:
-    """A row for each policy: levels, and gains on policy 0, each with its interval."""
-    from stargate_assets.assets.evaluation import HEADINGS, QUESTION_RATE
-
-    table = Table(
-        title=f"{experiment} on the test split",
-        caption="log p(gold response) in nats; 95 % intervals, clustered by task and persona",
-        show_lines=True,
-    )
-    table.add_column("policy", justify="right")
-    for heading in HEADINGS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    for iteration in sorted(frame["iteration"].unique()):
-        cells: list[str] = []
-        for metric in HEADINGS:
-            row = frame.row(
-                by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
-                named=True,
-            )
-            digits = 2 if metric == QUESTION_RATE else 1
-            lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
-            if row["gain"] is not None:
-                lines.append(f"gain {row['gain']:+.{digits}f}")
-                lines.append(_interval(row["gain_low"], row["gain_high"], f"+.{digits}f"))
-            cells.append("\n".join(lines))
-        table.add_row(str(iteration), *cells)
-    console.print(table)
-
-
-def _interval(low: float, high: float, digits: str) -> str:
-    return f"{low:{digits}} to {high:{digits}}"
+    print_rows(frame)
 
 
 def entry() -> None:

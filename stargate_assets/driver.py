@@ -111,20 +111,16 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
                     instance=instance, partition_key=partition, run_config=QUIET
                 )
             except dg.DagsterError as error:
-                # of calls whose table was not written
-                record_usage(project, *project.data_sets, *project.experiments)
+                record_usage(project)  # of calls whose table was not written
                 raise _told(error) from error
 
         yield launch
 
 
-def record_usage(project: Project, *schemas: str) -> list[UsageRow]:
+def record_usage(project: Project) -> list[UsageRow]:
     """Bring `warehouse.usage` up to what the completion store has counted, and return that."""
-    rows: list[UsageRow] = []
-    for schema in schemas:
-        counted = project.models.store().usage(schema)
-        project.warehouse.write_usage(schema, counted)
-        rows += counted
+    rows = project.models.store().usage()
+    project.warehouse.write_usage(rows)
     return rows
 
 

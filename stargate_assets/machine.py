@@ -29,6 +29,11 @@ class Price(Frozen):
     completion: float = Field(ge=0)
     as_of: date = Field(description="When this was the price.")
 
+    @property
+    def label(self) -> str:
+        """The label of the model that it is of."""
+        return ModelSpec(engine="openai", endpoint=self.endpoint, model=self.model).label
+
     def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
@@ -72,10 +77,10 @@ class Machine(Frozen):
     @field_validator("prices")
     @classmethod
     def _distinct(cls, prices: tuple[Price, ...]) -> tuple[Price, ...]:
-        models = [(price.endpoint, price.model) for price in prices]
-        for endpoint, model in models:
-            if models.count((endpoint, model)) > 1:
-                raise ValueError(f"{model!r} at {endpoint!r} has two prices; keep the newer one")
+        labels = [price.label for price in prices]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"there are two of {label}; keep the newer one")
         return prices
 
     def price(self, spec: ModelSpec) -> Price | None:
@@ -84,8 +89,7 @@ class Machine(Frozen):
         """
         if spec.engine != "openai":
             return FREE
-        stated = {(price.endpoint, price.model): price for price in self.prices}
-        return stated.get((spec.endpoint, spec.model))
+        return {price.label: price for price in self.prices}.get(spec.label)
 
 
 def load_machine(path: Path = MACHINE_FILE) -> Machine:

@@ -132,7 +132,7 @@ def test_a_run_stops_before_the_call_that_could_cost_too_much_and_keeps_what_it_
     unlimited = paid(tmp_path, None)
     unlimited.chat(asked, "asking")
     assert unlimited.usage.made == 20 - limited.usage.made
-    (row,) = unlimited.store.usage(USE.schema)
+    (row,) = unlimited.store.usage()
     assert row.dollars == pytest.approx(limited.usage.dollars + unlimited.usage.dollars)
 
 
@@ -141,7 +141,7 @@ def test_a_limit_cannot_be_kept_where_nobody_knows_the_price(tmp_path: Path) -> 
         paid(tmp_path, 1.0, None).chat(requests(1), "asking")
     unknown = paid(tmp_path, None, None)
     unknown.chat(requests(1), "asking")
-    (row,) = unknown.store.usage(USE.schema)
+    (row,) = unknown.store.usage()
     assert (row.calls, row.dollars) == (1, None)
 
 
@@ -158,12 +158,11 @@ def test_calls_are_counted_by_use_whatever_came_of_them(tmp_path: Path) -> None:
     score = ScoreRequest((Message("user", "a"),), "b c")
     other = replace(refusing, use=Use("any", "1|test", "scorer"))
     (scored,) = other.score([score], "scoring")
-    counted = {(row.slice, row.role, row.kind): row for row in other.store.usage("any")}
+    counted = {(row.slice, row.role, row.kind): row for row in other.store.usage()}
     assert counted[USE.slice, USE.role, "chat"].calls == 6
     row = counted["1|test", "scorer", "score"]
     assert (row.calls, row.prompt_tokens) == (1, scored.prompt_tokens)
     assert row.completion_tokens == len(scored.log_probs) == 2
-    assert other.store.usage("another") == []
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=5), st.integers(1, 900))

@@ -112,11 +112,10 @@ class CompletionStore:
             connection.execute("PRAGMA synchronous = NORMAL")  # FULL waits for the disk each time
             yield Writer(connection, identity, (use.schema, use.slice, use.role, model))
 
-    def usage(self, schema: str) -> list[UsageRow]:
-        """What was ever asked for an experiment or data set, by use."""
-        query = "SELECT * FROM usage WHERE schema_name = ?"
+    def usage(self) -> list[UsageRow]:
+        """What was ever asked, by use."""
         with closing(self._connect()) as connection:
-            return [UsageRow(*row) for row in connection.execute(query, [schema])]
+            return [UsageRow(*row) for row in connection.execute("SELECT * FROM usage")]
 
     def count(self) -> int:
         with closing(self._connect()) as connection:

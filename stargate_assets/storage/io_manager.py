@@ -24,7 +24,7 @@ class WarehouseIOManager(dg.IOManager):
         where = slice_of(context.partition_key if context.has_partition_key else None)
         version = context.output_metadata[VERSION].value
         self.warehouse.write(schema, table, where, obj, str(version))
-        self.warehouse.write_usage(schema, self.completions().usage(schema))
+        self.warehouse.write_usage(self.completions().usage())
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         schema, table = context.asset_key.path

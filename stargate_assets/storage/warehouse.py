@@ -148,14 +148,14 @@ class Warehouse:
                 [value for part in values for value in part],
             )
 
-    def write_usage(self, schema: str, rows: Sequence[UsageRow]) -> None:
-        """Replace what is known of a schema's model calls, `warehouse.usage`."""
+    def write_usage(self, rows: Sequence[UsageRow]) -> None:
+        """Replace `warehouse.usage`, the model calls that were counted."""
         if not rows:
             return
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
             connection.execute(_USAGE)
-            connection.execute("DELETE FROM warehouse.usage WHERE schema_name = ?", [schema])
+            connection.execute("DELETE FROM warehouse.usage")
             connection.executemany(
                 "INSERT INTO warehouse.usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [astuple(row) for row in rows],

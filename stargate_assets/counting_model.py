@@ -1,0 +1,95 @@
+"""A model that counts what it is asked instead of answering, for estimates."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from stargate_assets.language_model import (
+    ChatRequest,
+    Completion,
+    Score,
+    ScoreRequest,
+)
+from stargate_assets.storage.completions import CompletionStore, request_key
+from stargate_assets.token_counts import TokenCounter
+
+_WORDS = ("water", "music", "garden", "paper", "winter", "letter", "market", "river", "quiet")
+_MOST_WORDS = 50
+"""A question of more words would be too long to be scored."""
+Request = TypeVar("Request", ChatRequest, ScoreRequest)
+
+
+@dataclass(slots=True)
+class Calls:
+    """`stored` of the calls are answered from disk; tokens are those of the others. For kind
+    `score`, `completion_tokens` are those that are scored.
+    """
+
+    calls: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CountingModel:
+    """A LanguageModel that answers from the completion store, or makes words up and counts."""
+
+    counter: TokenCounter
+    store: CompletionStore
+    identity: str | None
+    """None for a policy that is not trained yet: nothing that it says is stored."""
+    mean_tokens: float | None
+    """Of a completion, as measured; None is not measured, and its limit is counted."""
+    counted: dict[str, Calls] = field(default_factory=lambda: defaultdict(Calls))
+    """By kind of call: chat or score."""
+
+    def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
+        del doing
+
+        def made_up(request: ChatRequest) -> Completion:
+            limit = request.sampling.max_tokens
+            tokens = round(min(limit, self.mean_tokens or limit))
+            prompt = self.counter.prompt(request.messages)
+            return Completion(words(repr(request), tokens), "stop", prompt, tokens)
+
+        return self._answered(requests, made_up, "chat")
+
+    def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
+        del doing
+
+        def made_up(request: ScoreRequest) -> Score:
+            tokens = max(1, self.counter.text(request.continuation))
+            return Score((-1.0,) * tokens, self.counter.prompt(request.messages))
+
+        return self._answered(requests, made_up, "score")
+
+    def _answered(
+        self, requests: Sequence[Request], made_up: Callable[[Request], Any], kind: str
+    ) -> list[Any]:
+        calls, results = self.counted[kind], self._stored(requests)
+        for request in dict.fromkeys(requests):
+            calls.calls += 1
+            if request in results:
+                calls.stored += 1
+                continue
+            results[request] = result = made_up(request)
+            calls.prompt_tokens += result.prompt_tokens
+            calls.completion_tokens += result.completion_tokens
+        return [results[request] for request in requests]
+
+    def _stored(self, requests: Sequence[Request]) -> dict[Request, Completion | Score]:
+        if self.identity is None:
+            return {}
+        keys = {request_key(self.identity, request): request for request in requests}
+        found: Mapping[str, Completion | Score] = self.store.read(list(keys))
+        return {keys[key]: result for key, result in found.items()}
+
+
+def words(seed: str, tokens: int) -> str:
+    """A question of about that many tokens, another one for another seed."""
+    draw = random.Random(seed)
+    drawn = [draw.choice(_WORDS) for _ in range(max(1, min(tokens - 1, _MOST_WORDS)))]
+    return " ".join(drawn + [","] * (tokens - 1 - len(drawn))) + "?"

@@ -1,0 +1,156 @@
+"""What the `stargate` command shows: progress and tables."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import polars as pl
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from stargate_assets.language_model import OnProgress
+
+if TYPE_CHECKING:
+    from stargate_assets.estimate import Estimate
+    from stargate_assets.machine import Machine
+
+WIDTH_OF_A_FILE = 110
+console = Console()
+if not console.is_terminal:
+    console = Console(width=WIDTH_OF_A_FILE)
+
+
+@contextmanager
+def progress_bars() -> Iterator[OnProgress]:
+    """A bar for each kind of model call on a terminal, a line for each elsewhere."""
+    if not console.is_terminal:
+        yield _log_progress
+        return
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    # Dagster tees a step's standard output through a file; bars want the terminal itself.
+    terminal = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), force_terminal=True)
+    with Progress(*columns, console=terminal) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_progress(doing: str, done: int, total: int) -> None:
+            if doing not in bars:
+                bars[doing] = progress.add_task(doing)
+            progress.update(bars[doing], completed=done, total=total)
+            if done == total:
+                del bars[doing]
+
+        yield on_progress
+
+
+def _log_progress(doing: str, done: int, total: int) -> None:
+    if done == total:
+        console.print(f"  {doing}: {total}")
+
+
+def print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
+    """A frame as a table."""
+    table = Table(title=title)
+    for column in frame.columns:
+        table.add_column(column)
+    for row in frame.iter_rows():
+        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
+    console.print(table)
+
+
+def print_report(experiment: str, frame: pl.DataFrame) -> None:
+    """A row for each policy: levels, and gains on policy 0, each with its interval."""
+    from stargate_assets.assets.evaluation import HEADINGS, QUESTION_RATE
+
+    table = Table(
+        title=f"{experiment} on the test split",
+        caption="log p(gold response) in nats; 95 % intervals, clustered by task and persona",
+        show_lines=True,
+    )
+    table.add_column("policy", justify="right")
+    for heading in HEADINGS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for iteration in sorted(frame["iteration"].unique()):
+        cells: list[str] = []
+        for metric in HEADINGS:
+            row = frame.row(
+                by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
+                named=True,
+            )
+            digits = 2 if metric == QUESTION_RATE else 1
+            lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
+            if row["gain"] is not None:
+                lines.append(f"gain {row['gain']:+.{digits}f}")
+                lines.append(_interval(row["gain_low"], row["gain_high"], f"+.{digits}f"))
+            cells.append("\n".join(lines))
+        table.add_row(str(iteration), *cells)
+    console.print(table)
+
+
+def _interval(low: float, high: float, digits: str) -> str:
+    return f"{low:{digits}} to {high:{digits}}"
+
+
+def print_estimate(experiment: str, estimates: "Sequence[Estimate]", machine: "Machine") -> None:
+    """A row for each role in each slice, sums by model, and what the figures rest on."""
+    table = Table(title=f"{experiment}: what is still to be asked")
+    for column in ("cell", "role", "kind"):
+        table.add_column(column)
+    headings = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
+    for column in headings:
+        table.add_column(column, justify="right")
+    for e in estimates:
+        written = e.completion_tokens if e.kind == "chat" else 0
+        scored = e.completion_tokens - written
+        table.add_row(
+            *(e.slice, e.role, e.kind, f"{e.calls:,}", f"{e.stored:,}"),
+            *(f"{e.prompt_tokens + scored:,}", f"{written:,}"),
+            *(_known(e.dollars, ",.2f"), _known(e.seconds and e.seconds / 3600, ",.2f")),
+        )
+    console.print(table)
+    for model in dict.fromkeys(e.model for e in estimates):
+        console.print(escape(_model_line([e for e in estimates if e.model == model], machine)))
+
+
+def _model_line(estimates: "Sequence[Estimate]", machine: "Machine") -> str:
+    """What a model is asked in all, and what that rests on."""
+    first = estimates[0]
+    made = sum(e.calls - e.stored for e in estimates)
+    parts = [f"{first.model}: {made:,} calls"]
+    if any(e.dollars is None for e in estimates):
+        parts.append("price unknown, state it in machine.yaml")
+    elif dollars := sum(e.dollars or 0 for e in estimates):
+        stated = next(p for p in machine.prices if first.model == p.label)
+        parts.append(
+            f"{dollars:,.2f} dollars at {stated.prompt:g} and {stated.completion:g} a million "
+            f"tokens (prompt, completion; as of {stated.as_of})"
+        )
+    seconds = [e.seconds for e in estimates if e.calls > e.stored]
+    if seconds and None not in seconds:
+        parts.append(f"{sum(s or 0 for s in seconds) / 3600:,.2f} hours at the speed measured here")
+    elif seconds:
+        parts.append("speed not measured here yet")
+    limits = sorted({e.role for e in estimates if not e.measured})
+    if limits:
+        parts.append(f"completions of {', '.join(limits)} counted at their limit")
+    parts.append(f"tokens counted with the tokenizer of {first.tokenizer}")
+    return "; ".join(parts) + "."
+
+
+def _known(value: float | None, digits: str) -> str:
+    return "?" if value is None else f"{value:{digits}}"
