@@ -4,7 +4,9 @@ Any endpoint completes chats. Scoring needs the log-probabilities of a prompt an
 be loaded while a server runs; of servers only vLLM's do either, so these two speak its protocol.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -12,7 +14,13 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, FiniteFloat, model_validator
 
 from stargate_assets.engines.chat_tokenizer import turns
-from stargate_assets.engines.endpoints import Endpoint, Limits, RefusedError, Servers
+from stargate_assets.engines.endpoints import (
+    Endpoint,
+    Limits,
+    NotTakenError,
+    RefusedError,
+    Servers,
+)
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
 from stargate_assets.engines.under_way import as_they_end
 from stargate_assets.language_model import (
@@ -164,12 +172,8 @@ class OpenAIEngine:
             "seed": request.seed,
             self.limit_field: request.sampling.max_tokens,
         }
-        missing = (
-            f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
-            f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
-        )
         try:
-            answer = await servers.ask("chat/completions", body, _Completions, missing)
+            answer = await self._answer(servers, body, request.structure)
         except RefusedError:
             return Completion("", "refused", 0, 0)
         choice, usage = answer.choices[0], answer.usage or _Usage()
@@ -179,6 +183,21 @@ class OpenAIEngine:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
         )
+
+    async def _answer(
+        self, servers: Servers, body: Mapping[str, object], structure: str | None
+    ) -> _Completions:
+        """With the structure that is asked for, unless the server does not take one."""
+        missing = (
+            f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
+            f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
+        )
+        if structure is not None:
+            schema = {"name": "answer", "schema": json.loads(structure), "strict": True}
+            asked = {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
+            with suppress(NotTakenError):
+                return await servers.ask("chat/completions", asked, _Completions, missing)
+        return await servers.ask("chat/completions", body, _Completions, missing)
 
     async def _score(self, servers: Servers, prompt: list[int], said: list[int]) -> Score:
         body = {

@@ -107,6 +107,29 @@ def test_the_request_says_what_the_method_said(server: FaultServer) -> None:
     assert body == {"model": "judge-1", "messages": turns, **sampling}
 
 
+def structured(prompt: str) -> ChatRequest:
+    return replace(requests(prompt)[0], structure='{"type": "object"}')
+
+
+def test_a_structure_is_asked_for(server: FaultServer) -> None:
+    assert [c for _, c in server.engine().chat([structured("a")])] == right("a")
+    (body,) = server.bodies
+    schema = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
+
+
+def test_a_structure_that_a_server_does_not_take_is_left_out(server: FaultServer) -> None:
+    server.faults = {"a": [failing(400, "unsupported_parameter", "response_format")]}
+    assert [c for _, c in server.engine().chat([structured("a")])] == right("a")
+    first, second = server.bodies
+    assert first.pop("response_format")
+    assert first == second
+
+    server.always = failing(400, "context_length_exceeded")
+    with pytest.raises(EngineError, match="does not take a request"):
+        list(server.engine().chat([structured("b")]))
+
+
 @pytest.mark.parametrize("text", [None, ""])
 def test_a_limit_met_before_the_first_word_is_a_completion(
     server: FaultServer, text: str | None
