@@ -207,7 +207,7 @@ class Servers:
                 f"The endpoint {label} still fails after all retries ({said}); run again when it "
                 f"works: {KEPT}."
             )
-        if status == 400 and error.param == "max_tokens":
+        if "unsupported_parameter" in code and error.param == "max_tokens":
             return EngineError(
                 f"The model {model!r} does not take max_tokens; set limit_field: "
                 "max_completion_tokens where the experiment names it."

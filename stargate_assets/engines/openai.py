@@ -205,13 +205,12 @@ class OpenAIEngine:
             "prompt": prompt + said,
             "max_tokens": 1,  # the fewest that vLLM takes
             "temperature": 0,
-            "prompt_logprobs": 1,
+            "prompt_logprobs": 0,  # each token's own
         }
         scores = await servers.ask("completions", body, _Scores, self._cannot_score)
         positions = scores.choices[0].prompt_logprobs
         if positions is None or len(positions) != len(body["prompt"]):
             raise EngineError(f"{self._cannot_score}.")
-        # A position holds the most probable token too.
         found = [
             position[str(token)].logprob
             for token, position in zip(said, positions[len(prompt) :], strict=True)

@@ -162,6 +162,7 @@ def test_refusals_reach_the_method_without_a_text_and_are_never_stored(
         (failing(429, "insufficient_quota"), "has no credit left; add some"),
         (failing(400, "unsupported_parameter", "max_tokens"), "set limit_field: max_completion"),
         (failing(400, "context_length_exceeded"), "does not take a request to 'judge-1'"),
+        (failing(400, None, "max_tokens"), "does not take a request to 'judge-1'"),
     ],
 )
 def test_what_does_not_pass_stops_at_once_and_loses_nothing(
