@@ -35,7 +35,7 @@ from stargate_assets_tests.fault_server import (
 )
 from stargate_assets_tests.vllm_server import BASE, VllmServer, register
 
-REQUESTS_A_FAULT = 6
+REQUESTS_A_FAULT = 10
 """Of so many requests one meets a fault before its answer."""
 
 

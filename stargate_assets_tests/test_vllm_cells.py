@@ -12,6 +12,7 @@ from stargate_assets.data_set import Sizes
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import load
 from stargate_assets.experiment import ModelSpec
+from stargate_assets.machine import Machine
 from stargate_assets_tests.cells import materialize, tables
 from stargate_assets_tests.conftest import ROOT
 from stargate_assets_tests.vllm_serve import NAME, LiveServer
@@ -47,6 +48,7 @@ def project(
             {"everyday_mini": data_set.model_copy(update=few)},
             {"embedded": shipped.model_copy(update=roles)},
             Path("warehouse"),
+            Machine(cpu_cache_gib=1),
         )
 
     return build

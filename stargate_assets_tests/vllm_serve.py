@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 import httpx2
 
@@ -35,13 +34,14 @@ class LiveServer:
     log: Path
 
     def wait(self) -> None:
-        """Until it answers, or an error with the end of its log."""
+        """Until it answers; if it does not, an error with the end of its log."""
         give_up = time.monotonic() + SECONDS_TO_START
         while time.monotonic() < give_up and self.process.poll() is None:
             with suppress(httpx2.TransportError):
                 httpx2.get(f"{self.url}/health").raise_for_status()
                 return
-            Event().wait(0.5)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.5)
         raise AssertionError(f"vLLM does not serve: {self.log.read_text()[-3000:]}")
 
     def answered(self) -> int:
