@@ -67,6 +67,7 @@ def live_server(model: Path, core: int, log: Path) -> Iterator[LiveServer]:
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
                 "VLLM_CPU_OMP_THREADS_BIND": str(core),
             },
+            cwd=Path(__file__).parent.parent,
             start_new_session=True,
         )
     try:

@@ -33,6 +33,8 @@ class VllmServer:
 
     def tokenize(self, request: Request) -> Response:
         body = json.loads(request.get_data())
+        if fault := self.no_model(body["model"]):
+            return fault
         if "prompt" in body:
             text = body["prompt"]
         else:
@@ -93,6 +95,8 @@ class VllmServer:
         if not (Path(body["lora_path"]) / "adapter_config.json").exists():
             failed = f"Loading lora {body['lora_name']} failed: No adapter found for"
             return refused(404, f"{failed} {body['lora_path']}")
+        if body["lora_name"] in self.names:
+            return refused(400, f"The lora adapter '{body['lora_name']}' has already been loaded.")
         self.loaded.append(body)
         return Response(f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
 

@@ -43,6 +43,8 @@ PROBE = ScoreRequest((Message("user", "What should I cook tonight?"),), "Who wil
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
+    reasoning: str | None = None
+    """What vLLM keeps apart of a model that thinks."""
 
 
 class _Choice(BaseModel):
@@ -57,8 +59,9 @@ class _Choice(BaseModel):
 
     @model_validator(mode="after")
     def _has_content(self) -> "_Choice":
-        # A model that thinks may meet its limit before it says anything.
-        if self.message.content is None and self.reason == "stop":
+        # A model that thinks may end, or meet its limit, before it says anything.
+        said = self.message.content is not None or self.message.reasoning
+        if self.reason == "stop" and not said:
             raise ValueError("no content")
         return self
 

@@ -28,6 +28,7 @@ from stargate_assets_tests.fault_server import (
     no_choices,
     no_http,
     promise_more,
+    reply,
     requests,
     right,
     saying,
@@ -137,6 +138,14 @@ def test_a_limit_met_before_the_first_word_is_a_completion(
     server.always = saying(lambda: answer(text, "length"))
     ((_, completion),) = server.engine().chat(requests("think"))
     assert (completion.text, completion.finish_reason) == ("", "length")
+
+
+def test_a_model_that_thinks_and_says_nothing_has_said_nothing(server: FaultServer) -> None:
+    message = {"role": "assistant", "content": None, "reasoning": "Hm."}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    server.always = saying(lambda: reply({"choices": [choice]}))
+    ((_, completion),) = server.engine().chat(requests("think"))
+    assert (completion.text, completion.finish_reason) == ("", "stop")
 
 
 def test_refusals_reach_the_method_without_a_text_and_are_never_stored(
