@@ -37,6 +37,10 @@ class ChatRequest:
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int = 0
+    structure: str | None = None
+    """A JSON schema that the text is asked to follow. Engines and servers that cannot hold a model
+    to it leave it out, so who asks says it in words too, and reads what comes.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,11 @@ class Machine(Frozen):
     requests_at_once: PositiveInt = Field(
         default=64, description="Of engine openai: requests under way at an endpoint."
     )
+    answer_seconds: PositiveFloat = Field(
+        default=300.0,
+        description="Of engine openai: how long an endpoint may be silent before a request is sent "
+        "again.",
+    )
     tensor_parallel: PositiveInt = Field(
         default=1, description="Of engine vllm: devices over which a model is spread."
     )

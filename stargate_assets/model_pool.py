@@ -125,7 +125,7 @@ class ModelPool:
                 f"The checkpoint {checkpoint.path} is a whole model, which an endpoint cannot be "
                 "given; train with method: lora, or use engine: transformers for the questioner."
             )
-        limits = Limits(at_once=self.machine.requests_at_once)
+        limits = Limits(self.machine.requests_at_once, read_seconds=self.machine.answer_seconds)
         where = endpoint(spec.endpoint, os.environ)
         opened = OpenAIEngine(spec.model, where, spec.limit_field, limits)
         return opened.adapted(checkpoint.path, checkpoint.sha256) if checkpoint else opened

@@ -159,4 +159,4 @@ def most_tokens(request: ChatRequest | ScoreRequest) -> tuple[int, int]:
     prompt = sum(len(m.content.encode()) + _TOKENS_OF_A_MESSAGE for m in request.messages)
     if isinstance(request, ScoreRequest):
         return prompt + len(request.continuation.encode()) + _TOKENS_OF_A_MESSAGE, 1
-    return prompt, request.sampling.max_tokens
+    return prompt + len((request.structure or "").encode()), request.sampling.max_tokens

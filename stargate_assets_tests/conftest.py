@@ -15,6 +15,7 @@ from stargate_assets.data_set import DataSet, validated_data_set
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.experiment import Experiment
 from stargate_assets.storage.completions import Use
+from stargate_assets_tests.vllm_serve import LiveServer, live_servers
 
 ROOT = Path(__file__).parent.parent
 USE = Use("any", "all", "anyone")
@@ -106,6 +107,15 @@ def http() -> Iterator[HTTPServer]:
     """A real server on loopback, one for all: to stop it takes half a second."""
     with HTTPServer(host="127.0.0.1", threaded=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def live_vllm(
+    smollm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[LiveServer, LiveServer]]:
+    """Two real vLLM servers with the bundled model, started once and ended whatever happens."""
+    with live_servers(smollm, tmp_path_factory.mktemp("live")) as servers:
+        yield servers
 
 
 @pytest.fixture

@@ -169,6 +169,7 @@ def test_calls_are_counted_by_use_whatever_came_of_them(tmp_path: Path) -> None:
 def test_nothing_costs_more_than_was_expected(texts: list[tuple[str, str]], limit: int) -> None:
     """A token is a byte at least, in whatever tokenizer."""
     messages = tuple(Message("user", text) for text, _ in texts)
-    prompt, completion = most_tokens(ChatRequest(messages, Sampling(limit)))
-    assert prompt >= sum(len(text.encode()) for text, _ in texts)
+    schema = '{"type": "object"}'
+    prompt, completion = most_tokens(ChatRequest(messages, Sampling(limit), structure=schema))
+    assert prompt >= sum(len(text.encode()) for text, _ in texts) + len(schema)
     assert completion == limit

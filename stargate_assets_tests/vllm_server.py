@@ -33,6 +33,8 @@ class VllmServer:
 
     def tokenize(self, request: Request) -> Response:
         body = json.loads(request.get_data())
+        if fault := self.no_model(body["model"]):
+            return fault
         if "prompt" in body:
             text = body["prompt"]
         else:
@@ -52,43 +54,67 @@ class VllmServer:
     def completions(self, request: Request) -> Response:
         body = json.loads(request.get_data())
         ids, applied = body["prompt"], body["model"] if self.applies_adapters else BASE
-        if body["model"] not in [BASE, *(adapter["lora_name"] for adapter in self.loaded)]:
-            return refused(404, f"The model `{body['model']}` does not exist.")
+        if fault := self.no_model(body["model"]):
+            return fault
         self.scored.append(ids)
         positions: list[Any] = [None]
         for position in range(1, len(ids)):
             found = {"logprob": log_prob(applied, ids, position), "rank": 2, "decoded_token": "?"}
-            positions.append({"0": {"logprob": -0.5, "rank": 1}, str(ids[position]): found})
+            positions.append({str(ids[position]): found})
         choice = {"index": 0, "text": "x", "finish_reason": "length", "prompt_logprobs": positions}
         return reply({"id": "1", "object": "text_completion", "choices": [choice]})
 
     def chat(self, request: Request) -> Response:
-        self.chats.append(json.loads(request.get_data())["messages"])
+        body = json.loads(request.get_data())
+        if fault := self.no_model(body["model"]):
+            return fault
+        self.chats.append(body["messages"])
         return answer("Hm.")
 
     def models(self, request: Request) -> Response:
         del request
-        served = [BASE, *(adapter["lora_name"] for adapter in self.loaded)]
-        return reply({"object": "list", "data": [{"id": i, "object": "model"} for i in served]})
+        models = [{"id": name, "object": "model"} for name in self.names]
+        return reply({"object": "list", "data": models})
+
+    @property
+    def names(self) -> list[str]:
+        """What it serves."""
+        return [BASE, *(adapter["lora_name"] for adapter in self.loaded)]
+
+    def no_model(self, name: str) -> Response | None:
+        """Its answer to a request for a model that it does not serve."""
+        if name in self.names:
+            return None
+        aliases = ", ".join(self.names)
+        return refused(404, f"The model `{name}` does not exist. Valid aliases: {aliases}.")
 
     def load_adapter(self, request: Request) -> Response:
         body = json.loads(request.get_data())
         if not self.loads_adapters:
             return reply({"detail": "Not Found"}, 404)
         if not (Path(body["lora_path"]) / "adapter_config.json").exists():
-            return refused(404, f"No adapter found for {body['lora_path']}")
+            failed = f"Loading lora {body['lora_name']} failed: No adapter found for"
+            return refused(404, f"{failed} {body['lora_path']}")
+        if body["lora_name"] in self.names:
+            return refused(400, f"The lora adapter '{body['lora_name']}' has already been loaded.")
         self.loaded.append(body)
-        return Response("Success: LoRA adapter added successfully.")
+        return Response(f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
 
 
 def refused(status: int, message: str) -> Response:
-    error = {"message": message, "type": "BadRequestError", "param": None, "code": status}
+    kind = {400: "BadRequestError", 404: "NotFoundError"}[status]
+    error = {"message": message, "type": kind, "param": None, "code": status}
     return reply({"error": error}, status)
 
 
 def served_vllm(http: HTTPServer, tokenizer: Any, root: str = "") -> VllmServer:
-    """At `root`/v1, with /tokenize beside it."""
     server = VllmServer(tokenizer)
+    register(http, server, root)
+    return server
+
+
+def register(http: HTTPServer, server: VllmServer, root: str) -> None:
+    """At `root`/v1, with /tokenize beside it."""
     for path, handler in {
         f"{root}/tokenize": server.tokenize,
         f"{root}/v1/completions": server.completions,
@@ -97,4 +123,3 @@ def served_vllm(http: HTTPServer, tokenizer: Any, root: str = "") -> VllmServer:
         f"{root}/v1/load_lora_adapter": server.load_adapter,
     }.items():
         http.expect_request(path).respond_with_handler(handler)
-    return server

@@ -36,6 +36,10 @@ class RefusedError(EngineError):
     """A content filter does not take the request. For a chat that is an answer of its kind."""
 
 
+class NotTakenError(EngineError):
+    """A server does not take a request as it is."""
+
+
 class NonsenseError(EngineError):
     """A server says what is no answer, or not even HTTP."""
 
@@ -203,12 +207,12 @@ class Servers:
                 f"The endpoint {label} still fails after all retries ({said}); run again when it "
                 f"works: {KEPT}."
             )
-        if status == 400 and error.param == "max_tokens":
+        if "unsupported_parameter" in code and error.param == "max_tokens":
             return EngineError(
                 f"The model {model!r} does not take max_tokens; set limit_field: "
                 "max_completion_tokens where the experiment names it."
             )
-        return EngineError(
+        return NotTakenError(
             f"The endpoint {label} does not take a request to {model!r} ({said}); correct what "
             "the experiment says of this model."
         )

@@ -4,7 +4,9 @@ Any endpoint completes chats. Scoring needs the log-probabilities of a prompt an
 be loaded while a server runs; of servers only vLLM's do either, so these two speak its protocol.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -12,7 +14,13 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, FiniteFloat, model_validator
 
 from stargate_assets.engines.chat_tokenizer import turns
-from stargate_assets.engines.endpoints import Endpoint, Limits, RefusedError, Servers
+from stargate_assets.engines.endpoints import (
+    Endpoint,
+    Limits,
+    NotTakenError,
+    RefusedError,
+    Servers,
+)
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
 from stargate_assets.engines.under_way import as_they_end
 from stargate_assets.language_model import (
@@ -35,6 +43,8 @@ PROBE = ScoreRequest((Message("user", "What should I cook tonight?"),), "Who wil
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
+    reasoning: str | None = None
+    """What vLLM keeps apart of a model that thinks."""
 
 
 class _Choice(BaseModel):
@@ -49,8 +59,9 @@ class _Choice(BaseModel):
 
     @model_validator(mode="after")
     def _has_content(self) -> "_Choice":
-        # A model that thinks may meet its limit before it says anything.
-        if self.message.content is None and self.reason == "stop":
+        # A model that thinks may end, or meet its limit, before it says anything.
+        said = self.message.content is not None or self.message.reasoning
+        if self.reason == "stop" and not said:
             raise ValueError("no content")
         return self
 
@@ -164,12 +175,8 @@ class OpenAIEngine:
             "seed": request.seed,
             self.limit_field: request.sampling.max_tokens,
         }
-        missing = (
-            f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
-            f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
-        )
         try:
-            answer = await servers.ask("chat/completions", body, _Completions, missing)
+            answer = await self._answer(servers, body, request.structure)
         except RefusedError:
             return Completion("", "refused", 0, 0)
         choice, usage = answer.choices[0], answer.usage or _Usage()
@@ -180,19 +187,33 @@ class OpenAIEngine:
             completion_tokens=usage.completion_tokens,
         )
 
+    async def _answer(
+        self, servers: Servers, body: Mapping[str, object], structure: str | None
+    ) -> _Completions:
+        """With the structure that is asked for, unless the server does not take one."""
+        missing = (
+            f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
+            f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
+        )
+        if structure is not None:
+            schema = {"name": "answer", "schema": json.loads(structure), "strict": True}
+            asked = {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
+            with suppress(NotTakenError):
+                return await servers.ask("chat/completions", asked, _Completions, missing)
+        return await servers.ask("chat/completions", body, _Completions, missing)
+
     async def _score(self, servers: Servers, prompt: list[int], said: list[int]) -> Score:
         body = {
             "model": self.model,
             "prompt": prompt + said,
             "max_tokens": 1,  # the fewest that vLLM takes
             "temperature": 0,
-            "prompt_logprobs": 1,
+            "prompt_logprobs": 0,  # each token's own
         }
         scores = await servers.ask("completions", body, _Scores, self._cannot_score)
         positions = scores.choices[0].prompt_logprobs
         if positions is None or len(positions) != len(body["prompt"]):
             raise EngineError(f"{self._cannot_score}.")
-        # A position holds the most probable token too.
         found = [
             position[str(token)].logprob
             for token, position in zip(said, positions[len(prompt) :], strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stargate_assets.engines.chat_tokenizer import turns
-from stargate_assets.engines.endpoints import Servers
+from stargate_assets.engines.endpoints import NotTakenError, Servers
 from stargate_assets.language_model import EngineError, Message
 
 _SYSTEM, _USER = Message("system", "zxqsys"), Message("user", "zxqusr")
@@ -42,7 +42,7 @@ class ServedTokenizer:
             return True
         try:
             return await self.prompt_ids([_SYSTEM, _USER], has_system_role=True) != plain
-        except EngineError:
+        except NotTakenError:
             return False
 
     async def prompt_ids(self, messages: Sequence[Message], has_system_role: bool) -> list[int]:

@@ -78,7 +78,10 @@ def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
     """SHA-256 of everything that a result depends on: the model's identity and the whole
     request.
     """
-    content = [model, type(request).__name__, asdict(request)]
+    fields = asdict(request)
+    if fields.get("structure") is None:  # newer than many a store
+        fields.pop("structure", None)
+    content = [model, type(request).__name__, fields]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

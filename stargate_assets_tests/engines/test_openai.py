@@ -28,6 +28,7 @@ from stargate_assets_tests.fault_server import (
     no_choices,
     no_http,
     promise_more,
+    reply,
     requests,
     right,
     saying,
@@ -107,6 +108,29 @@ def test_the_request_says_what_the_method_said(server: FaultServer) -> None:
     assert body == {"model": "judge-1", "messages": turns, **sampling}
 
 
+def structured(prompt: str) -> ChatRequest:
+    return replace(requests(prompt)[0], structure='{"type": "object"}')
+
+
+def test_a_structure_is_asked_for(server: FaultServer) -> None:
+    assert [c for _, c in server.engine().chat([structured("a")])] == right("a")
+    (body,) = server.bodies
+    schema = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
+
+
+def test_a_structure_that_a_server_does_not_take_is_left_out(server: FaultServer) -> None:
+    server.faults = {"a": [failing(400, "unsupported_parameter", "response_format")]}
+    assert [c for _, c in server.engine().chat([structured("a")])] == right("a")
+    first, second = server.bodies
+    assert first.pop("response_format")
+    assert first == second
+
+    server.always = failing(400, "context_length_exceeded")
+    with pytest.raises(EngineError, match="does not take a request"):
+        list(server.engine().chat([structured("b")]))
+
+
 @pytest.mark.parametrize("text", [None, ""])
 def test_a_limit_met_before_the_first_word_is_a_completion(
     server: FaultServer, text: str | None
@@ -114,6 +138,14 @@ def test_a_limit_met_before_the_first_word_is_a_completion(
     server.always = saying(lambda: answer(text, "length"))
     ((_, completion),) = server.engine().chat(requests("think"))
     assert (completion.text, completion.finish_reason) == ("", "length")
+
+
+def test_a_model_that_thinks_and_says_nothing_has_said_nothing(server: FaultServer) -> None:
+    message = {"role": "assistant", "content": None, "reasoning": "Hm."}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    server.always = saying(lambda: reply({"choices": [choice]}))
+    ((_, completion),) = server.engine().chat(requests("think"))
+    assert (completion.text, completion.finish_reason) == ("", "stop")
 
 
 def test_refusals_reach_the_method_without_a_text_and_are_never_stored(
@@ -139,6 +171,7 @@ def test_refusals_reach_the_method_without_a_text_and_are_never_stored(
         (failing(429, "insufficient_quota"), "has no credit left; add some"),
         (failing(400, "unsupported_parameter", "max_tokens"), "set limit_field: max_completion"),
         (failing(400, "context_length_exceeded"), "does not take a request to 'judge-1'"),
+        (failing(400, None, "max_tokens"), "does not take a request to 'judge-1'"),
     ],
 )
 def test_what_does_not_pass_stops_at_once_and_loses_nothing(

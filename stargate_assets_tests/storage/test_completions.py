@@ -56,6 +56,7 @@ def test_everything_that_a_result_depends_on_is_in_its_key() -> None:
             for other in (
                 CHAT,
                 replace(CHAT, seed=2),
+                replace(CHAT, structure='{"type": "object"}'),
                 replace(CHAT, sampling=Sampling(5, 0.8)),
                 replace(CHAT, sampling=Sampling(6, 0.7)),
                 replace(CHAT, sampling=Sampling(5, 0.7, 0.9)),
@@ -69,3 +70,9 @@ def test_everything_that_a_result_depends_on_is_in_its_key() -> None:
     ]
     assert len(set(others)) == len(others)
     assert request_key("model", CHAT) == request_key("model", replace(CHAT))
+
+
+def test_a_key_is_for_ever() -> None:
+    """Another key, and every store that is out there would be asked for nothing."""
+    key = "239bc6ffe1371e4a286583dc93879e218b72fc45ee1fe9d9d9cb1d3b27034309"
+    assert request_key("model", CHAT) == key
