@@ -1,7 +1,7 @@
-"""One train cell of `star_gate` at the paper's size without models: 12,500 pairs x 10 conversations.
+"""One train cell of `star_gate` at the paper's size, without models:
 `.venv/bin/python benchmarks/paper_size.py`
 
-Every role is played by the `scripted` engine, so what is measured is this project: prompts, the
+12,500 pairs x 10 conversations. Every role is played by the `scripted` engine, so what is measured is this project: prompts, the
 completion store, tables and checks. The cell stops before its training step. Prints seconds by
 asset, and the most memory that the process had.
 """
