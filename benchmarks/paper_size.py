@@ -1,9 +1,9 @@
 """One train cell of `star_gate` at the paper's size, without models:
 `.venv/bin/python benchmarks/paper_size.py`
 
-12,500 pairs x 10 conversations. Every role is played by the `scripted` engine, so what is measured is this project: prompts, the
-completion store, tables and checks. The cell stops before its training step. Prints seconds by
-asset, and the most memory that the process had.
+12,500 pairs x 10 conversations. Every role is played by the `scripted` engine, so what is measured
+is this project: prompts, the completion store, tables and checks. The cell stops before its
+training step. Prints seconds by asset, and the most memory that the process had.
 """
 
 import os

@@ -111,8 +111,9 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
                     instance=instance, partition_key=partition, run_config=QUIET
                 )
             except dg.DagsterError as error:
-                record_usage(project)  # of calls whose table was not written
                 raise _told(error) from error
+            finally:
+                record_usage(project)  # also of calls whose table was not written
 
         yield launch
 
