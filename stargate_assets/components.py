@@ -15,6 +15,8 @@ from stargate_assets.assets.data_set import data_set_assets
 from stargate_assets.assets.evaluation import report_asset
 from stargate_assets.assets.grid import OWNERS, iteration_partitions
 from stargate_assets.assets.iteration import iteration_assets
+from stargate_assets.assets.judging import judging_assets
+from stargate_assets.assets.responses import responses_asset
 from stargate_assets.assets.training import training_assets
 from stargate_assets.data_set import DataSet, validated_data_set
 from stargate_assets.experiment import Experiment, validated
@@ -86,14 +88,17 @@ def experiment_definitions(name: str, experiment: Experiment) -> dg.Definitions:
             "an edge from checkpoints back to conversations would be a cycle."
         ),
     )
+    judge = experiment.judge
     return dg.Definitions(
         assets=[
             policy,
             *iteration_assets(name, experiment),
             *training_assets(name, experiment),
+            responses_asset(name, experiment),
+            *(judging_assets(name, experiment, judge) if judge else ()),
             report_asset(name, experiment),
         ],
         asset_checks=grid_checks(name, experiment),
-        jobs=experiment_jobs(name),
+        jobs=experiment_jobs(name, judged=judge is not None),
         sensors=[walk_sensor(name, experiment)],
     )

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterAssetCheckFailedError
 
-from stargate_assets.assets.grid import TABLES, done_steps
+from stargate_assets.assets.grid import done_steps, planned_tables
 from stargate_assets.dead_runs import release_dead_runs
 from stargate_assets.definitions import WAREHOUSE, Project, load_project
 from stargate_assets.errors import StargateError
@@ -179,7 +179,7 @@ def cell_states(project: Project, name: str) -> list[CellState]:
     for step in planned_steps(experiment.iterations):
         rows = {
             table: there[table, step.cell.key].rows
-            for table in TABLES[step.purpose]
+            for table in planned_tables(step.purpose, judged=experiment.judge is not None)
             if (table, step.cell.key) in there
         }
         state = "done" if step in done else "next" if step in ready else "waiting"
