@@ -88,12 +88,11 @@ def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
     by itself.
     """
 
+    judged = experiment.judge is not None
+
     @dg.sensor(
         name=f"{name}_walk",
-        jobs=[
-            data_set_job(experiment.data_set),
-            *experiment_jobs(name, judged=experiment.judge is not None),
-        ],
+        jobs=[data_set_job(experiment.data_set), *experiment_jobs(name, judged=judged)],
         minimum_interval_seconds=10,
         description=f"Walks the plan of {name} unattended.",
     )

@@ -67,12 +67,12 @@ def judging_assets(name: str, experiment: Experiment, judge_: Judge) -> list[dg.
             for a, judgement in zip(audited, judgements, strict=True)
         ]
         frame = table("judge_audit", rows)
-        metadata: dict[str, float] = {
+        found = audit_accuracy(frame)
+        metadata = {
             "without a comparison": len(pairs) - len(audited),
             **_counts(frame),
+            **({"accuracy": found.mean} if found else {}),
         }
-        if (found := audit_accuracy(frame)) is not None:
-            metadata["accuracy"] = found.mean
         return grid_output(frame, warehouse, name, experiment, cell, metadata)
 
     @asset(
