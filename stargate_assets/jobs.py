@@ -87,7 +87,6 @@ def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
     """Launches what can run next, until the plan is done; a run that failed is not launched again
     by itself.
     """
-
     judged = experiment.judge is not None
 
     @dg.sensor(

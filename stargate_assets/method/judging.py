@@ -32,7 +32,7 @@ from stargate_assets.method.text import readdressed
 JudgeMethod = Literal["written", "choice", "fit"]
 LETTERS = ("A", "B")
 
-_VERDICT = re.compile(r"[\s*_#>]*verdict[\s*_]*[::][\s*_\"'(\[]*", re.IGNORECASE)
+_VERDICT = re.compile(r"[\s*_#>]*verdict[\s*_]*[:：][\s*_\"'(\[]*", re.IGNORECASE)
 _LETTER = re.compile(r"([AB])[\s*_\"')\].]*")
 
 
