@@ -20,6 +20,7 @@ from stargate_assets.method.plan import TRAIN_SPLITS
 from stargate_assets.method.win_rates import Judged, win_rate
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.sources.tables import read_tables
+from stargate_assets.storage.completions import Use
 
 METHODS: tuple[JudgeMethod, ...] = ("choice", "fit")
 console = Console()
@@ -40,7 +41,9 @@ def main() -> None:
             seed=0,
         )
     ]
-    model = ModelPool(Path("warehouse")).open(ModelSpec(model=BUNDLED))
+    model = ModelPool(Path("warehouse")).open(
+        ModelSpec(model=BUNDLED), Use("judges", "all", "judge")
+    )
     for method in METHODS:
         started = time.monotonic()
         judgements = judge(model, method, [a.comparison for a in audited], Sampling(1))

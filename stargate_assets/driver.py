@@ -158,6 +158,17 @@ def run_experiment(
     return project.warehouse.read(name, "report", [{}])
 
 
+def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
+    """The win rates of the test cells that are done; None for an experiment without a Judge."""
+    experiment = experiment_of(project, name)
+    if experiment.judge is None:
+        return None
+    done = done_steps(project.warehouse, name, experiment)
+    cells = [step.cell for step in done if step.purpose == "evaluate"]
+    slices = [{"iteration": cell.iteration, "split": cell.split} for cell in cells]
+    return project.warehouse.read(name, "win_rates", slices) if slices else None
+
+
 def _fill(
     project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
 ) -> None:

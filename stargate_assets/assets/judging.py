@@ -18,7 +18,7 @@ from stargate_assets.assets.grid import (
     reference_table,
 )
 from stargate_assets.experiment import Experiment, Judge
-from stargate_assets.language_model import Sampling
+from stargate_assets.language_model import LanguageModel, Sampling
 from stargate_assets.method.arms import REFERENCE, judged_arms
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.judging import Comparison, Judgement, Unscored, Verdict, audit, judge
@@ -27,16 +27,13 @@ from stargate_assets.method.statistics import Estimate, clustered_share
 from stargate_assets.method.text import words
 from stargate_assets.method.win_rates import WORTH, Judged, win_rate
 from stargate_assets.model_pool import ModelPool
+from stargate_assets.storage.completions import Use
 from stargate_assets.storage.warehouse import Warehouse
 
 
 def judging_assets(name: str, experiment: Experiment, judge_: Judge) -> list[dg.AssetsDefinition]:
     """judge_audit, judgements and win_rates on the grid."""
     data_set, asset = experiment.data_set, grid_asset(name, experiment)
-
-    def judged(models: ModelPool, comparisons: Sequence[Comparison]) -> list[Judgement]:
-        model, sampling = models.open(judge_.model), Sampling(judge_.answer_tokens)
-        return judge(model, judge_.method, comparisons, sampling)
 
     @asset(
         "judge_audit",
@@ -57,7 +54,8 @@ def judging_assets(name: str, experiment: Experiment, judge_: Judge) -> list[dg.
         cell = cell_of(context.partition_key)
         pairs = pairs_of(tasks, personas)
         audited = audit(pairs, gold_texts(gold_responses), cell.split, experiment.seed)
-        judgements = judged(models, [a.comparison for a in audited])
+        model = models.open(judge_.model, Use(name, cell.key, "judge"))
+        judgements = judged(model, judge_, [a.comparison for a in audited])
         rows = [
             {
                 **pair_key(cell, *a.comparison.pair.key),
@@ -98,6 +96,7 @@ def judging_assets(name: str, experiment: Experiment, judge_: Judge) -> list[dg.
         pair_of = {pair.key: pair for pair in pairs_of(tasks, personas)}
         kinds = dict(tasks.select("task_id", "kind").iter_rows())
         comparisons = [_comparison(pair_of, row) for row in compared.iter_rows(named=True)]
+        model = models.open(judge_.model, Use(name, cell.key, "judge"))
         rows = [
             {
                 **pair_key(cell, row["task_id"], row["persona_id"]),
@@ -111,7 +110,7 @@ def judging_assets(name: str, experiment: Experiment, judge_: Judge) -> list[dg.
                 "reference_words": len(words(row["reference"])),
             }
             for row, judgement in zip(
-                compared.iter_rows(named=True), judged(models, comparisons), strict=True
+                compared.iter_rows(named=True), judged(model, judge_, comparisons), strict=True
             )
         ]
         frame = table("judgements", rows)
@@ -142,6 +141,13 @@ def judging_assets(name: str, experiment: Experiment, judge_: Judge) -> list[dg.
         return grid_output(frame, warehouse, name, experiment, cell, metadata)
 
     return [judge_audit, judgements, win_rates]
+
+
+def judged(
+    model: LanguageModel, judge_: Judge, comparisons: Sequence[Comparison]
+) -> list[Judgement]:
+    """Judgements as the experiment wants them."""
+    return judge(model, judge_.method, comparisons, Sampling(judge_.answer_tokens))
 
 
 def compared_responses(

@@ -1,5 +1,7 @@
 """The responses that are compared: who asked and who answered, in every arm of a cell."""
 
+from collections.abc import Mapping, Sequence
+
 import dagster as dg
 import polars as pl
 
@@ -14,9 +16,12 @@ from stargate_assets.assets.grid import (
     reference_table,
 )
 from stargate_assets.experiment import Experiment
-from stargate_assets.language_model import Sampling
-from stargate_assets.method.arms import BASE, Arm, arms_of, respond
+from stargate_assets.language_model import LanguageModel, Sampling
+from stargate_assets.method.arms import BASE, Arm, Response, arms_of, respond
+from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.simulation import Cell
 from stargate_assets.model_pool import ModelPool
+from stargate_assets.storage.completions import Use
 from stargate_assets.storage.warehouse import Warehouse
 
 
@@ -46,17 +51,9 @@ def responses_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
             base = reference_table(warehouse, name, "conversations", cell)
             talked[BASE] = conversations_of(base, pairs)
         policy = policy_checkpoint(warehouse, name, cell)
-        answerers = {BASE: models.open(experiment.questioner)} | {
-            cell.iteration: models.open(experiment.questioner, policy)
-        }
-        said = respond(
-            answerers,
-            talked,
-            pairs,
-            cell,
-            seed=experiment.seed,
-            sampling=Sampling(experiment.evaluation.answer_tokens),
-        )
+        spec, use = experiment.questioner, Use(name, cell.key, "respondent")
+        answerers = {BASE: models.open(spec, use), cell.iteration: models.open(spec, use, policy)}
+        said = responded(experiment, cell, pairs, answerers, talked)
         rows = [
             {
                 **row_key(cell, *r.pair.key, r.sample),
@@ -74,6 +71,18 @@ def responses_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         return grid_output(frame, warehouse, name, experiment, cell, _counts(frame, cell.iteration))
 
     return responses
+
+
+def responded(
+    experiment: Experiment,
+    cell: Cell,
+    pairs: Sequence[Pair],
+    answerers: Mapping[int, LanguageModel],
+    conversations: Mapping[int, Sequence[Conversation]],
+) -> list[Response]:
+    """The responses of a cell, as the experiment wants them; the rest is by the policy's index."""
+    sampling = Sampling(experiment.evaluation.answer_tokens)
+    return respond(answerers, conversations, pairs, cell, seed=experiment.seed, sampling=sampling)
 
 
 def _counts(frame: pl.DataFrame, iteration: int) -> dict[str, float]:

@@ -88,10 +88,9 @@ def two_way_clustered(values: PairValues) -> Estimate:
     """The mean over pairs with its interval, clustered by task and by persona; one pair alone has
     none.
 
-    Simulated with task, persona and pair effects of equal size, it covers the truth in 94 % of
-    50 x 10 tables and 96 % of 8 x 4 ones, and in more (98 %, 99.6 %) where neither tasks nor
-    personas matter; a two-way bootstrap covers it in 92 %, 89 % and 99.8 %
-    (`benchmarks/intervals.py`).
+    Simulated with effects of tasks, personas and pairs that are equal in size, it covers the truth
+    in 95 % of 50 x 10 tables and 96 % of 8 x 4 ones, and in more (98 % and 99.6 %) where neither
+    tasks nor personas matter; a two-way bootstrap in 93 % and 90 % (`benchmarks/intervals.py`).
     """
     found = clustered_mean(values)
     half = t_quantile(found.degrees) * math.sqrt(found.variance)
