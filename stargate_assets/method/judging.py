@@ -4,12 +4,13 @@ Both orders always, because judges prefer a place (fault 6). What is not scored 
 dropped (fault 7).
 """
 
+import json
 import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from stargate_assets.language_model import (
     ChatRequest,
@@ -31,6 +32,18 @@ from stargate_assets.method.text import readdressed
 
 JudgeMethod = Literal["written", "choice", "fit"]
 LETTERS = ("A", "B")
+STRUCTURE = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "comparison": {"type": "string"},
+            "verdict": {"type": "string", "enum": [*LETTERS]},
+        },
+        "required": ["comparison", "verdict"],
+        "additionalProperties": False,
+    }
+)
+"""A JSON schema of a written judgement, for engines that can hold a model to one."""
 
 _VERDICT = re.compile(r"[\s*_#>]*verdict[\s*_]*[:：][\s*_\"'(\[]*", re.IGNORECASE)
 _LETTER = re.compile(r"([AB])[\s*_\"')\].]*")
@@ -178,18 +191,20 @@ def _written(
 ) -> list[Judgement]:
     """A comparison in words, and a verdict; what has no verdict is asked for once more."""
     prompts = _orders(comparisons, written=True)
-    written = model.chat([ChatRequest(p, sampling) for p in prompts], "judging responses")
+
+    def ask(asked: Sequence[tuple[Message, ...]], doing: str) -> list[Completion]:
+        requests = [ChatRequest(messages, sampling, structure=STRUCTURE) for messages in asked]
+        return [replace(c, text=as_written(c.text)) for c in model.chat(requests, doing)]
+
+    written = ask(prompts, "judging responses")
     again = [
         i
         for i, completion in enumerate(written)
         if completion.finish_reason != "refused" and verdict_letter(completion.text) is None
     ]
-    retries = model.chat(
+    retries = ask(
         [
-            ChatRequest(
-                judge_again_messages(prompts[i], written[i].text, comparisons[i // 2].pair),
-                sampling,
-            )
+            judge_again_messages(prompts[i], written[i].text, comparisons[i // 2].pair)
             for i in again
         ],
         "judging responses again",
@@ -198,6 +213,15 @@ def _written(
     for i, retry in zip(again, retries, strict=True):
         answers[i] = replace(retry, text=f"{written[i].text}\n\n{retry.text}")
     return [_agreed(*answers[i : i + 2]) for i in range(0, len(answers), 2)]
+
+
+def as_written(text: str) -> str:
+    """What a Judge wrote; in words, if it answered in the structure that was asked for."""
+    try:
+        fields: Any = json.loads(text)
+        return f"{fields['comparison']}\nVerdict: {fields['verdict']}"
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 def verdict_letter(text: str) -> str | None:

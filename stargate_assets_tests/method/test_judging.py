@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from stargate_assets.method.judging import (
     Judgement,
     Unscored,
     Verdict,
+    as_written,
     audit,
     judge,
     verdict_letter,
@@ -138,6 +141,24 @@ class Saying(ScriptedModel):
         return [
             Completion(text or "", "stop" if text is not None else "refused", 1, 1) for text in said
         ]
+
+
+def test_a_verdict_may_come_in_the_structure_that_was_asked_for() -> None:
+    model = Saying([structured("A"), structured("B")])
+    (found,) = judged(model, "written", compare(2, 1))
+    assert found.verdict is Verdict.WIN
+    assert found.comparison_first == "One is better.\nVerdict: A"
+    schema = json.loads(model.chats[0][0].structure or "")
+    assert set(schema["required"]) == set(schema["properties"]) == {"comparison", "verdict"}
+
+
+def structured(letter: str) -> str:
+    return json.dumps({"comparison": "One is better.", "verdict": letter})
+
+
+@pytest.mark.parametrize("text", ["", "A", '"A"', "[]", '{"verdict": "A"}', '{"comparison', "7"])
+def test_anything_else_stays_as_it_was_written(text: str) -> None:
+    assert as_written(text) == text
 
 
 def test_what_has_no_verdict_is_asked_for_once_more() -> None:
