@@ -21,6 +21,7 @@ from stargate_assets.terminal import (
     print_report,
     print_rows,
     progress_bars,
+    win_rates_table,
 )
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -79,7 +80,7 @@ def run(
     """Materialise what is missing of the experiment or data set NAME, and print its figures or its
     rows. The options change an experiment.
     """
-    from stargate_assets.driver import load, run_data_set, run_experiment
+    from stargate_assets.driver import judged_win_rates, load, run_data_set, run_experiment
 
     started = time.monotonic()
     project = load(name, iterations=iterations, samples=samples, seed=seed, max_dollars=max_dollars)
@@ -91,6 +92,9 @@ def run(
             print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
         else:
             print_report(name, run_experiment(project, name, force, announce=console.print))
+            win_rates = judged_win_rates(project, name)
+            if win_rates is not None:
+                console.print(win_rates_table(name, win_rates))
     usage, seconds = project.models.usage, time.monotonic() - started
     paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
     console.print(

@@ -13,11 +13,14 @@ from stargate_assets.assets.checks import grid_checks
 from stargate_assets.assets.data_checks import data_set_checks
 from stargate_assets.assets.data_set import data_set_assets
 from stargate_assets.assets.evaluation import report_asset
+from stargate_assets.assets.evaluation_checks import evaluation_checks
 from stargate_assets.assets.grid import OWNERS, iteration_partitions
 from stargate_assets.assets.iteration import iteration_assets
+from stargate_assets.assets.judging import judging_assets
+from stargate_assets.assets.responses import responses_asset
 from stargate_assets.assets.training import training_assets
 from stargate_assets.data_set import DataSet, validated_data_set
-from stargate_assets.experiment import Experiment, validated
+from stargate_assets.experiment import Experiment, ModelSpec, validated
 from stargate_assets.jobs import data_set_job, experiment_jobs, walk_sensor
 from stargate_assets.sources.tables import reader
 
@@ -73,7 +76,10 @@ def data_set_definitions(name: str, data_set: DataSet) -> dg.Definitions:
     )
 
 
-def experiment_definitions(name: str, experiment: Experiment) -> dg.Definitions:
+def experiment_definitions(
+    name: str, experiment: Experiment, oracle: ModelSpec | None = None
+) -> dg.Definitions:
+    """`oracle` writes the gold responses of the experiment's data set, if a model does."""
     policy = dg.AssetSpec(
         key=[name, "policy"],
         group_name=f"{name}_policy",
@@ -86,14 +92,20 @@ def experiment_definitions(name: str, experiment: Experiment) -> dg.Definitions:
             "an edge from checkpoints back to conversations would be a cycle."
         ),
     )
+    judge = experiment.judge
     return dg.Definitions(
         assets=[
             policy,
             *iteration_assets(name, experiment),
             *training_assets(name, experiment),
+            responses_asset(name, experiment),
+            *(judging_assets(name, experiment, judge) if judge else ()),
             report_asset(name, experiment),
         ],
-        asset_checks=grid_checks(name, experiment),
-        jobs=experiment_jobs(name),
+        asset_checks=[
+            *grid_checks(name, experiment),
+            *evaluation_checks(name, experiment, oracle),
+        ],
+        jobs=experiment_jobs(name, judged=judge is not None),
         sensors=[walk_sensor(name, experiment)],
     )

@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from stargate_assets.language_model import (
@@ -86,6 +86,19 @@ class CountingModel:
         keys = {request_key(self.identity, request): request for request in requests}
         found: Mapping[str, Completion | Score] = self.store.read(list(keys))
         return {keys[key]: result for key, result in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """A model that counts, for a Judge: its verdicts can be read, so none is asked for again."""
+
+    model: CountingModel
+
+    def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
+        return [replace(c, text="Verdict: A") for c in self.model.chat(requests, doing)]
+
+    def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
+        return self.model.score(requests, doing)
 
 
 def words(seed: str, tokens: int) -> str:

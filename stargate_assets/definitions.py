@@ -17,7 +17,7 @@ from stargate_assets.components import (
 from stargate_assets.data_set import DataSet
 from stargate_assets.dead_runs import dead_runs_sensor, release_dead_runs
 from stargate_assets.errors import StargateError
-from stargate_assets.experiment import Experiment, ExperimentError
+from stargate_assets.experiment import Experiment, ExperimentError, ModelSpec
 from stargate_assets.machine import Machine, load_machine
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.io_manager import WarehouseIOManager
@@ -83,6 +83,11 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
+def oracle_of(data_set: DataSet) -> ModelSpec | None:
+    """The model that writes a data set's gold responses, if one does."""
+    return data_set.oracle.model if data_set.oracle else None
+
+
 def assemble(
     data_sets: dict[str, DataSet],
     experiments: dict[str, Experiment],
@@ -116,7 +121,10 @@ def assemble(
         experiments,
         dg.Definitions.merge(
             *(data_set_definitions(name, d) for name, d in data_sets.items()),
-            *(experiment_definitions(name, e) for name, e in experiments.items()),
+            *(
+                experiment_definitions(name, e, oracle_of(data_sets[e.data_set]))
+                for name, e in experiments.items()
+            ),
             dg.Definitions(
                 resources={
                     "io_manager": WarehouseIOManager(warehouse, models.store),

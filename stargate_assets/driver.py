@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterAssetCheckFailedError
 
-from stargate_assets.assets.grid import TABLES, done_steps
+from stargate_assets.assets.grid import done_steps, planned_tables
 from stargate_assets.dead_runs import release_dead_runs
 from stargate_assets.definitions import WAREHOUSE, Project, load_project
 from stargate_assets.errors import StargateError
@@ -159,6 +159,17 @@ def run_experiment(
     return project.warehouse.read(name, "report", [{}])
 
 
+def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
+    """The win rates of the test cells that are done; None for an experiment without a Judge."""
+    experiment = experiment_of(project, name)
+    if experiment.judge is None:
+        return None
+    done = done_steps(project.warehouse, name, experiment)
+    cells = [step.cell for step in done if step.purpose == "evaluate"]
+    slices = [{"iteration": cell.iteration, "split": cell.split} for cell in cells]
+    return project.warehouse.read(name, "win_rates", slices) if slices else None
+
+
 def _fill(
     project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
 ) -> None:
@@ -180,7 +191,7 @@ def cell_states(project: Project, name: str) -> list[CellState]:
     for step in planned_steps(experiment.iterations):
         rows = {
             table: there[table, step.cell.key].rows
-            for table in TABLES[step.purpose]
+            for table in planned_tables(step.purpose, judged=experiment.judge is not None)
             if (table, step.cell.key) in there
         }
         state = "done" if step in done else "next" if step in ready else "waiting"

@@ -9,6 +9,7 @@ StargateError
   CheckpointError     a checkpoint is missing or damaged
 storage/checkpoints.py
   MissingPolicyError  a cell's policy is not trained yet                        assets/grid.py
+  MissingReferenceError  what a cell is compared with is not there              assets/grid.py
   ExperimentError     an experiment's YAML says what cannot be                   experiment.py
   TrainingError       training cannot start or must stop                        training/spec.py
   ProjectError        what is declared does not fit together                    definitions.py

@@ -3,7 +3,7 @@ that count and do not answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import cycle
 
 import polars as pl
@@ -11,18 +11,22 @@ import polars as pl
 from stargate_assets.assets.frames import gold_texts, pairs_of
 from stargate_assets.assets.grid import done_steps, policy_checkpoint
 from stargate_assets.assets.iteration import roleplayer_reply, simulated
+from stargate_assets.assets.judging import judged
+from stargate_assets.assets.responses import responded
 from stargate_assets.assets.training import answered
-from stargate_assets.counting_model import Calls, CountingModel, words
+from stargate_assets.counting_model import Calls, CountingModel, Deciding, words
 from stargate_assets.data_set import DATA_TABLES, DataSet
 from stargate_assets.definitions import Project
 from stargate_assets.experiment import Experiment, ModelSpec
 from stargate_assets.jobs import data_version, missing_splits, needed_splits
-from stargate_assets.method.conversation import Pair
+from stargate_assets.method.arms import BASE, REFERENCE, judged_arms
+from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.gold_responses import write_gold_responses
+from stargate_assets.method.judging import Comparison, audit
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
 from stargate_assets.method.prompts import persona_writer_messages
 from stargate_assets.method.scoring import score_gold_responses
-from stargate_assets.method.simulation import turn_count
+from stargate_assets.method.simulation import Cell, turn_count
 from stargate_assets.method.splits import draw
 from stargate_assets.sources.tables import EXAMPLES, Tables, reader
 from stargate_assets.storage.completions import UsageRow
@@ -150,6 +154,52 @@ class Estimator:
             best = [c for c in conversations if c.sample < experiment.selection.top]
             answered(respondent, best, experiment.regularization.answer_tokens)
             yield from lines("respondent", base, respondent)
+            return
+        yield from self._evaluation(cell, split, conversations, policy)
+
+    def _evaluation(
+        self,
+        cell: Cell,
+        split: Split,
+        conversations: Sequence[Conversation],
+        policy: str | None,
+    ) -> Iterator[Estimate]:
+        """Responses and judgements. The audit asks the same in every cell, so cell 0 pays it."""
+        experiment, base = self.experiment, self.experiment.questioner
+        talked = {BASE: self._base_conversations(cell, split)} | {cell.iteration: conversations}
+        answerer = self._model(self.name, "respondent", base, policy)
+        of_base = self._base(self.name, "respondent", base)
+        reference = responded(
+            experiment, Cell(BASE, cell.split), split.pairs, {BASE: of_base}, {BASE: talked[BASE]}
+        )
+        of_base = replace(of_base, counted=answerer.counted)
+        answerers = {BASE: of_base} | {cell.iteration: answerer}
+        responses = responded(experiment, cell, split.pairs, answerers, talked)
+        yield from self._lines(cell.key, "respondent", base, answerer, split.times)
+        if (judge := experiment.judge) is None:
+            return
+        against = {r.pair: r.text for r in reference if r.arm is REFERENCE}
+        compared = [
+            Comparison(r.pair, r.text, against[r.pair])
+            for r in responses
+            if r.arm in judged_arms(cell.iteration)
+        ]
+        if cell.iteration == BASE:
+            audited = audit(split.pairs, self._gold(split), cell.split, experiment.seed)
+            compared += [a.comparison for a in audited]
+        model = self._base(self.name, "judge", judge.model)
+        judged(Deciding(model), judge, compared)
+        yield from self._lines(cell.key, "judge", judge.model, model, split.times)
+
+    def _base_conversations(self, cell: Cell, split: Split) -> list[Conversation]:
+        """The base model's own; they are counted in their own cell."""
+        experiment = self.experiment
+        model = self._base(self.name, "questioner", experiment.questioner)
+        replies = {
+            r.label: roleplayer_reply(r, self._base(self.name, "roleplayer", r.model))
+            for r in experiment.roleplayers
+        }
+        return simulated(experiment, Cell(BASE, cell.split), split.pairs, model, replies)
 
     def _identity(self, step: Step, done: Sequence[Step]) -> str | None:
         """Of the cell's policy; None while it is not trained as the experiment is now."""

@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from stargate_assets.errors import StargateError
-from stargate_assets.method.plan import TEST_SPLIT
+from stargate_assets.method.judging import JudgeMethod
+from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS
 
 
 class ExperimentError(StargateError):
@@ -137,6 +138,26 @@ class Evaluation(Frozen):
     samples: PositiveInt = Field(
         default=10, description="Conversations per pair on the test split."
     )
+    answer_tokens: PositiveInt = Field(
+        default=512, description="Of the responses that are compared, greedy ones."
+    )
+
+
+class Judge(Frozen):
+    """Which of two responses fits the persona better. `written` is the paper's way, a comparison
+    and a verdict; `choice` compares the letters' log-probabilities, and `fit` how much more
+    probable the persona makes each response.
+    """
+
+    model: ModelSpec
+    name: str = Field(default="", description="What tables call it; its model unless stated.")
+    method: JudgeMethod = "written"
+    answer_tokens: PositiveInt = Field(default=512, description="Of a written comparison.")
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return self.name or self.model.model
 
 
 class Experiment(Frozen):
@@ -154,6 +175,7 @@ class Experiment(Frozen):
     regularization: Regularization = Regularization()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    judge: Judge | None = Field(default=None, description="Without one there are no win rates.")
 
     @field_validator("roleplayers")
     @classmethod
@@ -168,11 +190,12 @@ class Experiment(Frozen):
         """Conversations per pair of a split."""
         return self.evaluation.samples if split == TEST_SPLIT else self.simulation.samples
 
-    def digest(self) -> str:
-        """What the experiment's tables were made from. More iterations do not change the earlier
-        ones.
+    def digest(self, split: str = TEST_SPLIT) -> str:
+        """What a split's tables were made from. More iterations do not change the earlier ones, and
+        what evaluates policies does not change how they are trained.
         """
-        content = self.model_dump_json(exclude={"iterations"})
+        evaluating = {"evaluation", "judge"} if split in TRAIN_SPLITS else set[str]()
+        content = self.model_dump_json(exclude={"iterations", *evaluating})
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

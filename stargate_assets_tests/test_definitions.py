@@ -15,6 +15,10 @@ GRID = (
     "best_conversations",
     "regularization_responses",
     "checkpoints",
+    "responses",
+    "judge_audit",
+    "judgements",
+    "win_rates",
 )
 EXPERIMENTS = ("embedded", "everyday_smoke")
 
@@ -48,6 +52,9 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
         own["best_conversations"],
         own["regularization_responses"],
     }
+    assert upstream(repository, own["responses"]) == data | {own["conversations"]}
+    assert upstream(repository, own["judgements"]) == data | {own["responses"]}
+    assert upstream(repository, own["win_rates"]) == {own["judgements"], own["judge_audit"]}
     assert upstream(repository, "embedded/report") == {own["conversations"], own["gold_log_probs"]}
 
 
@@ -80,7 +87,7 @@ def test_partition_keys_are_iteration_then_split(repository: dg.RepositoryDefini
 
 
 def test_jobs_and_sensors_are_declared(repository: dg.RepositoryDefinition) -> None:
-    jobs = {job.name for job in experiment_jobs("embedded")} | {"everyday_mini_data"}
+    jobs = {job.name for job in experiment_jobs("embedded", judged=True)} | {"everyday_mini_data"}
     assert jobs <= set(repository.job_names)
     assert repository.has_sensor_def("embedded_walk")
 

@@ -28,7 +28,8 @@ def calls(estimates: list[Estimate], *roles: str) -> Counter[tuple[str, str]]:
 
 
 def test_what_was_estimated_is_what_is_asked(scripted_project: Callable[..., Project]) -> None:
-    project = scripted_project(**SPEAKERS)
+    judge = {"model": {"engine": "scripted", "model": "judge"}, "method": "fit"}
+    project = scripted_project(**SPEAKERS, judge=judge)
     before = estimate(project, "loop")
     run_experiment(project, "loop", None, lambda _: None)
     used: Counter[tuple[str, str]] = Counter()
@@ -39,6 +40,10 @@ def test_what_was_estimated_is_what_is_asked(scripted_project: Callable[..., Pro
     # Not every conversation may be scored, and not every pair has one to answer.
     for key, expected in calls(before, "scorer", "respondent").items():
         assert 0 < used[key] <= expected
+    # All responses of the scripted engine are the same, and judged in the first cell.
+    judging = calls(before, "judge")
+    assert set(judging) == {(f"{i}|test", "judge") for i in range(3)}
+    assert 0 < used["0|test", "judge"] <= judging["0|test", "judge"]
     assert estimate(project, "loop") == []
     table = project.warehouse.query("select sum(calls) as calls from warehouse.usage")
     assert table["calls"].item() == used.total()

@@ -3,7 +3,13 @@ from typing import Any
 import pytest
 
 from stargate_assets.definitions import load_project
-from stargate_assets.experiment import Experiment, ExperimentError, validated
+from stargate_assets.experiment import (
+    Experiment,
+    ExperimentError,
+    Judge,
+    ModelSpec,
+    validated,
+)
 
 STATED: dict[str, Any] = {
     "data_set": "d",
@@ -18,6 +24,8 @@ def test_the_defaults_are_the_paper_s() -> None:
     assert (experiment.iterations, experiment.selection.top) == (3, 1)
     assert experiment.simulation.temperature == 0.9
     assert experiment.roleplayers[0].replies == "generated"
+    assert experiment.judge is None
+    assert Judge(model=ModelSpec(model="m")).method == "written"
     training = experiment.training
     assert (training.method, training.learning_rate, training.schedule) == ("full", 2e-5, "cosine")
     assert (training.warmup_share, training.epochs, training.batch_size) == (0.1, 1, 64)
@@ -34,6 +42,7 @@ def test_the_defaults_are_the_paper_s() -> None:
             {"questioner": {"model": "m", "quantization": "fp8"}},
             "questioner: quantization and max_length need engine: vllm",
         ),
+        ({"judge": {"model": {"model": "m"}, "method": "coin"}}, "judge.method"),
         ({"roleplayers": []}, "roleplayers"),
         ({"roleplayers": [{"model": {"model": "m"}}] * 2}, "roleplayers"),
     ],
@@ -52,3 +61,12 @@ def test_the_digest_is_of_the_science_and_not_of_the_number_of_iterations() -> N
     one = Experiment.model_validate(STATED)
     assert one.digest() == Experiment.model_validate(STATED | {"iterations": 9}).digest()
     assert one.digest() != Experiment.model_validate(STATED | {"seed": 1}).digest()
+
+
+@pytest.mark.parametrize(
+    "change", [{"judge": {"model": {"model": "m"}}}, {"evaluation": {"answer_tokens": 9}}]
+)
+def test_another_evaluation_trains_nothing_again(change: dict[str, Any]) -> None:
+    one, other = (Experiment.model_validate(stated) for stated in (STATED, STATED | change))
+    assert one.digest("test") != other.digest("test")
+    assert one.digest("train_a") == other.digest("train_a")

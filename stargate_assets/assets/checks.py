@@ -2,6 +2,9 @@
 built on it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import dagster as dg
 import polars as pl
 from dataframely.exc import ValidationError
@@ -26,28 +29,44 @@ PROBES = 4
 TABLES = ("conversations", "gold_log_probs", "best_conversations", "regularization_responses")
 
 
-def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinition]:
-    """The checks of an experiment's grid."""
-    data_set = experiment.data_set
+CheckDecorator = Callable[[Callable[..., Any]], dg.AssetChecksDefinition]
 
-    def check(table: str, description: str, pool: str | None = None):
+
+def grid_check(name: str, experiment: Experiment) -> Callable[..., CheckDecorator]:
+    """`dg.asset_check` for the grid of an experiment: blocking, unless said otherwise."""
+
+    def check(
+        table: str, description: str, pool: str | None = None, *, blocking: bool = True
+    ) -> CheckDecorator:
         return dg.asset_check(
             asset=dg.AssetKey([name, table]),
             description=description,
-            blocking=True,
+            blocking=blocking,
             partitions_def=grid_partitions(experiment),
             pool=pool,
         )
 
-    def schema_check(table: str) -> dg.AssetChecksDefinition:
-        @check(table, "The rows in the warehouse are valid against the table's schema.")
-        def schema(
-            context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-        ) -> dg.AssetCheckResult:
-            frame = warehouse.read(name, table, [slice_of(context.partition_key)])
-            return schema_result(table, frame)
+    return check
 
-        return schema
+
+def schema_check(name: str, experiment: Experiment, table: str) -> dg.AssetChecksDefinition:
+    """The check of a table's schema."""
+
+    @grid_check(name, experiment)(
+        table, "The rows in the warehouse are valid against the table's schema."
+    )
+    def schema(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        frame = warehouse.read(name, table, [slice_of(context.partition_key)])
+        return schema_result(table, frame)
+
+    return schema
+
+
+def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinition]:
+    """The checks of what is simulated, scored, selected and trained."""
+    data_set, check = experiment.data_set, grid_check(name, experiment)
 
     @check("conversations", "Every pair has its number of conversations.")
     def expected_rows(
@@ -136,7 +155,7 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
             passed=change > 0 or scripted, metadata={"largest change of log_prob": change}
         )
 
-    schemas = [schema_check(table) for table in TABLES]
+    schemas = [schema_check(name, experiment, table) for table in TABLES]
     return [*schemas, expected_rows, expected_scores, no_persona_leak, adapter_changes_scores]
 
 

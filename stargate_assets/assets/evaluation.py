@@ -12,10 +12,9 @@ from stargate_assets.assets.grid import (
     table_output,
 )
 from stargate_assets.experiment import Experiment
-from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.scoring import Condition
-from stargate_assets.method.statistics import Estimate, two_way_cluster_bootstrap
+from stargate_assets.method.statistics import paired_difference, two_way_clustered
 from stargate_assets.storage.warehouse import Warehouse
 
 QUESTION_RATE = "question_rate"
@@ -30,9 +29,7 @@ HEADINGS = {
 PairValues = dict[tuple[str, str], float]
 
 
-def report_rows(
-    conversations: pl.DataFrame, gold_log_probs: pl.DataFrame, seed: int
-) -> pl.DataFrame:
+def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl.DataFrame:
     """One row per policy and metric: the mean over pairs, and its paired difference to policy 0
     where the metric depends on the policy, both with intervals clustered by task and persona.
     """
@@ -47,16 +44,12 @@ def report_rows(
             if scored.height:
                 values[iteration, condition] = _by_pair(scored, "log_prob")
 
-    def estimate(metric: str, of: PairValues) -> Estimate:
-        return two_way_cluster_bootstrap(of, derive_seed(seed, "bootstrap", metric))
-
     rows: list[dict[str, object]] = []
     for (iteration, metric), observed in values.items():
-        level = estimate(metric, observed)
+        level = two_way_clustered(observed)
         base = values.get((0, metric), {})
-        shared = {pair: observed[pair] - base[pair] for pair in observed if pair in base}
         depends = metric not in (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
-        gain = estimate(metric, shared) if iteration > 0 and shared and depends else None
+        gain = paired_difference(observed, base) if iteration > 0 and depends else None
         rows.append(
             {
                 "split": TEST_SPLIT,
@@ -109,7 +102,6 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         frame = report_rows(
             warehouse.read(name, "conversations", slices),
             warehouse.read(name, "gold_log_probs", slices),
-            experiment.seed,
         )
         latest = frame.filter(pl.col("iteration") == frame["iteration"].max())
         metadata = {f"latest {row['metric']}": row["mean"] for row in latest.iter_rows(named=True)}

@@ -93,12 +93,15 @@ def table(name: str, rows: Sequence[dict[str, object]]) -> pl.DataFrame:
 
 
 def row_key(cell: Cell, task_id: str, persona_id: str, sample: int | None) -> dict[str, object]:
+    return {**pair_key(cell, task_id, persona_id), "sample": sample}
+
+
+def pair_key(cell: Cell, task_id: str, persona_id: str) -> dict[str, object]:
     return {
         "iteration": cell.iteration,
         "split": cell.split,
         "task_id": task_id,
         "persona_id": persona_id,
-        "sample": sample,
     }
 
 

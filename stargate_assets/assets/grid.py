@@ -12,6 +12,7 @@ import polars as pl
 from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
+from stargate_assets.method.arms import BASE
 from stargate_assets.method.plan import (
     SPLITS,
     Purpose,
@@ -30,17 +31,9 @@ GPU_POOL = "gpu"
 CODE_VERSION = "1"
 """Raised when an asset's meaning changes; configuration has a digest of its own."""
 BASE_POLICY = "base"
-TABLES: Mapping[Purpose, tuple[str, ...]] = {
-    "evaluate": ("conversations", "gold_log_probs"),
-    "train": (
-        "conversations",
-        "gold_log_probs",
-        "best_conversations",
-        "regularization_responses",
-        "checkpoints",
-    ),
-}
-"""What a planned cell consists of, in order."""
+SIMULATED = ("conversations", "gold_log_probs")
+TRAINED = ("best_conversations", "regularization_responses", "checkpoints")
+JUDGED = ("judge_audit", "judgements", "win_rates")
 
 split_partitions = dg.StaticPartitionsDefinition(list(SPLITS))
 AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -49,6 +42,17 @@ Registry = Mapping[tuple[str, str], Materialization]
 
 class MissingPolicyError(StargateError):
     """The policy of a cell is not trained yet. The message names the cell that trains it."""
+
+
+class MissingReferenceError(StargateError):
+    """What a cell is compared with is not there. The message names the cell that makes it."""
+
+
+def planned_tables(purpose: Purpose, *, judged: bool) -> tuple[str, ...]:
+    """What a planned cell consists of, in order; `judged` if the experiment has a Judge."""
+    if purpose == "train":
+        return (*SIMULATED, *TRAINED)
+    return (*SIMULATED, "responses", *(JUDGED if judged else ()))
 
 
 def iteration_partitions(experiment: Experiment) -> dg.StaticPartitionsDefinition:
@@ -111,6 +115,19 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
     return Checkpoint(warehouse.path.parent / row["path"], row["sha256"])
 
 
+def reference_table(warehouse: Warehouse, name: str, table: str, cell: Cell) -> pl.DataFrame:
+    """A table of the base model's cell on the same split, or a MissingReferenceError."""
+    reference = Cell(BASE, cell.split)
+    where = {"iteration": reference.iteration, "split": reference.split}
+    try:
+        return warehouse.read(name, table, [where])
+    except MissingSliceError as error:
+        raise MissingReferenceError(
+            f"The base model's {table} on {cell.split} are not there to compare with; materialise "
+            f"the cell {reference.key} of {name} up to {table} first."
+        ) from error
+
+
 def cell_version(
     experiment: Experiment, cell: Cell, policy: Checkpoint | None, data: Registry
 ) -> str:
@@ -118,7 +135,7 @@ def cell_version(
     slices.
     """
     slices = [data.get((table, cell.split)) for table in DATA_TABLES]
-    parts = [CODE_VERSION, experiment.digest(), policy.sha256 if policy else BASE_POLICY]
+    parts = [CODE_VERSION, experiment.digest(cell.split), policy.sha256 if policy else BASE_POLICY]
     parts += [found.version if found else "" for found in slices]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
@@ -136,7 +153,8 @@ def done_steps(warehouse: Warehouse, name: str, experiment: Experiment) -> list[
         if parent is not None and Step(parent, "train") not in done:
             continue
         version = cell_version(experiment, step.cell, policy, data)
-        slices = [there.get((table, step.cell.key)) for table in TABLES[step.purpose]]
+        tables = planned_tables(step.purpose, judged=experiment.judge is not None)
+        slices = [there.get((table, step.cell.key)) for table in tables]
         if all(found is not None and found.version == version for found in slices):
             done.append(step)
     return done

@@ -51,11 +51,23 @@ def parent_cell(cell: Cell) -> Cell | None:
     return Cell(cell.iteration - 1, training_split(cell.iteration - 1))
 
 
+def reference_step(step: Step) -> Step | None:
+    """The step whose responses an evaluated cell is compared with; None where it needs none."""
+    if step.purpose == "train" or step.cell.iteration == 0:
+        return None
+    return Step(Cell(0, step.cell.split), "evaluate")
+
+
 def ready_steps(iterations: int, done: Collection[Step]) -> list[Step]:
-    """The planned steps that are not done and whose policy is there."""
-    trained = {step.cell for step in done if step.purpose == "train"}
+    """The planned steps that are not done, and whose policy and reference are there."""
+
+    def needs(step: Step) -> list[Step]:
+        parent, reference = parent_cell(step.cell), reference_step(step)
+        policy = Step(parent, "train") if parent else None
+        return [needed for needed in (policy, reference) if needed is not None]
+
     return [
         step
         for step in planned_steps(iterations)
-        if step not in done and ((parent := parent_cell(step.cell)) is None or parent in trained)
+        if step not in done and all(needed in done for needed in needs(step))
     ]

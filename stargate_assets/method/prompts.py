@@ -83,6 +83,13 @@ def respondent_messages(
     return tuple(messages)
 
 
+def instructed_messages(conversation: Conversation) -> tuple[Message, ...]:
+    """The respondent's context after an instruction to use what the user has said: what a prompt
+    alone achieves.
+    """
+    return (Message("system", _render("instructed")), *respondent_messages(conversation))
+
+
 def negative_control_messages(pair: Pair) -> tuple[Message, ...]:
     """The task alone."""
     return (_opening(pair),)
@@ -109,3 +116,21 @@ def persona_writer_messages(examples: Sequence[Persona]) -> tuple[Message, ...]:
         written = _render("persona_example", name=persona.name, persona=persona.text)
         messages += [Message("assistant", written), request]
     return tuple(messages)
+
+
+def judge_messages(pair: Pair, a: str, b: str, *, written: bool) -> tuple[Message, ...]:
+    """The Judge: persona, task and two responses; asked for a letter, or for a comparison and a
+    verdict.
+    """
+    persona = pair.persona
+    closing = _render("judge_written" if written else "judge_choice", name=persona.name)
+    values = {"name": persona.name, "persona": persona.text, "task": pair.task.text}
+    return (Message("user", _render("judge", **values, a=a, b=b, closing=closing)),)
+
+
+def judge_again_messages(
+    asked: tuple[Message, ...], written: str, pair: Pair
+) -> tuple[Message, ...]:
+    """The Judge asked once more, after something that was no verdict."""
+    again = _render("judge_again", name=pair.persona.name)
+    return (*asked, Message("assistant", written), Message("user", again))

@@ -1,13 +1,20 @@
 """Estimates with intervals that respect what was repeated: the same tasks and the same personas."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 4000
 CONFIDENCE = 0.95
+MOST_DEGREES = 1000
+"""Of freedom; beyond, Student's t is the normal distribution."""
+
+PairValues = Mapping[tuple[str, str], float]
+"""One value for each (task_id, persona_id)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +25,127 @@ class Estimate:
     pairs: int
 
 
-def two_way_cluster_bootstrap(values: Mapping[tuple[str, str], float], seed: int) -> Estimate:
-    """The mean over pairs with a percentile interval, from one value for each (task_id,
-    persona_id).
+@dataclass(frozen=True, slots=True)
+class ClusteredMean:
+    """`variance` is of the mean, `degrees` are Satterthwaite's degrees of freedom of it."""
 
-    Tasks and personas are resampled independently, with replacement; a pair weighs as often as its
-    task times as often as its persona was drawn. So neither is mistaken for a fresh observation
-    wherever it appears again.
+    mean: float
+    variance: float
+    degrees: int
+    pairs: int
+
+
+def clustered_mean(values: PairValues) -> ClusteredMean:
+    """The mean over pairs, and how much it would vary with other tasks and other personas.
+
+    The variance is V_task + V_persona - V_pair, where neither of the first two counts for less than
+    the third: V_task is that of the tasks' sums, V_persona of the personas', V_pair of what an
+    additive model of both leaves over (for a full table the unbiased one; Cameron, Gelbach and
+    Miller 2011 subtract the whole variance between pairs, which is a little more). A table with one
+    task, or with one persona, says nothing of how much tasks, or personas, differ.
     """
     if not values:
         raise ValueError("an estimate needs at least one pair")
     ordered = sorted(values)
-    tasks, task_of = np.unique([task for task, _ in ordered], return_inverse=True)
-    personas, persona_of = np.unique([persona for _, persona in ordered], return_inverse=True)
     observed: NDArray[np.float64] = np.array([values[pair] for pair in ordered])
-    rng = np.random.default_rng(seed)
+    pairs, mean = len(ordered), float(observed.mean())
+    deviations = observed - mean
+    ways = [np.unique([pair[way] for pair in ordered], return_inverse=True)[1] for way in (0, 1)]
+    parts: list[tuple[float, int]] = []
+    for cluster_of in ways:
+        sums = np.bincount(cluster_of, deviations)
+        if len(sums) > 1:
+            degrees = len(sums) - 1
+            parts.append((float(sums @ sums) * len(sums) / degrees / pairs**2, degrees))
+    if not parts:
+        return ClusteredMean(mean, 0.0, 1, pairs)
+    fewest = min(degrees for _, degrees in parts)
+    left_over, degrees = _left_over(deviations, *ways)
+    if len(parts) == 2 and degrees > 0:
+        within = left_over / degrees / pairs
+        variance = sum(max(part, within) for part, _ in parts) - within
+        parts.append((within, degrees))
+    else:
+        variance = max(part for part, _ in parts)
+    spread = sum(part**2 / of for part, of in parts)
+    satterthwaite = int(variance**2 / spread) if spread > 0 else fewest
+    return ClusteredMean(mean, variance, min(MOST_DEGREES, max(fewest, satterthwaite)), pairs)
 
-    def draws(count: int) -> NDArray[np.int64]:
-        return rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
 
-    weights = draws(len(tasks))[:, task_of] * draws(len(personas))[:, persona_of]
-    totals = weights.sum(axis=1)
-    kept = totals > 0
-    means = (weights[kept] @ observed) / totals[kept]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(float(observed.mean()), float(low), float(high), len(ordered))
+def _left_over(
+    deviations: NDArray[np.float64], task_of: NDArray[np.intp], persona_of: NDArray[np.intp]
+) -> tuple[float, int]:
+    """Sum of squares that task and persona effects leave over, and its degrees of freedom."""
+    effects = np.hstack(
+        [np.eye(task_of.max() + 1)[task_of], np.eye(persona_of.max() + 1)[persona_of]]
+    )
+    fitted, _, rank, _ = np.linalg.lstsq(effects, deviations)
+    residuals = deviations - effects @ fitted
+    return float(residuals @ residuals), len(deviations) - int(rank)
+
+
+def two_way_clustered(values: PairValues) -> Estimate:
+    """The mean over pairs with its interval, clustered by task and by persona; one pair alone has
+    none.
+
+    Simulated with effects of tasks, personas and pairs that are equal in size, it covers the truth
+    in 95 % of 50 x 10 tables and 96 % of 8 x 4 ones, and in more (98 % and 99.6 %) where neither
+    tasks nor personas matter; a two-way bootstrap in 93 % and 90 % (`benchmarks/intervals.py`).
+    """
+    found = clustered_mean(values)
+    half = t_quantile(found.degrees) * math.sqrt(found.variance)
+    return Estimate(found.mean, found.mean - half, found.mean + half, found.pairs)
+
+
+def paired_difference(values: PairValues, others: PairValues) -> Estimate | None:
+    """How much higher `values` are on the pairs that both have; None if there is none."""
+    shared = {pair: values[pair] - others[pair] for pair in values if pair in others}
+    return two_way_clustered(shared) if shared else None
+
+
+def clustered_share(values: PairValues) -> Estimate:
+    """The same for values in [0, 1], such as wins: Wilson's interval at the number of independent
+    pairs that the clustered variance is worth. It stays in [0, 1] and has a width even if all
+    values are equal.
+    """
+    found = clustered_mean(values)
+    worth = float(found.pairs)
+    if found.variance > 0:
+        worth = min(worth, found.mean * (1 - found.mean) / found.variance)
+    return Estimate(found.mean, *wilson(found.mean, worth, t_quantile(found.degrees)), found.pairs)
+
+
+def wilson(share: float, trials: float, quantile: float | None = None) -> tuple[float, float]:
+    """Wilson's score interval of a share of independent trials (Wilson 1927)."""
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) if quantile is None else quantile
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    inside = share * (1 - share) / trials + z**2 / (4 * trials**2)
+    half = z * math.sqrt(inside) / (1 + z**2 / trials)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@cache
+def t_quantile(degrees: int) -> float:
+    """The two-sided quantile of Student's t at CONFIDENCE, for whole degrees of freedom."""
+    low, high = 0.0, 100.0
+    while high - low > 1e-10:
+        middle = (low + high) / 2
+        if _t_within(middle, degrees) < CONFIDENCE:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _t_within(t: float, degrees: int) -> float:
+    """P(|T| < t) as a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(degrees))
+    cosine2, sine = math.cos(angle) ** 2, math.sin(angle)
+    odd = degrees % 2
+    term = total = 0.0 if degrees == 1 else 1.0
+    for step in range(1, (degrees - odd) // 2):
+        term *= cosine2 * (2 * step - 1 + odd) / (2 * step + odd)
+        total += term
+    if odd:
+        return 2 / math.pi * (angle + sine * math.cos(angle) * total)
+    return sine * total

@@ -64,9 +64,23 @@ def mentions(text: str, name: str) -> bool:
     """Whether a name stands in a text as a word of its own, in the same case; where words are
     written without spaces, anywhere.
     """
-    if _UNSPACED.search(name):
-        return name in text
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+    return re.search(_as_a_word(name), text) is not None
+
+
+def readdressed(text: str, name: str, to: str) -> str:
+    """A text that calls somebody by another name: the whole one, or its first word for its first
+    word.
+    """
+    new = {name.split(maxsplit=1)[0]: to.split(maxsplit=1)[0], name: to}
+    return re.sub(
+        "|".join(map(_as_a_word, sorted(new, key=len, reverse=True))),
+        lambda found: new[found[0]],
+        text,
+    )
+
+
+def _as_a_word(name: str) -> str:
+    return re.escape(name) if _UNSPACED.search(name) else rf"(?<!\w){re.escape(name)}(?!\w)"
 
 
 def script(text: str) -> str:

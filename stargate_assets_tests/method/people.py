@@ -1,9 +1,11 @@
 """People, talk and a model for the tests of the method."""
 
+import math
+import re
 from collections.abc import Sequence
 
 from stargate_assets.engines.scripted import ScriptedEngine
-from stargate_assets.language_model import ChatRequest, Completion, Score, ScoreRequest
+from stargate_assets.language_model import ChatRequest, Completion, Message, Score, ScoreRequest
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
 from stargate_assets.method.keys import text_id
 
@@ -45,3 +47,62 @@ def talk(*turns: tuple[str, str], of: Pair | None = None, sample: int = 0) -> Co
     for question, answer in turns:
         conversation = conversation.asked(question, truncated=False).answered(answer)
     return conversation
+
+
+class Answerer(ScriptedModel):
+    """Answers as well as `skill` says, and better by `hearing` after a conversation that brought
+    out a fact.
+    """
+
+    def __init__(self, skill: float = 0.0, hearing: float = 0.0) -> None:
+        super().__init__()
+        self.skill, self.hearing = skill, hearing
+
+    def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
+        self.chats.append(list(requests))
+        return [Completion(answer_worth(self._worth(r)), "stop", 9, 3) for r in requests]
+
+    def _worth(self, request: ChatRequest) -> float:
+        heard = any("fact" in message.content for message in request.messages)
+        return self.skill + self.hearing * heard
+
+
+def answer_worth(value: float) -> str:
+    """A response that says itself how good it is."""
+    return f"This is worth {value:.6f} points."
+
+
+class WorthJudge(ScriptedModel):
+    """Prefers the response that is worth more, and what stands first by `for_first`: by
+    log-probability of the letters, or in words.
+    """
+
+    def __init__(self, for_first: float = 0.0) -> None:
+        super().__init__()
+        self.for_first = for_first
+
+    def _log_odds_of_a(self, messages: Sequence[Message]) -> float:
+        a, b = map(float, re.findall(r"worth (-?[\d.]+) points", messages[0].content))
+        return a - b + self.for_first
+
+    def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
+        self.scored.append(list(requests))
+        sign = {"A": 1, "B": -1}
+        return [
+            Score(
+                (-math.log1p(math.exp(-sign[r.continuation] * self._log_odds_of_a(r.messages))),), 9
+            )
+            for r in requests
+        ]
+
+    def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
+        self.chats.append(list(requests))
+        return [
+            Completion(
+                f"One is better.\nVerdict: {'A' if self._log_odds_of_a(r.messages) > 0 else 'B'}",
+                "stop",
+                9,
+                9,
+            )
+            for r in requests
+        ]

@@ -9,6 +9,7 @@ from stargate_assets.method.plan import (
     parent_cell,
     planned_steps,
     ready_steps,
+    reference_step,
     training_split,
 )
 from stargate_assets.method.simulation import Cell
@@ -71,20 +72,28 @@ def test_one_ready_step_at_a_time_finishes_the_plan_and_never_runs_a_child_first
         parent = parent_cell(step.cell)
         assert step not in done
         assert parent is None or Step(parent, "train") in done
+        assert reference_step(step) in (None, *done)
         done.append(step)
     assert sorted(names(done)) == sorted(names(planned_steps(iterations)))
 
 
 @given(st.integers(0, 4), st.sets(st.sampled_from(planned_steps(4))))
-def test_ready_are_the_missing_steps_whose_parent_is_trained(
+def test_ready_are_the_missing_steps_whose_policy_and_reference_are_there(
     iterations: int, done: set[Step]
 ) -> None:
     ready = ready_steps(iterations, done)
     for step in planned_steps(iterations):
         parent = parent_cell(step.cell)
         trained = parent is None or Step(parent, "train") in done
-        assert (step in ready) == (step not in done and trained)
+        comparable = reference_step(step) in (None, *done)
+        assert (step in ready) == (step not in done and trained and comparable)
     assert ready == [step for step in planned_steps(iterations) if step in ready]
+
+
+def test_policies_are_compared_with_the_base_model_on_the_same_split() -> None:
+    assert reference_step(Step(Cell(2, "test"), "evaluate")) == Step(Cell(0, "test"), "evaluate")
+    assert reference_step(Step(Cell(0, "test"), "evaluate")) is None
+    assert reference_step(Step(Cell(2, "train_a"), "train")) is None
 
 
 def test_an_evaluated_cell_is_nobody_s_parent() -> None:

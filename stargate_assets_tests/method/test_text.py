@@ -7,6 +7,7 @@ from stargate_assets.method.text import (
     bare,
     first_sentences,
     near_duplicates,
+    readdressed,
     runs,
     script,
     sentences,
@@ -113,3 +114,18 @@ def test_a_paraphrase_is_no_near_duplicate_and_a_typing_error_is_one() -> None:
 )
 def test_the_script_of_most_letters(text: str, name: str) -> None:
     assert script(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "to", "readdressed_"),
+    [
+        ("Ana, take Ana's bread to Anatolia.", "Ana", "Bo", "Bo, take Bo's bread to Anatolia."),
+        ("Maria Lopez, rest. Maria!", "Maria Lopez", "Bo Li", "Bo Li, rest. Bo!"),
+        ("Bo, rest with Li.", "Bo Li", "Li Bo", "Li, rest with Li."),
+        ("田中さん、休んで。", "田中", "Bo", "Boさん、休んで。"),
+        ("Rest.", "Ana", r"B\1", "Rest."),
+        ("Ana, rest.", "Ana", r"B\1", r"B\1, rest."),
+    ],
+)
+def test_a_text_can_call_somebody_else(text: str, name: str, to: str, readdressed_: str) -> None:
+    assert readdressed(text, name, to) == readdressed_

@@ -1,0 +1,148 @@
+"""Who asked and who answered: the arms that separate what a policy asks from how it answers.
+
+The paper compares policy i with the base model, which differ in both. Here every arm is compared
+with the same reference, the base model's answer on its own conversation, and all of them answer
+under one prompt (`respondent_messages`), so that no arm has an instruction that the other lacks.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from stargate_assets.language_model import ChatRequest, LanguageModel, Message, Sampling
+from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.prompts import (
+    instructed_messages,
+    negative_control_messages,
+    respondent_messages,
+)
+from stargate_assets.method.simulation import Cell
+
+BASE = 0
+"""The untrained policy's index."""
+
+
+class Arm(StrEnum):
+    METHOD = "method"
+    BASE_ANSWERS = "base_answers"
+    BASE_ASKS = "base_asks"
+    NO_QUESTIONS = "no_questions"
+    INSTRUCTED = "instructed"
+
+
+REFERENCE = Arm.METHOD
+"""In a cell of policy 0: what every other arm is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Players:
+    """Policies by index; nobody asks where the answer comes at once."""
+
+    asker: int | None
+    answerer: int
+
+
+def arms_of(iteration: int) -> dict[Arm, Players]:
+    """The arms of policy `iteration`'s cells. Base_answers is the paper's base_response."""
+    if iteration == BASE:
+        return {
+            Arm.METHOD: Players(BASE, BASE),
+            Arm.NO_QUESTIONS: Players(None, BASE),
+            Arm.INSTRUCTED: Players(BASE, BASE),
+        }
+    return {
+        Arm.METHOD: Players(iteration, iteration),
+        Arm.BASE_ANSWERS: Players(iteration, BASE),
+        Arm.BASE_ASKS: Players(BASE, iteration),
+        Arm.NO_QUESTIONS: Players(None, iteration),
+    }
+
+
+def judged_arms(iteration: int) -> list[Arm]:
+    """The arms that are compared with the reference."""
+    return [arm for arm in arms_of(iteration) if (iteration, arm) != (BASE, REFERENCE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the answerer said to a pair's task after conversation `sample` of the asker's, which had
+    `turns` questions. `refused`: a content filter stopped it, or that conversation.
+    """
+
+    pair: Pair
+    arm: Arm
+    players: Players
+    sample: int | None
+    turns: int
+    text: str
+    truncated: bool = False
+    refused: bool = False
+
+
+def drawn_conversations(
+    conversations: Sequence[Conversation], cell: Cell, seed: int
+) -> dict[tuple[str, str], Conversation]:
+    """One conversation of each pair, eligible or not, drawn by key. `cell` is where they were held,
+    so that two arms with the same asker answer after the same conversation.
+    """
+    by_pair: dict[tuple[str, str], list[Conversation]] = {}
+    for conversation in conversations:
+        by_pair.setdefault(conversation.pair.key, []).append(conversation)
+
+    def drawn(key: tuple[str, str]) -> Conversation:
+        draw = random.Random(derive_seed(seed, "response", cell.iteration, cell.split, *key))
+        return draw.choice(sorted(by_pair[key], key=lambda c: c.sample))
+
+    return {key: drawn(key) for key in by_pair}
+
+
+def respond(
+    answerers: Mapping[int, LanguageModel],
+    conversations: Mapping[int, Sequence[Conversation]],
+    pairs: Sequence[Pair],
+    cell: Cell,
+    *,
+    seed: int,
+    sampling: Sampling,
+) -> list[Response]:
+    """Each pair's response in each arm of the cell, in the order of arms and pairs. `answerers` and
+    `conversations` are by the policy's index. One call for each answerer.
+    """
+    arms = arms_of(cell.iteration)
+    heard = {
+        asker: drawn_conversations(of_asker, Cell(asker, cell.split), seed)
+        for asker, of_asker in conversations.items()
+    }
+    responses: dict[tuple[Arm, Pair], Response] = {}
+    for answerer, model in answerers.items():
+        asked: list[Response] = []
+        requests: list[ChatRequest] = []
+        for arm, players in arms.items():
+            if players.answerer != answerer:
+                continue
+            for pair in pairs:
+                said = None if players.asker is None else heard[players.asker][pair.key]
+                sample, turns = (said.sample, len(said.questions)) if said else (None, 0)
+                response = Response(pair, arm, players, sample, turns, "")
+                if said is not None and said.refused:
+                    responses[arm, pair] = replace(response, refused=True)
+                    continue
+                asked.append(response)
+                requests.append(ChatRequest(_messages(arm, pair, said), sampling))
+        completions = model.chat(requests, "answering for evaluation")
+        for response, completion in zip(asked, completions, strict=True):
+            responses[response.arm, response.pair] = replace(
+                response,
+                text=completion.text,
+                truncated=completion.finish_reason == "length",
+                refused=completion.finish_reason == "refused",
+            )
+    return [responses[arm, pair] for arm in arms for pair in pairs]
+
+
+def _messages(arm: Arm, pair: Pair, said: Conversation | None) -> tuple[Message, ...]:
+    if said is None:
+        return negative_control_messages(pair)
+    return instructed_messages(said) if arm is Arm.INSTRUCTED else respondent_messages(said)

@@ -1,0 +1,285 @@
+"""The Judge: which of two responses fits the persona better, and whether the Judge can tell.
+
+Both orders always, because judges prefer a place (fault 6). What is not scored is counted, never
+dropped (fault 7).
+"""
+
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+from stargate_assets.language_model import (
+    ChatRequest,
+    Completion,
+    LanguageModel,
+    Message,
+    Sampling,
+    ScoreRequest,
+)
+from stargate_assets.method.conversation import Pair
+from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.prompts import (
+    judge_again_messages,
+    judge_messages,
+    negative_control_messages,
+    positive_control_messages,
+)
+from stargate_assets.method.text import readdressed
+
+JudgeMethod = Literal["written", "choice", "fit"]
+LETTERS = ("A", "B")
+STRUCTURE = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "comparison": {"type": "string"},
+            "verdict": {"type": "string", "enum": [*LETTERS]},
+        },
+        "required": ["comparison", "verdict"],
+        "additionalProperties": False,
+    }
+)
+"""A JSON schema of a written judgement, for engines that can hold a model to one."""
+
+_VERDICT = re.compile(r"[\s*_#>]*verdict[\s*_]*[:：][\s*_\"'(\[]*", re.IGNORECASE)
+_LETTER = re.compile(r"([AB])[\s*_\"')\].]*")
+
+
+class Verdict(StrEnum):
+    """Of the response, against the reference."""
+
+    WIN = "win"
+    LOSS = "loss"
+    TIE = "tie"
+
+
+class Unscored(StrEnum):
+    """Why a comparison has no verdict."""
+
+    UNPARSED = "unparsed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """None is a response that a content filter stopped."""
+
+    pair: Pair
+    response: str | None
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`verdict` or `unscored`. `preference` is for the response: log-odds of its letter over both
+    orders, or of method `fit` the difference in nats a token. `first` is what was said when the
+    response stood first, `second` when it stood second.
+    """
+
+    verdict: Verdict | None = None
+    unscored: Unscored | None = None
+    preference: float | None = None
+    first: Verdict | None = None
+    second: Verdict | None = None
+    comparison_first: str | None = None
+    comparison_second: str | None = None
+
+
+def judge(
+    model: LanguageModel,
+    method: JudgeMethod,
+    comparisons: Sequence[Comparison],
+    sampling: Sampling,
+) -> list[Judgement]:
+    """A judgement for each comparison, in order. An empty response loses without a call, and what
+    was refused is not scored. `sampling` is that of written comparisons.
+    """
+    settled = [_without_a_call(comparison) for comparison in comparisons]
+    open_ = [c for c, known in zip(comparisons, settled, strict=True) if known is None]
+    if method == "written":
+        judged = _written(model, open_, sampling)
+    elif method == "choice":
+        judged = _choice(model, open_)
+    else:
+        judged = _fit(model, open_)
+    answers = iter(judged)
+    return [next(answers) if known is None else known for known in settled]
+
+
+def _without_a_call(comparison: Comparison) -> Judgement | None:
+    response, reference = comparison.response, comparison.reference
+    if response is None or reference is None:
+        return Judgement(unscored=Unscored.REFUSED)
+    if response.strip() and reference.strip():
+        return None
+    return Judgement(verdict=_sign(bool(response.strip()) - bool(reference.strip())))
+
+
+def _texts(comparison: Comparison) -> tuple[str, str]:
+    assert comparison.response is not None
+    assert comparison.reference is not None
+    return comparison.response, comparison.reference
+
+
+def _orders(comparisons: Sequence[Comparison], *, written: bool) -> list[tuple[Message, ...]]:
+    """Two prompts for each comparison: the response as A, then as B."""
+    prompts: list[tuple[Message, ...]] = []
+    for comparison in comparisons:
+        response, reference = _texts(comparison)
+        for a, b in ((response, reference), (reference, response)):
+            prompts.append(judge_messages(comparison.pair, a, b, written=written))
+    return prompts
+
+
+def _sign(preference: float) -> Verdict:
+    if preference == 0:
+        return Verdict.TIE
+    return Verdict.WIN if preference > 0 else Verdict.LOSS
+
+
+def _choice(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
+    """log p("A") - log p("B") as the next message. The mean over both orders has no constant
+    preference for a place in it.
+    """
+    requests = [
+        ScoreRequest(prompt, letter)
+        for prompt in _orders(comparisons, written=False)
+        for letter in LETTERS
+    ]
+    scores = [score.total for score in model.score(requests, "judging responses")]
+    judgements: list[Judgement] = []
+    for start in range(0, len(scores), 4):
+        a_first, b_first, a_second, b_second = scores[start : start + 4]
+        first, second = a_first - b_first, b_second - a_second
+        preference = (first + second) / 2
+        judgements.append(
+            Judgement(
+                _sign(preference), preference=preference, first=_sign(first), second=_sign(second)
+            )
+        )
+    return judgements
+
+
+def _fit(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
+    """How much more probable the persona makes each response: log p(response | persona, task)
+    - log p(response | task), mean per token. There is no order.
+    """
+    requests = [
+        ScoreRequest(messages, text)
+        for comparison in comparisons
+        for text in _texts(comparison)
+        for messages in (
+            positive_control_messages(comparison.pair),
+            negative_control_messages(comparison.pair),
+        )
+    ]
+    means = [score.mean for score in model.score(requests, "judging responses")]
+    judgements: list[Judgement] = []
+    for start in range(0, len(means), 4):
+        response, response_alone, reference, reference_alone = means[start : start + 4]
+        preference = (response - response_alone) - (reference - reference_alone)
+        judgements.append(Judgement(_sign(preference), preference=preference))
+    return judgements
+
+
+def _written(
+    model: LanguageModel, comparisons: Sequence[Comparison], sampling: Sampling
+) -> list[Judgement]:
+    """A comparison in words, and a verdict; what has no verdict is asked for once more."""
+    prompts = _orders(comparisons, written=True)
+
+    def ask(asked: Sequence[tuple[Message, ...]], doing: str) -> list[Completion]:
+        requests = [ChatRequest(messages, sampling, structure=STRUCTURE) for messages in asked]
+        return [replace(c, text=as_written(c.text)) for c in model.chat(requests, doing)]
+
+    written = ask(prompts, "judging responses")
+    again = [
+        i
+        for i, completion in enumerate(written)
+        if completion.finish_reason != "refused" and verdict_letter(completion.text) is None
+    ]
+    retries = ask(
+        [
+            judge_again_messages(prompts[i], written[i].text, comparisons[i // 2].pair)
+            for i in again
+        ],
+        "judging responses again",
+    )
+    answers = list(written)
+    for i, retry in zip(again, retries, strict=True):
+        answers[i] = replace(retry, text=f"{written[i].text}\n\n{retry.text}")
+    return [_agreed(*answers[i : i + 2]) for i in range(0, len(answers), 2)]
+
+
+def as_written(text: str) -> str:
+    """What a Judge wrote; in words, if it answered in the structure that was asked for."""
+    try:
+        fields: Any = json.loads(text)
+        return f"{fields['comparison']}\nVerdict: {fields['verdict']}"
+    except (ValueError, KeyError, TypeError):
+        return text
+
+
+def verdict_letter(text: str) -> str | None:
+    """The letter of the verdict, which stands on the last line that is not empty; None if it does
+    not, or if nothing but one letter may follow.
+    """
+    lines = text.strip().splitlines()
+    label = _VERDICT.match(lines[-1]) if lines else None
+    letter = _LETTER.fullmatch(lines[-1], label.end()) if label else None
+    return letter[1] if letter else None
+
+
+def _agreed(when_first: Completion, when_second: Completion) -> Judgement:
+    """Orders that disagree are a tie."""
+    first = _said(when_first, LETTERS[0])
+    second = _said(when_second, LETTERS[1])
+    texts = when_first.text, when_second.text
+    if "refused" in (when_first.finish_reason, when_second.finish_reason):
+        return Judgement(None, Unscored.REFUSED, None, first, second, *texts)
+    if first is None or second is None:
+        return Judgement(None, Unscored.UNPARSED, None, first, second, *texts)
+    verdict = first if first == second else Verdict.TIE
+    return Judgement(verdict, None, None, first, second, *texts)
+
+
+def _said(completion: Completion, letter_of_response: str) -> Verdict | None:
+    letter = verdict_letter(completion.text)
+    if letter is None:
+        return None
+    return Verdict.WIN if letter == letter_of_response else Verdict.LOSS
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A comparison whose truth is known: this persona's gold response against another's."""
+
+    comparison: Comparison
+    other_persona_id: str
+
+
+def audit(
+    pairs: Sequence[Pair], gold_responses: Mapping[tuple[str, str], str], split: str, seed: int
+) -> list[Audited]:
+    """For each pair, its gold response against that of another persona for the same task, drawn by
+    key. The other one calls the user by this persona's name, so that the name gives nothing away.
+    """
+    by_task: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        if pair.key in gold_responses:
+            by_task.setdefault(pair.task.task_id, []).append(pair)
+    audited: list[Audited] = []
+    for pair in (pair for of_task in by_task.values() for pair in of_task):
+        others = [o.persona for o in by_task[pair.task.task_id] if o.persona != pair.persona]
+        if others:
+            draw = random.Random(derive_seed(seed, "audit", split, *pair.key))
+            other = draw.choice(sorted(others, key=lambda persona: persona.persona_id))
+            theirs = gold_responses[pair.task.task_id, other.persona_id]
+            text = readdressed(theirs, other.name, pair.persona.name)
+            comparison = Comparison(pair, gold_responses[pair.key], text)
+            audited.append(Audited(comparison, other.persona_id))
+    return audited
