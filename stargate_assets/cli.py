@@ -188,6 +188,18 @@ def estimate(
 
 
 @main.command()
+@click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
+def report(experiments: tuple[str, ...]) -> None:
+    """Write the page of one EXPERIMENT, or of several beside each other: figures, tables and every
+    conversation in one HTML file.
+    """
+    from stargate_assets.driver import load, write_report
+
+    path = write_report(load(experiments[0]), experiments)
+    console.print(f"Wrote {path}; open it in a browser.", soft_wrap=True)
+
+
+@main.command()
 @click.argument("query")
 def sql(query: str) -> None:
     """Run a read-only QUERY on the warehouse, e.g. "from embedded.conversations limit 3"."""

@@ -56,7 +56,7 @@ def report_page(experiments: Sequence[ExperimentTables]) -> str:
 def section(tables: ExperimentTables) -> dict[str, Any]:
     """What the template says of one experiment."""
     experiment = tables.experiment
-    judge = getattr(experiment, "judge", None)
+    judge = experiment.judge
     roles = {
         "data set": experiment.data_set,
         "questioner": experiment.questioner.model,

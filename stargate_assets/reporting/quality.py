@@ -205,7 +205,7 @@ def _gold(tables: ExperimentTables) -> list[Grid]:
 
 def costs(tables: ExperimentTables) -> list[Grid]:
     """Model calls by role and model, those of the data set included."""
-    if tables.usage is None or not tables.usage.height:
+    if not tables.usage.height:
         return []
     lines: list[list[str]] = []
     for (role, model), rows in tables.usage.group_by("role", "model"):

@@ -209,7 +209,7 @@ def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
             f"{plural(excluded, 'gold response')} of the test split are excluded, and their pairs "
             "are in no log-probability."
         )
-    judge = getattr(tables.experiment, "judge", None)
+    judge = tables.experiment.judge
     if judge is not None and judge.model == tables.experiment.questioner:
         caveats.append("The judge is the questioner's own base model.")
     return caveats

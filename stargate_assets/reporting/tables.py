@@ -21,7 +21,7 @@ class ExperimentTables:
     experiment: Experiment
     frames: Mapping[str, pl.DataFrame]
     written: pl.DataFrame
-    usage: pl.DataFrame | None = None
+    usage: pl.DataFrame
 
     def frame(self, table: str) -> pl.DataFrame:
         """A table, without rows if it is not there."""

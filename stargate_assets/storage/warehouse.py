@@ -37,9 +37,6 @@ CREATE TABLE IF NOT EXISTS warehouse.materializations (
     written_at TIMESTAMP DEFAULT current_timestamp,
     PRIMARY KEY (schema_name, table_name, slice)
 );
-"""
-_USAGE = """
-CREATE SCHEMA IF NOT EXISTS warehouse;
 CREATE TABLE IF NOT EXISTS warehouse.usage (
     schema_name VARCHAR, slice VARCHAR, role VARCHAR, model VARCHAR, kind VARCHAR, calls BIGINT,
     prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE
@@ -154,7 +151,7 @@ class Warehouse:
             return
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
-            connection.execute(_USAGE)
+            connection.execute(_REGISTRY)
             connection.execute("DELETE FROM warehouse.usage")
             connection.executemany(
                 "INSERT INTO warehouse.usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
