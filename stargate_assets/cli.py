@@ -200,6 +200,27 @@ def report(experiments: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("experiment")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("parquet", "jsonl", "dpo", "sft")),
+    required=True,
+    help="Tables as Parquet or JSON lines; preference pairs; training dialogues.",
+)
+@click.option("--to", metavar="DIRECTORY", **_file("Where; warehouse/exports/ unless stated."))
+def export(experiment: str, kind: Any, to: Path | None) -> None:
+    """Write the tables of EXPERIMENT, its preference pairs (dpo) or training dialogues (sft), with
+    a data card.
+    """
+    from stargate_assets.driver import load
+    from stargate_assets.export import export as write
+
+    for path in write(load(experiment), experiment, kind, to):
+        console.print(f"Wrote {path}", soft_wrap=True)
+
+
+@main.command()
 @click.argument("query")
 def sql(query: str) -> None:
     """Run a read-only QUERY on the warehouse, e.g. "from embedded.conversations limit 3"."""

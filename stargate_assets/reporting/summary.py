@@ -206,8 +206,8 @@ def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
     excluded = tables.tested("gold_responses")["exclusion"].count()
     if excluded:
         caveats.append(
-            f"{plural(excluded, 'gold response')} of the test split are excluded, and their pairs "
-            "are in no log-probability."
+            f"{plural(excluded, 'gold response')} of the test split "
+            f"{'is' if excluded == 1 else 'are'} excluded, and in no log-probability."
         )
     judge = tables.experiment.judge
     if judge is not None and judge.model == tables.experiment.questioner:

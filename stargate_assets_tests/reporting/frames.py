@@ -8,8 +8,13 @@ from typing import Any
 
 import polars as pl
 
+from stargate_assets.assets.grid import cell_version, planned_tables, policy_checkpoint
+from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.experiment import Experiment
+from stargate_assets.method.plan import SPLITS, planned_steps
 from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.warehouse import Warehouse
 
 TASKS = (
     ("How can I sleep better?", "general", "health"),
@@ -55,6 +60,7 @@ def experiment(**changes: object) -> Experiment:
         "iterations": 2,
         "questioner": {"model": "bundled"},
         "roleplayers": [{"name": "chooser", "model": {"model": "bundled"}, "replies": "chosen"}],
+        "judge": {"name": "SmolLM2-135M-Instruct", "model": {"model": "bundled"}, "method": "fit"},
     }
     return Experiment.model_validate(stated | changes)
 
@@ -114,9 +120,10 @@ def tables(
     cells = [(0, "test"), (0, "train_a"), (1, "test"), (1, "train_b"), (2, "test")]
     for iteration, split in cells:
         for pair in pairs_of(split, tasks, people):
-            _converse(rows, draw, iteration, pair, samples, said)
+            _converse(rows, draw, name, iteration, pair, samples, said)
         if split == "test":
             for pair in pairs_of(split, tasks, people):
+                _audit(rows, draw, iteration, pair)
                 _judge(rows, draw, iteration, pair, said)
             _count(rows, draw, iteration, tasks * people)
             _estimate(rows, iteration, tasks * people)
@@ -148,23 +155,41 @@ def tables(
             for iteration, split in cells
         ]
     )
-    return ExperimentTables(name, experiment(), frames, written, usage(name))
+    return ExperimentTables(name, experiment(), frames, written, pl.DataFrame(usage_rows(name)))
 
 
-def usage(name: str) -> pl.DataFrame:
-    rows = [
-        (name, "0|test", "questioner", "bundled", 900, 210_000, 18_000, 300.0, None),
-        (name, "0|test", "scorer", "bundled", 400, 90_000, 0, 120.0, None),
-        (name, "0|test", "judge", "gpt-4", 64, 30_000, 6_400, 60.0, 1.26),
+def store(tables: ExperimentTables, warehouse: Warehouse) -> None:
+    """Write the tables as if the plan had run."""
+    name, experiment = tables.name, tables.experiment
+    for table in DATA_TABLES:
+        for split in SPLITS:
+            where = {"split": split}
+            rows = tables.frame(table).filter(**where)
+            warehouse.write(experiment.data_set, table, where, rows, "1")
+    data = warehouse.materializations(experiment.data_set)
+    for step in planned_steps(experiment.iterations):
+        where = {"iteration": step.cell.iteration, "split": step.cell.split}
+        policy = policy_checkpoint(warehouse, name, step.cell)
+        version = cell_version(experiment, step.cell, policy, data)
+        for table in planned_tables(step.purpose, judged=experiment.judge is not None):
+            warehouse.write(name, table, where, tables.frame(table).filter(**where), version)
+    warehouse.write(name, "report", {}, tables.frame("report"), "1")
+
+
+def usage_rows(name: str) -> list[UsageRow]:
+    return [
+        UsageRow(
+            name, "0|test", "questioner", "bundled", "chat", 900, 210_000, 18_000, 300.0, None
+        ),
+        UsageRow(name, "0|test", "scorer", "bundled", "score", 400, 90_000, 9_000, 120.0, None),
+        UsageRow(name, "0|test", "judge", "gpt-4", "chat", 64, 30_000, 6_400, 60.0, 1.26),
     ]
-    columns = ("schema_name", "slice", "role", "model", "calls", "prompt_tokens")
-    columns += ("completion_tokens", "seconds", "dollars")
-    return pl.DataFrame(rows, schema=list(columns), orient="row")
 
 
 def _converse(
     rows: dict[str, list[Row]],
     draw: random.Random,
+    name: str,
     iteration: int,
     pair: Pair,
     samples: int,
@@ -179,7 +204,9 @@ def _converse(
         rows["conversations"].append(
             {
                 **key,
-                "policy": "base",
+                "policy": hashlib.sha256(f"{name} {iteration - 1}".encode()).hexdigest()
+                if iteration
+                else "base",
                 "roleplayer": "chooser",
                 "questions": [draw.choice(said) for _ in range(turns)],
                 "truncated": [False] * turns,
@@ -249,6 +276,22 @@ def _judge(
         )
 
 
+def _audit(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair: Pair) -> None:
+    verdict = "win" if draw.random() < 0.87 else "loss"
+    rows["judge_audit"].append(
+        {
+            "iteration": iteration,
+            **_key(pair),
+            "other_persona_id": "test-p0" if pair[2] != "test-p0" else "test-p1",
+            "verdict": verdict,
+            "unscored": None,
+            "preference": 0.5 if verdict == "win" else -0.5,
+            "verdict_first": verdict,
+            "verdict_second": verdict,
+        }
+    )
+
+
 def _count(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pairs: int) -> None:
     dimensions = [
         ("all", ""),
@@ -265,7 +308,7 @@ def _count(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair
             rows["win_rates"].append(
                 {
                     "iteration": iteration, "split": "test", "arm": arm, "dimension": dimension,
-                    "value": value, "judge": "SmolLM2-135M-Instruct (fit)", "pairs": part,
+                    "value": value, "judge": "SmolLM2-135M-Instruct", "pairs": part,
                     "wins": wins - 1, "losses": part - wins, "ties": 0, "unscored": 1,
                     "win_rate": rate, "low": max(0.0, rate - 0.13), "high": min(1.0, rate + 0.12),
                     "naive_low": rate - 0.08, "naive_high": rate + 0.08,
@@ -337,6 +380,11 @@ FRAMES: dict[str, dict[str, Any]] = {
         "preference": _REAL, "verdict_first": _TEXT, "verdict_second": _TEXT,
         "comparison_first": _TEXT, "comparison_second": _TEXT, "words": _INT,
         "reference_words": _INT,
+    },
+    "judge_audit": _CELL
+    | {
+        "other_persona_id": _TEXT, "verdict": _TEXT, "unscored": _TEXT, "preference": _REAL,
+        "verdict_first": _TEXT, "verdict_second": _TEXT,
     },
     "win_rates": {
         "iteration": _INT, "split": _TEXT, "arm": _TEXT, "dimension": _TEXT, "value": _TEXT,
