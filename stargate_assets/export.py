@@ -202,7 +202,7 @@ def data_card(
     configs = [
         {
             "config_name": "default" if single else file.rpartition(".")[0],
-            "data_files": [{"split": "train" if single else "all", "path": file}],
+            "data_files": file,
         }
         for file in counts
     ]

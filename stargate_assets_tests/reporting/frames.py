@@ -88,6 +88,7 @@ def tables(
         for t in range(tasks):
             text, kind, domain = TASKS[t % len(TASKS)]
             text = text if t < len(TASKS) else f"{text} ({t})"
+            text = text if split == "test" else f"{text} ({split})"
             rows["tasks"].append(
                 {
                     "split": split,
@@ -99,6 +100,7 @@ def tables(
             )
         for p in range(people):
             who, life = PEOPLE[p % len(PEOPLE)]
+            who = who if split == "test" else f"{who} of {split}"
             rows["personas"].append(
                 {
                     "split": split,
