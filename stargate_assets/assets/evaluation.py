@@ -90,6 +90,8 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         key = dg.AssetKey([name, upstream])
         return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
 
+    read = ("conversations", "gold_log_probs", *(("win_rates",) if experiment.judge else ()))
+
     @dg.asset(
         name="report",
         key_prefix=name,
@@ -100,7 +102,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         description="Question rate and log p(gold response) per policy on the test split; with it "
         "the page for people, warehouse/reports/NAME.html.",
         metadata={"dagster/column_schema": column_schema("report")},
-        deps=[every_cell("conversations"), every_cell("gold_log_probs")],
+        deps=[every_cell(table) for table in read],
     )
     def report(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
