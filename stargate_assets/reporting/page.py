@@ -41,7 +41,7 @@ def report_page(experiments: Sequence[ExperimentTables]) -> str:
     )
     data = viewer_data(experiments)
     return _environment.get_template("report.html.j2").render(
-        title=" and ".join(tables.name for tables in experiments),
+        title=", ".join(tables.name for tables in experiments),
         policy=policy,
         css=css,
         script=script,

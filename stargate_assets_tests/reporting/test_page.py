@@ -175,6 +175,27 @@ def test_the_page_is_whole_and_fetches_nothing(tables: ExperimentTables) -> None
     assert "unsafe" not in policy
 
 
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(tables: ExperimentTables, mode: int) -> None:
+    """WCAG 2.2, level AA: a contrast of 4.5."""
+    roots = re.findall(r":root \{(.*?)\}", report_page([tables]), re.DOTALL)
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})\b", roots[mode]))
+    for text in ("ink", "soft", "accent", "good", "bad"):
+        for behind in ("paper", "raised", "tint"):
+            lighter, darker = sorted(
+                (luminance(colours[text]), luminance(colours[behind])), reverse=True
+            )
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, behind)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as WCAG defines it."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 def test_markup_in_a_persona_is_text() -> None:
     tables = frames.tables(persona=MARKUP, said=(MARKUP,))
     page = report_page([tables])

@@ -133,7 +133,8 @@
     const about = make("small");
     const experiment = data.experiments.length > 1 ? data.experiments[row[E]] + " · " : "";
     about.append(`${experiment}policy ${row[POLICY]} · ${split(row)} · ${persona(row)[0]} · `
-      + `${nats(row[SCORE])} · `, make("span", row[STATUS], status(row)));
+      + `${nats(row[SCORE])} · `, make("span", row[STATUS],
+        row[REASON] ? row[REASON].replaceAll("_", " ") : row[STATUS]));
     element.append(make("span", "", task(row)[0]), about);
     return element;
   };
@@ -254,7 +255,7 @@
     if (!found.length) return;
     shown();
     if (!detail.open) detail.showModal();
-    $("detail-body").focus();
+    $("detail-body").focus({ preventScroll: true });
   };
   const step = (by) => {
     move(active + by);
