@@ -13,7 +13,11 @@ from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.scoring import Condition
-from stargate_assets.method.statistics import paired_difference, two_way_clustered
+from stargate_assets.method.statistics import (
+    clustered_share,
+    paired_difference,
+    two_way_clustered,
+)
 from stargate_assets.reporting.figures import log_probs, win_rates_by_arm
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.warehouse import Warehouse
@@ -51,7 +55,7 @@ def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl
 
     rows: list[dict[str, object]] = []
     for (iteration, metric), observed in values.items():
-        level = two_way_clustered(observed)
+        level = (clustered_share if metric == QUESTION_RATE else two_way_clustered)(observed)
         base = values.get((0, metric), {})
         depends = metric not in (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
         gain = paired_difference(observed, base) if iteration > 0 and depends else None

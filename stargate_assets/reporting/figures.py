@@ -244,7 +244,7 @@ def score_distributions(scored: pl.DataFrame, best: pl.DataFrame) -> Picture | N
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set(xlabel="nats above the mean of the pair", ylabel="conversations")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper left")
+        axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
     return Picture(
         "score_distributions",
         "Kept and rejected conversations",

@@ -95,35 +95,33 @@ def _gold(report: pl.DataFrame, latest: int) -> Part:
         return [], []
     row: dict[str, Any] = own
     interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
+    clear = row["gain_low"] > 0 or row["gain_high"] < 0
+    more = "more probable" if row["gain"] > 0 else "less probable"
     text = (
         f"After its conversations the base model finds the gold response "
-        f"{'more' if row['gain'] > 0 else 'less'} probable: {signed(row['gain'])} nats a response "
-        f"({interval})"
+        f"{more if clear else 'neither more nor less probable, as far as these data tell'}: "
+        f"{signed(row['gain'])} nats a response ({interval})"
     )
     whole: dict[str, Any] | None = first_row(report, iteration=0, metric="positive_control")
     before: dict[str, Any] | None = first_row(report, iteration=0, metric="experimental")
-    if whole and before and whole["mean"] > before["mean"] and row["gain"] > 0:
+    if whole and before and whole["mean"] > before["mean"] and row["gain_low"] > 0:
         share = row["gain"] / (whole["mean"] - before["mean"])
         text += f", {percent(share)} of what reading the whole persona would add"
-    findings = [text + "." + _sure(row)]
+    findings = [text + "."]
     other: dict[str, Any] | None = first_row(report, iteration=latest, metric="random")
     if other and other["gain"] is not None:
         findings.append(
             f"After conversations with somebody else it changed by {signed(other['gain'])} nats "
-            f"({signed(other['gain_low'])} to {signed(other['gain_high'])}): "
+            f"({signed(other['gain_low'])} to {signed(other['gain_high'])})"
             + (
-                "what was learnt is about the person."
-                if other["gain_low"] <= 0
-                else "a part of the gain is not about the person."
+                ": a part of the gain is not about the person."
+                if other["gain_low"] > 0
+                else ": what was gained is about the person."
+                if row["gain_low"] > 0
+                else "."
             )
         )
     return [Figure("gold response, nats", signed(row["gain"]), interval)], findings
-
-
-def _sure(row: dict[str, Any]) -> str:
-    if row["gain_low"] <= 0 <= row["gain_high"]:
-        return " The interval holds zero."
-    return ""
 
 
 def _question_rate(report: pl.DataFrame, latest: int) -> Part:

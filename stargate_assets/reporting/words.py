@@ -6,7 +6,7 @@ MINUS = "−"
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.0f}{NARROW}%"
+    return f"{100 * share:.0f}{NARROW}%".replace("-", MINUS)
 
 
 def nats(value: float) -> str:

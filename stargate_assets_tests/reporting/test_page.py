@@ -92,10 +92,44 @@ def test_the_summary_tells_asking_from_answering(
     assert sentence in said(with_win_rate(tables, "base_answers", low, high))
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "sentences"),
+    [
+        ((2.0, 9.0), (-1.0, 3.0), ("more probable: +5.5", "is about the person.")),
+        ((2.0, 9.0), (1.0, 3.0), ("more probable: +5.5", "a part of the gain is not about")),
+        (
+            (-9.0, -2.0),
+            (-1.0, 3.0),
+            ("less probable: −5.5", "(−1.0 to +3.0)."),
+        ),
+        ((-2.0, 9.0), (-1.0, 3.0), ("neither more nor less probable", "(−1.0 to +3.0).")),
+    ],
+)
+def test_the_summary_claims_no_gain_that_its_interval_does_not_show(
+    tables: ExperimentTables,
+    own: tuple[float, float],
+    other: tuple[float, float],
+    sentences: tuple[str, str],
+) -> None:
+    report = tables.frame("report")
+    for metric, (low, high) in (("experimental", own), ("random", other)):
+        here = (pl.col("iteration") == 2) & (pl.col("metric") == metric)
+        report = report.with_columns(
+            pl.when(here).then(value).otherwise(column).alias(column)
+            for column, value in (
+                ("gain", (low + high) / 2),
+                ("gain_low", low),
+                ("gain_high", high),
+            )
+        )
+    text = said(replace(tables, frames={**tables.frames, "report": report}))
+    assert [sentence for sentence in sentences if sentence not in text] == []
+
+
 def test_the_summary_counts_and_warns(tables: ExperimentTables) -> None:
     text = said(tables)
     assert "+16.0 nats a response (+13.8 to +18.2), 16 % of what reading the whole persona" in text
-    assert "changed by +2.0 nats (−0.2 to +4.2): what was learnt is about the person" in text
+    assert "changed by +2.0 nats (−0.2 to +4.2): what was gained is about the person" in text
     assert "87 % of pairs whose truth is known (74 % to 96 %): usable" in text
     assert "32 pairs come from 8 tasks and 4 people" in text
     assert "1 verdict of policy 2 could not be read" in text
