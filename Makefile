@@ -5,7 +5,7 @@ BIN := .venv/bin
 # used here, so it comes without its dependencies.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test slow test-vllm check ui clean
+.PHONY: demo test slow test-vllm test-browser check ui clean
 
 demo: .venv/.installed
 	$(BIN)/stargate run embedded
@@ -18,6 +18,13 @@ slow: .venv/.installed-dev
 
 test-vllm: .venv-vllm/.installed
 	.venv-vllm/bin/python -m pytest -m vllm
+
+# Chromium is Debian's: installed here if that is allowed, else said to be missing.
+test-browser: .venv/.installed-browser
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	    && apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } \
+	    || { echo 'Chromium is missing: install the package chromium, or say CHROMIUM=PATH.' >&2; exit 1; }
+	$(BIN)/python -m pytest -m browser
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check
@@ -41,6 +48,10 @@ clean:
 
 .venv/.installed-dev: .venv/.installed
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+.venv/.installed-browser: .venv/.installed-dev
+	$(PIP) --editable '.[browser]'
 	touch $@
 
 # vLLM wants its own numpy and transformers, hence an environment of its own. What it brings of torchvision, torchaudio and

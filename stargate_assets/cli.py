@@ -188,6 +188,39 @@ def estimate(
 
 
 @main.command()
+@click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
+def report(experiments: tuple[str, ...]) -> None:
+    """Write the page of one EXPERIMENT, or of several beside each other: figures, tables and every
+    conversation in one HTML file.
+    """
+    from stargate_assets.driver import load, write_report
+
+    path = write_report(load(experiments[0]), experiments)
+    console.print(f"Wrote {path}; open it in a browser.", soft_wrap=True)
+
+
+@main.command()
+@click.argument("experiment")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("parquet", "jsonl", "dpo", "sft")),
+    required=True,
+    help="Tables as Parquet or JSON lines; preference pairs; training dialogues.",
+)
+@click.option("--to", metavar="DIRECTORY", **_file("Where; warehouse/exports/ unless stated."))
+def export(experiment: str, kind: Any, to: Path | None) -> None:
+    """Write the tables of EXPERIMENT, its preference pairs (dpo) or training dialogues (sft), with
+    a data card.
+    """
+    from stargate_assets.driver import load
+    from stargate_assets.export import export as write
+
+    for path in write(load(experiment), experiment, kind, to):
+        console.print(f"Wrote {path}", soft_wrap=True)
+
+
+@main.command()
 @click.argument("query")
 def sql(query: str) -> None:
     """Run a read-only QUERY on the warehouse, e.g. "from embedded.conversations limit 3"."""

@@ -1,6 +1,6 @@
 """Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,9 @@ import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from stargate_assets.assets.evaluation import evaluated_tables
 from stargate_assets.assets.grid import done_steps, planned_tables
+from stargate_assets.assets.report_page import write_page
 from stargate_assets.dead_runs import release_dead_runs
 from stargate_assets.definitions import WAREHOUSE, Project, load_project
 from stargate_assets.errors import StargateError
@@ -168,6 +170,15 @@ def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
     cells = [step.cell for step in done if step.purpose == "evaluate"]
     slices = [{"iteration": cell.iteration, "split": cell.split} for cell in cells]
     return project.warehouse.read(name, "win_rates", slices) if slices else None
+
+
+def write_report(project: Project, names: Sequence[str]) -> Path:
+    """The page of one experiment, or of several beside each other; returns where it is."""
+    tables = [
+        evaluated_tables(project.warehouse, name, experiment_of(project, name))
+        for name in dict.fromkeys(names)
+    ]
+    return write_page(project.warehouse, tables)
 
 
 def _fill(

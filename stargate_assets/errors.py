@@ -10,6 +10,7 @@ StargateError
 storage/checkpoints.py
   MissingPolicyError  a cell's policy is not trained yet                        assets/grid.py
   MissingReferenceError  what a cell is compared with is not there              assets/grid.py
+  NothingEvaluatedError  no test cell to report on                              assets/evaluation.py
   ExperimentError     an experiment's YAML says what cannot be                   experiment.py
   TrainingError       training cannot start or must stop                        training/spec.py
   ProjectError        what is declared does not fit together                    definitions.py

@@ -55,7 +55,8 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
     assert upstream(repository, own["responses"]) == data | {own["conversations"]}
     assert upstream(repository, own["judgements"]) == data | {own["responses"]}
     assert upstream(repository, own["win_rates"]) == {own["judgements"], own["judge_audit"]}
-    assert upstream(repository, "embedded/report") == {own["conversations"], own["gold_log_probs"]}
+    reported = ("conversations", "gold_log_probs", "win_rates")
+    assert upstream(repository, "embedded/report") == {own[table] for table in reported}
 
 
 def test_a_group_holds_exactly_its_grid(repository: dg.RepositoryDefinition) -> None:

@@ -43,6 +43,9 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build
     assert report["iteration"].unique().sort().to_list() == [0, 1, 2]
     assert report.filter(metric="question_rate", iteration=0)["gain"].to_list() == [None]
     verify(project.warehouse.path.parent / "checkpoints" / "loop" / "0-train_a")
+    assert (project.warehouse.path.parent / "reports" / "loop.html").exists()
+    examples = project.warehouse.query("FROM loop.policy_examples")
+    assert examples["iteration"].unique().sort().to_list() == [1, 2]
 
     again = scripted_project()
     assert walk(again) == []

@@ -20,12 +20,12 @@ from stargate_assets.assets.grid import (
     table_output,
 )
 from stargate_assets.data_set import DataError, DataSet, Oracle, PersonaWriter
-from stargate_assets.figures import lengths_and_domains
 from stargate_assets.language_model import LanguageModel, Sampling
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.personas import generate_personas
 from stargate_assets.model_pool import ModelPool
+from stargate_assets.reporting.figures import lengths_and_domains
 from stargate_assets.sources.tables import GENERATED, Read, Tables, content_version
 from stargate_assets.storage.completions import Use
 
@@ -53,7 +53,9 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         metadata: dict[str, Any] = dict(counts)
         if rows.height:
             metadata["mean_words"] = rows["text"].str.count_matches(r"\S+").mean()
-            metadata["lengths and domains"] = dg.MetadataValue.md(lengths_and_domains(rows))
+            metadata["lengths and domains"] = dg.MetadataValue.md(
+                lengths_and_domains(rows).markdown()
+            )
         return table_output(rows, version, metadata)
 
     @asset(

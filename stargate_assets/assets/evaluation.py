@@ -1,20 +1,25 @@
 """Estimates per policy on the test split, from all cells that are there."""
 
+from dataclasses import replace
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
 from stargate_assets.assets.frames import table
-from stargate_assets.assets.grid import (
-    CODE_VERSION,
-    OWNERS,
-    column_schema,
-    done_steps,
-    table_output,
-)
+from stargate_assets.assets.grid import CODE_VERSION, OWNERS, column_schema, shown, table_output
+from stargate_assets.assets.report_page import experiment_tables, write_page
+from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.scoring import Condition
-from stargate_assets.method.statistics import paired_difference, two_way_clustered
+from stargate_assets.method.statistics import (
+    clustered_share,
+    paired_difference,
+    two_way_clustered,
+)
+from stargate_assets.reporting.figures import log_probs, win_rates_by_arm
+from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.warehouse import Warehouse
 
 QUESTION_RATE = "question_rate"
@@ -27,6 +32,10 @@ HEADINGS = {
 }
 """The metrics of the report, as people call them."""
 PairValues = dict[tuple[str, str], float]
+
+
+class NothingEvaluatedError(StargateError):
+    """There is no test cell to report on. The message says what to run."""
 
 
 def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl.DataFrame:
@@ -46,7 +55,7 @@ def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl
 
     rows: list[dict[str, object]] = []
     for (iteration, metric), observed in values.items():
-        level = two_way_clustered(observed)
+        level = (clustered_share if metric == QUESTION_RATE else two_way_clustered)(observed)
         base = values.get((0, metric), {})
         depends = metric not in (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
         gain = paired_difference(observed, base) if iteration > 0 and depends else None
@@ -67,12 +76,25 @@ def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl
     return table("report", rows)
 
 
+def evaluated_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
+    """What the warehouse holds of an experiment, with the estimates over its test cells."""
+    tables = experiment_tables(warehouse, name, experiment)
+    tested = [tables.tested(table) for table in ("conversations", "gold_log_probs")]
+    if not tested[0].height:
+        raise NothingEvaluatedError(
+            f"No test cell of {name} is there yet; run it first: stargate run {name}."
+        )
+    return replace(tables, frames={**tables.frames, "report": report_rows(*tested)})
+
+
 def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
     """The figures of an experiment; in a group of its own, because it has no partitions."""
 
     def every_cell(upstream: str) -> dg.AssetDep:
         key = dg.AssetKey([name, upstream])
         return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
+
+    read = ("conversations", "gold_log_probs", *(("win_rates",) if experiment.judge else ()))
 
     @dg.asset(
         name="report",
@@ -81,30 +103,22 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         owners=OWNERS,
         code_version=f"{CODE_VERSION}-{experiment.digest()}",
-        description="Question rate and log p(gold response) per policy on the test split.",
+        description="Question rate and log p(gold response) per policy on the test split; with it "
+        "the page for people, warehouse/reports/NAME.html.",
         metadata={"dagster/column_schema": column_schema("report")},
-        deps=[every_cell("conversations"), every_cell("gold_log_probs")],
+        deps=[every_cell(table) for table in read],
     )
     def report(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.Output[pl.DataFrame]:
-        evaluated = [
-            step.cell
-            for step in done_steps(warehouse, name, experiment)
-            if step.purpose == "evaluate"
-        ]
-        if not evaluated:
-            raise dg.Failure(
-                f"No test cell of {name} is there yet; materialise 0|{TEST_SPLIT} first.",
-                allow_retries=False,
-            )
-        slices = [{"iteration": cell.iteration, "split": cell.split} for cell in evaluated]
-        frame = report_rows(
-            warehouse.read(name, "conversations", slices),
-            warehouse.read(name, "gold_log_probs", slices),
-        )
+        tables = evaluated_tables(warehouse, name, experiment)
+        frame = tables.frame("report")
         latest = frame.filter(pl.col("iteration") == frame["iteration"].max())
-        metadata = {f"latest {row['metric']}": row["mean"] for row in latest.iter_rows(named=True)}
+        metadata: dict[str, Any] = {
+            f"latest {row['metric']}": row["mean"] for row in latest.iter_rows(named=True)
+        }
+        metadata["page"] = dg.MetadataValue.path(write_page(warehouse, [tables]))
+        metadata |= shown(win_rates_by_arm(tables.frame("win_rates"))) | shown(log_probs(frame))
         return table_output(frame, report_version(warehouse, name), metadata)
 
     return report

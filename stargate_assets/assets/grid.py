@@ -22,6 +22,7 @@ from stargate_assets.method.plan import (
 )
 from stargate_assets.method.simulation import Cell
 from stargate_assets.model_pool import Checkpoint
+from stargate_assets.reporting.style import Picture
 from stargate_assets.storage.io_manager import VERSION
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.warehouse import Materialization, MissingSliceError, Warehouse
@@ -175,6 +176,11 @@ def grid_output(
     data = warehouse.materializations(experiment.data_set)
     version = cell_version(experiment, cell, policy_checkpoint(warehouse, name, cell), data)
     return table_output(frame, version, metadata, data_version)
+
+
+def shown(picture: Picture | None) -> dict[str, dg.MarkdownMetadataValue]:
+    """A figure as metadata, if there is one."""
+    return {} if picture is None else {picture.title: dg.MetadataValue.md(picture.markdown())}
 
 
 def table_output(

@@ -26,6 +26,7 @@ from stargate_assets.assets.grid import (
     inputs,
     policy_checkpoint,
     report_policy,
+    shown,
 )
 from stargate_assets.experiment import Experiment, Roleplayer
 from stargate_assets.language_model import LanguageModel, Sampling
@@ -35,6 +36,7 @@ from stargate_assets.method.scoring import Condition, score_gold_responses
 from stargate_assets.method.selection import Candidate, select_best
 from stargate_assets.method.simulation import Cell, simulate
 from stargate_assets.model_pool import ModelPool
+from stargate_assets.reporting.figures import score_distributions, turns_and_lengths
 from stargate_assets.storage.completions import Use
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -124,6 +126,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
                 "question_rate": frame["question_rate"].mean(),
                 "eligible": frame["ineligibility"].null_count(),
                 **{f"ineligible: {reason}": count for reason, count in sorted(reasons.items())},
+                **shown(turns_and_lengths(frame)),
             },
         )
 
@@ -207,6 +210,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
                 "pairs without an eligible scored conversation": pairs
                 - frame.select("task_id", "persona_id").n_unique(),
                 **means({"scored": scored["log_prob"], "selected": frame["log_prob"]}),
+                **shown(score_distributions(gold_log_probs, frame)),
             },
         )
 

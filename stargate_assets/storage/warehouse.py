@@ -21,13 +21,22 @@ from dataframely.exc import SchemaError, ValidationError
 from stargate_assets.errors import StargateError
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.schemas import SCHEMAS
+from stargate_assets.storage.views import ALL_EXPERIMENTS, quoted, refresh_views
 
 LOCK_PATIENCE_SECONDS = 30.0
 Slice = Mapping[str, str | int]
 """Which rows of a table: column -> value; empty for a table that is not partitioned."""
 
-RESERVED_SCHEMAS = ("warehouse", "main", "temp", "system", "information_schema", "pg_catalog")
-"""Ours, of the table that notes what was written, and DuckDB's: no data set or experiment is called
+RESERVED_SCHEMAS = (
+    "warehouse",
+    ALL_EXPERIMENTS,
+    "main",
+    "temp",
+    "system",
+    "information_schema",
+    "pg_catalog",
+)
+"""Ours, of what was written and of views, and DuckDB's: no data set or experiment is called
 like them.
 """
 _REGISTRY = """
@@ -37,9 +46,6 @@ CREATE TABLE IF NOT EXISTS warehouse.materializations (
     written_at TIMESTAMP DEFAULT current_timestamp,
     PRIMARY KEY (schema_name, table_name, slice)
 );
-"""
-_USAGE = """
-CREATE SCHEMA IF NOT EXISTS warehouse;
 CREATE TABLE IF NOT EXISTS warehouse.usage (
     schema_name VARCHAR, slice VARCHAR, role VARCHAR, model VARCHAR, kind VARCHAR, calls BIGINT,
     prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE
@@ -105,17 +111,17 @@ class Warehouse:
             raise WarehouseError(
                 f"{schema}.{table} {slice_name(where)} is not valid: {error}"
             ) from error
-        name = f"{_quoted(schema)}.{_quoted(table)}"
+        name = f"{quoted(schema)}.{quoted(table)}"
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
             connection.execute(_REGISTRY)
             connection.register("incoming", checked.to_arrow())
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM incoming LIMIT 0")
             there = {row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()}
             for column, kind, *_ in connection.execute("DESCRIBE incoming").fetchall():
                 if column not in there:
-                    connection.execute(f"ALTER TABLE {name} ADD COLUMN {_quoted(column)} {kind}")
+                    connection.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
             condition, values = _condition(where)
             connection.execute(f"DELETE FROM {name} WHERE {condition}", values)
             connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
@@ -125,6 +131,7 @@ class Warehouse:
                 "VALUES (?, ?, ?, ?, ?, current_timestamp)",
                 [schema, table, slice_name(where), version, checked.height],
             )
+            refresh_views(connection, schema, table)
             connection.execute("COMMIT")
 
     def read(self, schema: str, table: str, slices: Sequence[Slice]) -> pl.DataFrame:
@@ -141,7 +148,7 @@ class Warehouse:
                         f"{schema}/{table} for it first."
                     )
             conditions, values = zip(*map(_condition, slices), strict=True)
-            name = f"{_quoted(schema)}.{_quoted(table)}"
+            name = f"{quoted(schema)}.{quoted(table)}"
             return _frame(
                 connection,
                 f"SELECT * FROM {name} WHERE {' OR '.join(conditions)}",
@@ -154,7 +161,7 @@ class Warehouse:
             return
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
-            connection.execute(_USAGE)
+            connection.execute(_REGISTRY)
             connection.execute("DELETE FROM warehouse.usage")
             connection.executemany(
                 "INSERT INTO warehouse.usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -210,13 +217,9 @@ def _condition(where: Slice) -> tuple[str, list[str | int]]:
     if not where:
         return "true", []
     return (
-        "(" + " AND ".join(f"{_quoted(column)} = ?" for column in where) + ")",
+        "(" + " AND ".join(f"{quoted(column)} = ?" for column in where) + ")",
         list(where.values()),
     )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _lock_message(path: Path, error: str) -> str:

@@ -1,0 +1,48 @@
+"""The report's page: what it reads, and where it stands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from stargate_assets.assets.grid import done_steps, planned_tables
+from stargate_assets.data_set import DATA_TABLES
+from stargate_assets.experiment import Experiment
+from stargate_assets.reporting.page import report_page
+from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.storage.warehouse import Slice, Warehouse
+
+REPORTS = "reports"
+
+
+def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
+    """All tables of the planned cells that are done, and the data set's."""
+    slices: dict[tuple[str, str], list[Slice]] = {}
+    for step in done_steps(warehouse, name, experiment):
+        where = {"iteration": step.cell.iteration, "split": step.cell.split}
+        for table in planned_tables(step.purpose, judged=experiment.judge is not None):
+            slices.setdefault((name, table), []).append(where)
+    for table, split in warehouse.materializations(experiment.data_set):
+        if table in DATA_TABLES:
+            slices.setdefault((experiment.data_set, table), []).append({"split": split})
+    return ExperimentTables(
+        name,
+        experiment,
+        {key[1]: warehouse.read(*key, wanted) for key, wanted in slices.items()},
+        _noted(warehouse, "materializations", name, experiment.data_set),
+        _noted(warehouse, "usage", name, experiment.data_set),
+    )
+
+
+def write_page(warehouse: Warehouse, experiments: Sequence[ExperimentTables]) -> Path:
+    """Write the page of these experiments beside the warehouse, and say where."""
+    directory = warehouse.path.parent / REPORTS
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{'+'.join(tables.name for tables in experiments)}.html"
+    path.write_text(report_page(experiments), encoding="utf-8")
+    return path
+
+
+def _noted(warehouse: Warehouse, table: str, *schemas: str) -> pl.DataFrame:
+    """Rows of one of the warehouse's own tables."""
+    return warehouse.query(f"FROM warehouse.{table} WHERE schema_name IN (?, ?)", schemas)

@@ -1,0 +1,42 @@
+"""Preference pairs: what was kept against what was not, as a trainer that compares two completions
+of one prompt reads it (not in the paper, which drops what it does not select).
+"""
+
+from dataclasses import dataclass, replace
+
+from stargate_assets.language_model import Message
+from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.prompts import questioner_messages
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Two questions after one dialogue. `turn` counts from 0."""
+
+    prompt: tuple[Message, ...]
+    chosen: Message
+    rejected: Message
+    turn: int
+
+
+def preference(kept: Conversation, rejected: Conversation) -> Preference | None:
+    """The first turn in which two conversations of a pair ask differently after the same dialogue;
+    None if there is none, or if nothing was said there.
+
+    Later turns follow different replies and have no common prompt. So neither completion holds a
+    word of the user's, and none is trained on.
+    """
+    for turn, (better, worse) in enumerate(zip(kept.questions, rejected.questions, strict=False)):
+        if better != worse:
+            if not better.strip() or not worse.strip():
+                return None
+            before = replace(kept, questions=kept.questions[:turn], answers=kept.answers[:turn])
+            return Preference(
+                questioner_messages(before),
+                Message("assistant", better),
+                Message("assistant", worse),
+                turn,
+            )
+        if kept.answers[turn] != rejected.answers[turn]:
+            return None
+    return None

@@ -1,0 +1,138 @@
+"""The report: one HTML file that needs no network."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+from stargate_assets.reporting import figures, quality
+from stargate_assets.reporting.style import Picture
+from stargate_assets.reporting.summary import summary
+from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.reporting.viewer import viewer_data
+
+STAR_GATE = "star_gate"
+"""The preset with the paper's models and data, whose win rates the paper's can stand beside."""
+
+_environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("stargate_assets.reporting", "page"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def report_page(experiments: Sequence[ExperimentTables]) -> str:
+    """The page of one experiment, or of several beside each other."""
+    css, script = _source("report.css"), _source("viewer.js")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {_hash(css)}",
+            f"script-src {_hash(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    data = viewer_data(experiments)
+    return _environment.get_template("report.html.j2").render(
+        title=", ".join(tables.name for tables in experiments),
+        policy=policy,
+        css=css,
+        script=script,
+        data=script_json(data),
+        shared=pictures(experiments) if len(experiments) > 1 else [],
+        sections=[section(tables) for tables in experiments],
+        conversations=sum(shown for shown, _ in data["totals"]),
+        all_conversations=sum(there for _, there in data["totals"]),
+    )
+
+
+def section(tables: ExperimentTables) -> dict[str, Any]:
+    """What the template says of one experiment."""
+    experiment = tables.experiment
+    judge = experiment.judge
+    roles = {
+        "data set": experiment.data_set,
+        "questioner": experiment.questioner.model,
+        "roleplayer": ", ".join(roleplayer.label for roleplayer in experiment.roleplayers),
+        "judge": judge.label if judge is not None else "none",
+        "seed": str(experiment.seed),
+    }
+    written = tables.written["written_at"].max()
+    return {
+        "name": tables.name,
+        "roles": roles,
+        "written": f"{written:%d %B %Y, %H:%M}" if written is not None else "",
+        "summary": summary(tables),
+        "pictures": pictures_of(tables),
+        "estimates": quality.estimates(tables),
+        "decomposition": [*quality.decomposition(tables), *quality.breakdown(tables)],
+        "quality": quality.data_quality(tables),
+        "costs": quality.costs(tables),
+        "digest": experiment.digest(),
+        "configuration": quality.configuration(tables),
+        "provenance": quality.provenance(tables),
+    }
+
+
+def pictures_of(tables: ExperimentTables) -> list[Picture]:
+    """The figures of one experiment, in the order in which a reader asks."""
+    report = tables.frame("report")
+    drawn = (
+        figures.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
+        figures.log_probs(report),
+        figures.question_rates({tables.name: report}),
+        figures.log_probs(report, controls=True),
+        figures.score_distributions(
+            tables.frame("gold_log_probs"), tables.frame("best_conversations")
+        ),
+        figures.turns_and_lengths(tables.tested("conversations")),
+        figures.training_loss(tables.frame("checkpoints")),
+    )
+    return [picture for picture in drawn if picture is not None]
+
+
+def pictures(experiments: Sequence[ExperimentTables]) -> list[Picture]:
+    """The figures that hold several experiments against each other."""
+    reports = {tables.name: tables.frame("report") for tables in experiments}
+    drawn = [
+        figures.win_rates_by_experiment(
+            {tables.name: tables.frame("win_rates") for tables in experiments}
+        ),
+        figures.question_rates(reports),
+    ]
+    scales = {(t.experiment.data_set, t.experiment.questioner) for t in experiments}
+    if len(scales) == 1:
+        drawn.insert(1, figures.log_probs_by_experiment(reports))
+    return [picture for picture in drawn if picture is not None]
+
+
+def paper_values(tables: ExperimentTables) -> Sequence[float]:
+    """The paper's win rates, for the preset whose models and data are the paper's."""
+    return figures.PAPER_WIN_RATES if tables.name == STAR_GATE else ()
+
+
+def script_json(data: object) -> str:
+    """JSON that can stand inside a script element: nothing in it can end the element, and no line
+    separator ends a line.
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"})
+
+
+def _source(name: str) -> str:
+    loader = _environment.loader
+    assert loader is not None
+    source, _, _ = loader.get_source(_environment, name)
+    return source
+
+
+def _hash(source: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

@@ -1,0 +1,255 @@
+"""The report's tables of numbers: decomposition, data quality, costs, configuration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import yaml
+
+from stargate_assets.method.plan import SPLITS
+from stargate_assets.reporting.tables import ExperimentTables, first_row
+from stargate_assets.reporting.words import (
+    count,
+    dollars,
+    nats,
+    percent,
+    plural,
+    points,
+    signed,
+)
+
+NONE = "–"
+DECOMPOSITION = (
+    ("nobody asks", "no_questions", "no_questions"),
+    ("the base model asks", None, "base_asks"),
+    ("the policy asks", "base_answers", "method"),
+)
+"""Who asks, and the arms in which then the base model and the policy answer. None is the reference.
+The base model answering at once is `no_questions` of policy 0.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of a page: the first `texts` columns are words, the others numbers."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int = 1
+    note: str = ""
+
+
+def decomposition(tables: ExperimentTables) -> list[Grid]:
+    """Asking by answering, for each policy: the share won against the base model doing both."""
+    win_rates = tables.tested("win_rates")
+    grids: list[Grid] = []
+    for policy in sorted(win_rates.filter(pl.col("iteration") > 0)["iteration"].unique()):
+        rows: list[list[str]] = []
+        for who, base_arm, policy_arm in DECOMPOSITION:
+            base_cell = 0 if base_arm == "no_questions" else policy
+            base = (
+                f"{percent(0.5)} reference"
+                if base_arm is None
+                else won(win_rates, base_cell, base_arm)
+            )
+            rows.append([who, base, won(win_rates, policy, policy_arm)])
+        rows.append(
+            ["the base model asks, and is told to use what was said",
+             won(win_rates, 0, "instructed"), NONE]
+        )  # fmt: skip
+        head = ["", "the base model answers", f"policy {policy} answers"]
+        grids.append(Grid(f"Policy {policy}", head, rows))
+    return grids
+
+
+def won(win_rates: pl.DataFrame, iteration: int, arm: str, **values: str) -> str:
+    """A win rate with its interval."""
+    where = {"dimension": "all"} | values
+    row: dict[str, Any] | None = first_row(win_rates, iteration=iteration, arm=arm, **where)
+    if row is None or row["win_rate"] is None:
+        return NONE
+    return f"{percent(row['win_rate'])} ({percent(row['low'])} to {percent(row['high'])})"
+
+
+def breakdown(tables: ExperimentTables) -> list[Grid]:
+    """The method's win rate by number of questions and by kind of task."""
+    rows = tables.tested("win_rates").filter(
+        pl.col("arm") == "method", pl.col("dimension") != "all"
+    )
+    policies = sorted(rows["iteration"].unique())
+    if not policies:
+        return []
+    lines = [
+        [
+            plural(int(value), "question") if dimension == "turns" else f"{value} tasks",
+            *(won(rows, p, "method", dimension=dimension, value=value) for p in policies),
+        ]
+        for dimension, value in rows.select("dimension", "value")
+        .unique()
+        .sort("dimension", "value", descending=[True, False])
+        .iter_rows()
+    ]
+    return [Grid("Where it wins", ["", *(f"policy {p}" for p in policies)], lines)]
+
+
+def estimates(tables: ExperimentTables) -> list[Grid]:
+    """The rows of `report`, as printed by `stargate run`."""
+    report = tables.frame("report")
+    names = {
+        "question_rate": "turns that ask",
+        "experimental": "gold response, own conversation",
+        "random": "gold response, somebody else's",
+        "negative_control": "gold response, task alone",
+        "positive_control": "gold response, persona and task",
+    }
+    lines: list[list[str]] = []
+    for metric, name in names.items():
+        rows = report.filter(pl.col("metric") == metric).sort("iteration")
+        if metric.endswith("control"):
+            rows = rows.head(1)  # they depend on no policy
+        for row in rows.iter_rows(named=True):
+            share = metric == "question_rate"
+            shown, change = (percent, points) if share else (nats, signed)
+            gain = NONE
+            if row["gain"] is not None:
+                low, high = change(row["gain_low"]), change(row["gain_high"])
+                gain = f"{change(row['gain'])} ({low} to {high}){' points' if share else ''}"
+            level = f"{shown(row['mean'])} ({shown(row['low'])} to {shown(row['high'])})"
+            policy = NONE if metric.endswith("control") else str(row["iteration"])
+            lines.append([name, policy, level, gain, count(row["pairs"])])
+    head = ["", "policy", "mean", "gain on policy 0", "pairs"]
+    return [Grid("Estimates", head, lines)] if lines else []
+
+
+def data_quality(tables: ExperimentTables) -> list[Grid]:
+    """Every row that is not in a comparison, by reason."""
+    return [*_conversations(tables), *_comparisons(tables), *_gold(tables)]
+
+
+def _conversations(tables: ExperimentTables) -> list[Grid]:
+    conversations = tables.frame("conversations")
+    best, answers = tables.frame("best_conversations"), tables.frame("regularization_responses")
+    reasons = sorted(conversations["ineligibility"].drop_nulls().unique())
+    lines: list[list[str]] = []
+    for (iteration, split), cell in conversations.group_by("iteration", "split"):
+        here = {"iteration": iteration, "split": split}
+        kept = best.filter(**here)
+        pairs = cell.select("task_id", "persona_id").n_unique()
+        without = pairs - kept.select("task_id", "persona_id").n_unique()
+        lines.append(
+            [
+                f"{iteration}|{split}",
+                count(cell.height),
+                count(cell["ineligibility"].null_count()),
+                *(count(int((cell["ineligibility"] == reason).sum())) for reason in reasons),
+                count(pairs),
+                count(kept.height) if kept.height else NONE,
+                count(without) if kept.height else NONE,
+                count(int(answers.filter(**here)["truncated"].sum())) if kept.height else NONE,
+            ]
+        )
+    head = ["cell", "conversations", "eligible", *(r.replace("_", " ") for r in reasons), "pairs"]
+    head += ["kept", "pairs without one", "answers cut off"]
+    note = "Every ineligible conversation has one reason, the first in order of its turns."
+    return [Grid("Conversations", head, sorted(lines), note=note)] if lines else []
+
+
+def _comparisons(tables: ExperimentTables) -> list[Grid]:
+    judgements, responses = tables.frame("judgements"), tables.frame("responses")
+    lines: list[list[str]] = []
+    for (iteration, split, arm), rows in judgements.group_by("iteration", "split", "arm"):
+        texts = responses.filter(iteration=iteration, split=split, arm=arm)
+        unscored = rows["unscored"]
+        lines.append(
+            [
+                f"{iteration}|{split}",
+                str(arm).replace("_", " "),
+                count(rows.height),
+                *(count(int((rows["verdict"] == v).sum())) for v in ("win", "loss", "tie")),
+                *(count(int((unscored == reason).sum())) for reason in ("unparsed", "refused")),
+                count(int((texts["text"].str.strip_chars() == "").sum())),
+                count(int(texts["truncated"].sum())),
+            ]
+        )
+    head = [
+        "cell",
+        "arm",
+        "pairs",
+        "won",
+        "lost",
+        "tied",
+        "unparsed",
+        "refused",
+        "empty",
+        "cut off",
+    ]
+    note = "Unparsed and refused verdicts are in no win rate. An empty response loses."
+    return [Grid("Comparisons", head, sorted(lines), texts=2, note=note)] if lines else []
+
+
+def _gold(tables: ExperimentTables) -> list[Grid]:
+    gold = tables.frame("gold_responses")
+    reasons = sorted(gold["exclusion"].drop_nulls().unique())
+    lines: list[list[str]] = []
+    for split in SPLITS:
+        rows = gold.filter(split=split)
+        if rows.height:
+            counts = [count(int((rows["exclusion"] == reason).sum())) for reason in reasons]
+            lines.append([split, count(rows.height), *counts])
+    head = ["split", "gold responses", *(f"excluded: {reason}" for reason in reasons)]
+    note = "" if reasons else "None is excluded."
+    return [Grid("Gold responses", head, lines, note=note)] if lines else []
+
+
+def costs(tables: ExperimentTables) -> list[Grid]:
+    """Model calls by role and model, those of the data set included."""
+    if not tables.usage.height:
+        return []
+    lines: list[list[str]] = []
+    for (role, model), rows in tables.usage.group_by("role", "model"):
+        lines.append([str(role), str(model), *_spent(rows)])
+    lines.sort()
+    lines.append(["all", "", *_spent(tables.usage)])
+    head = ["role", "model", "calls", "prompt tokens", "completion tokens", "minutes", "dollars"]
+    note = "Dollars are unknown where no price is stated; they are never guessed."
+    return [Grid("Model calls", head, lines, texts=2, note=note)]
+
+
+def _spent(rows: pl.DataFrame) -> list[str]:
+    known, unknown = rows["dollars"].sum(), rows["dollars"].null_count()
+    spent = "unknown" if unknown == rows.height else dollars(float(known))
+    if 0 < unknown < rows.height:
+        spent += " and unknown"
+    totals = (rows[c].sum() for c in ("calls", "prompt_tokens", "completion_tokens"))
+    return [*(count(int(total)) for total in totals), f"{rows['seconds'].sum() / 60:.1f}", spent]
+
+
+def provenance(tables: ExperimentTables) -> list[Grid]:
+    """Versions of what was read, and the checkpoints behind the policies."""
+    slices = [
+        [f"{schema}.{table}", where, version, count(rows)]
+        for schema, table, where, version, rows in tables.written.select(
+            "schema_name", "table_name", "slice", "version", "rows"
+        )
+        .sort("schema_name", "table_name", "slice")
+        .iter_rows()
+    ]
+    policies = [
+        [f"{iteration}|{split}", path, sha256]
+        for iteration, split, path, sha256 in tables.frame("checkpoints")
+        .sort("iteration", "split")
+        .select("iteration", "split", "path", "sha256")
+        .iter_rows()
+    ]
+    grids = [Grid("Tables", ["table", "slice", "version", "rows"], slices, texts=3)]
+    if policies:
+        grids.insert(0, Grid("Checkpoints", ["cell", "directory", "SHA-256"], policies, texts=3))
+    return grids
+
+
+def configuration(tables: ExperimentTables) -> str:
+    """Every knob of the experiment, as YAML."""
+    stated = tables.experiment.model_dump(mode="json")
+    return yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=90)

@@ -1,0 +1,218 @@
+"""The report's first page: what was gained, how sure that is, and what to bear in mind."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from stargate_assets.reporting.tables import ExperimentTables, first_row
+from stargate_assets.reporting.words import percent, plural, points, signed
+
+EVEN = 0.5
+FEW_PAIRS = 100
+"""A win rate's 95 % interval is about ten points to each side with this many independent pairs, and
+wider with clustered ones.
+"""
+TRUSTED_AUDIT = 0.8
+MOSTLY_LONGER = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number of the first line, with its interval or what it came from."""
+
+    label: str
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    figures: list[Figure]
+    findings: list[str]
+    caveats: list[str]
+
+
+def summary(tables: ExperimentTables) -> Summary:
+    """The latest evaluated policy against policy 0."""
+    report, win_rates = tables.frame("report"), tables.tested("win_rates")
+    latest = max([0, *report["iteration"], *win_rates["iteration"]])
+    figures: list[Figure] = []
+    findings: list[str] = []
+    if latest == 0:
+        findings.append("Only the untrained model has been evaluated yet: nothing to compare.")
+    else:
+        for found, said in (
+            _win_rate(win_rates, latest),
+            _questions_alone(win_rates, latest),
+            _gold(report, latest),
+            _question_rate(report, latest),
+        ):
+            figures += found
+            findings += said
+    found, said = _audit(win_rates)
+    return Summary([*figures, *found], [*findings, *said], _caveats(tables, latest))
+
+
+Part = tuple[list[Figure], list[str]]
+
+
+def _win_rate(win_rates: pl.DataFrame, latest: int) -> Part:
+    row = _of_arm(win_rates, latest, "method")
+    if row is None:
+        return [], []
+    low, high = percent(row["low"]), percent(row["high"])
+    if row["low"] > EVEN:
+        sure = "The interval lies above one half: it is better on tasks and people like these."
+    elif row["high"] < EVEN:
+        sure = "The interval lies below one half: it is worse."
+    else:
+        sure = "The interval holds one half, so these data do not tell the two apart."
+    return [Figure("win rate", percent(row["win_rate"]), f"{low} to {high}")], [
+        f"Policy {latest} wins {percent(row['win_rate'])} of its comparisons with the base model "
+        f"({low} to {high}; {plural(row['pairs'], 'pair')}, {row['wins']} won, {row['losses']} "
+        f"lost, {row['ties']} tied). {sure}"
+    ]
+
+
+def _questions_alone(win_rates: pl.DataFrame, latest: int) -> Part:
+    row = _of_arm(win_rates, latest, "base_answers")
+    if row is None:
+        return [], []
+    low, high = percent(row["low"]), percent(row["high"])
+    part = "so the questions alone help" if row["low"] > EVEN else "so the questions alone do harm"
+    if row["low"] <= EVEN <= row["high"]:
+        part = "so a gain by the questions alone is not shown"
+    return [], [
+        f"When the base model answers after the policy's questions it wins "
+        f"{percent(row['win_rate'])} ({low} to {high}), {part}."
+    ]
+
+
+def _gold(report: pl.DataFrame, latest: int) -> Part:
+    own = first_row(report, iteration=latest, metric="experimental")
+    if own is None or own["gain"] is None:
+        return [], []
+    row: dict[str, Any] = own
+    interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
+    clear = row["gain_low"] > 0 or row["gain_high"] < 0
+    more = "more probable" if row["gain"] > 0 else "less probable"
+    text = (
+        f"After its conversations the base model finds the gold response "
+        f"{more if clear else 'neither more nor less probable, as far as these data tell'}: "
+        f"{signed(row['gain'])} nats a response ({interval})"
+    )
+    whole: dict[str, Any] | None = first_row(report, iteration=0, metric="positive_control")
+    before: dict[str, Any] | None = first_row(report, iteration=0, metric="experimental")
+    if whole and before and whole["mean"] > before["mean"] and row["gain_low"] > 0:
+        share = row["gain"] / (whole["mean"] - before["mean"])
+        text += f", {percent(share)} of what reading the whole persona would add"
+    findings = [text + "."]
+    other: dict[str, Any] | None = first_row(report, iteration=latest, metric="random")
+    if other and other["gain"] is not None:
+        findings.append(
+            f"After conversations with somebody else it changed by {signed(other['gain'])} nats "
+            f"({signed(other['gain_low'])} to {signed(other['gain_high'])})"
+            + (
+                ": a part of the gain is not about the person."
+                if other["gain_low"] > 0
+                else ": what was gained is about the person."
+                if row["gain_low"] > 0
+                else "."
+            )
+        )
+    return [Figure("gold response, nats", signed(row["gain"]), interval)], findings
+
+
+def _question_rate(report: pl.DataFrame, latest: int) -> Part:
+    now: dict[str, Any] | None = first_row(report, iteration=latest, metric="question_rate")
+    before: dict[str, Any] | None = first_row(report, iteration=0, metric="question_rate")
+    if now is None or before is None:
+        return [], []
+    return [
+        Figure(
+            "turns that ask",
+            percent(now["mean"]),
+            f"{percent(now['low'])} to {percent(now['high'])}",
+        )
+    ], [
+        f"It asks in {percent(now['mean'])} of its turns; the base model in "
+        f"{percent(before['mean'])}."
+    ]
+
+
+def _audit(win_rates: pl.DataFrame) -> Part:
+    audited = win_rates.drop_nulls("audit_accuracy").sort("iteration")
+    if not audited.height:
+        return [], []
+    row = audited.row(-1, named=True)
+    interval = f"{percent(row['audit_low'])} to {percent(row['audit_high'])}"
+    trust = (
+        "good enough to read the win rates at their word"
+        if row["audit_low"] >= TRUSTED_AUDIT
+        else "below what win rates should rest on: read them as a weak sign"
+        if row["audit_accuracy"] < TRUSTED_AUDIT
+        else "usable, with the interval in mind"
+    )
+    return [Figure("judge's audit", percent(row["audit_accuracy"]), interval)], [
+        f"The judge, {row['judge']}, told the right person's gold response from another's in "
+        f"{percent(row['audit_accuracy'])} of pairs whose truth is known ({interval}): {trust}."
+    ]
+
+
+def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
+    win_rates, responses = tables.tested("win_rates"), tables.tested("responses")
+    caveats: list[str] = []
+    row = _of_arm(win_rates, latest, "method")
+    if row is not None:
+        here = responses.filter(pl.col("iteration") == latest)
+        tasks, people = here["task_id"].n_unique(), here["persona_id"].n_unique()
+        caveats.append(
+            f"Intervals are clustered: {plural(row['pairs'], 'pair')} come from {tasks} tasks and "
+            f"{people} people. Taken as independent rows they would be {percent(row['naive_low'])} "
+            f"to {percent(row['naive_high'])}."
+        )
+        if row["pairs"] < FEW_PAIRS:
+            caveats.append(
+                f"{plural(row['pairs'], 'pair')} are few. Small differences cannot be seen here."
+            )
+        if row["unscored"]:
+            caveats.append(
+                f"{plural(row['unscored'], 'verdict')} of policy {latest} could not be read or "
+                "were refused. They are in no win rate, and are counted below."
+            )
+        if row["position_bias"] is not None:
+            consistent = row["order_consistency"]
+            caveats.append(
+                f"The judge leans towards what stands first by {points(row['position_bias'])} "
+                "points"
+                + (
+                    f", and says the same in both orders in {percent(consistent)} of pairs"
+                    if consistent is not None
+                    else ""
+                )
+                + ". Both orders are always asked."
+            )
+        longer = row["longer_wins"]
+        if longer is not None and longer > MOSTLY_LONGER:
+            caveats.append(
+                f"{percent(longer)} of decided verdicts go to the longer response: length may "
+                "carry a part of the win rate."
+            )
+    elif not win_rates.height:
+        caveats.append("Nothing was judged: there are no win rates.")
+    excluded = tables.tested("gold_responses")["exclusion"].count()
+    if excluded:
+        caveats.append(
+            f"{plural(excluded, 'gold response')} of the test split "
+            f"{'is' if excluded == 1 else 'are'} excluded, and in no log-probability."
+        )
+    judge = tables.experiment.judge
+    if judge is not None and judge.model == tables.experiment.questioner:
+        caveats.append("The judge is the questioner's own base model.")
+    return caveats
+
+
+def _of_arm(win_rates: pl.DataFrame, iteration: int, arm: str) -> dict[str, Any] | None:
+    row = first_row(win_rates, iteration=iteration, arm=arm, dimension="all")
+    return None if row is None or row["win_rate"] is None else row

@@ -1,0 +1,39 @@
+"""What the report reads of one experiment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from stargate_assets.experiment import Experiment
+from stargate_assets.method.plan import TEST_SPLIT
+from stargate_assets.storage.schemas import SCHEMAS
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentTables:
+    """`frames` are whole tables of the experiment and its data set, of slices that are made from
+    what the experiment says now. `written` are their rows of `warehouse.materializations`, `usage`
+    those of `warehouse.usage`.
+    """
+
+    name: str
+    experiment: Experiment
+    frames: Mapping[str, pl.DataFrame]
+    written: pl.DataFrame
+    usage: pl.DataFrame
+
+    def frame(self, table: str) -> pl.DataFrame:
+        """A table, without rows if it is not there."""
+        found = self.frames.get(table)
+        return SCHEMAS[table].create_empty() if found is None else found
+
+    def tested(self, table: str) -> pl.DataFrame:
+        """A table's rows on the test split."""
+        return self.frame(table).filter(pl.col("split") == TEST_SPLIT)
+
+
+def first_row(frame: pl.DataFrame, **values: object) -> dict[str, object] | None:
+    """The row with these values, or None."""
+    found = frame.filter(*(pl.col(column) == value for column, value in values.items()))
+    return found.row(0, named=True) if found.height else None

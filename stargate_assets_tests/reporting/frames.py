@@ -1,0 +1,403 @@
+"""An experiment that never ran: its tables as the contract has them, drawn by a seed."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from stargate_assets.assets.grid import cell_version, planned_tables, policy_checkpoint
+from stargate_assets.data_set import DATA_TABLES
+from stargate_assets.experiment import Experiment
+from stargate_assets.method.plan import SPLITS, planned_steps
+from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.warehouse import Warehouse
+
+TASKS = (
+    ("How can I sleep better?", "general", "health"),
+    ("What should I cook for a small dinner this weekend?", "specific", "food"),
+    ("Can you plan three days off for me?", "specific", "travel"),
+    ("How do I learn a language as an adult?", "specific", "learning"),
+    ("What is a good way to start running?", "specific", "sport"),
+    ("How do I keep plants alive?", "general", "home"),
+    ("How should I ask for a raise?", "specific", "work"),
+    ("Help me write a toast.", "specific", "family"),
+)
+PEOPLE = (
+    ("Ineke", "I repair church organs in Groningen. My knees are bad. I sing alto on Thursdays."),
+    ("Tomás", "I drive a night bus in Córdoba. I have two daughters. I cook with what is left."),
+    ("Amara", "I teach chemistry in Enugu. I run before dawn. I owe my brother money."),
+    ("Jun", "I left a bank in Osaka to grow tea. I live alone. I am afraid of flying."),
+)
+QUESTIONS = (
+    "What does an ordinary day look like for you?",
+    "Who else is this for?",
+    "What have you tried before, and how did it go?",
+    "Here are some ideas you may like.",
+)
+REASONS = ("not_a_question", "truncated", "persona_copied")
+ARMS = {
+    0: ("no_questions", "instructed"),
+    1: ("method", "base_answers", "base_asks", "no_questions"),
+}
+LIFT = {
+    "method": 0.2,
+    "base_answers": 0.06,
+    "base_asks": 0.1,
+    "no_questions": -0.1,
+    "instructed": 0.04,
+}
+Row = dict[str, Any]
+Pair = tuple[str, str, str]
+
+
+def experiment(**changes: object) -> Experiment:
+    stated: dict[str, object] = {
+        "data_set": "everyday_mini",
+        "iterations": 2,
+        "questioner": {"model": "bundled"},
+        "roleplayers": [{"name": "chooser", "model": {"model": "bundled"}, "replies": "chosen"}],
+        "judge": {"name": "SmolLM2-135M-Instruct", "model": {"model": "bundled"}, "method": "fit"},
+    }
+    return Experiment.model_validate(stated | changes)
+
+
+def pairs_of(split: str, tasks: int, people: int) -> list[Pair]:
+    return [(split, f"{split}-t{t}", f"{split}-p{p}") for t in range(tasks) for p in range(people)]
+
+
+def tables(
+    name: str = "embedded",
+    *,
+    tasks: int = 8,
+    people: int = 4,
+    samples: int = 2,
+    said: Sequence[str] = QUESTIONS,
+    persona: str | None = None,
+    seed: int = 0,
+) -> ExperimentTables:
+    """Policies 0 to 2, evaluated on test; trained in 0|train_a and 1|train_b. `persona` replaces
+    the first person's text.
+    """
+    draw = random.Random(seed)
+    rows: dict[str, list[Row]] = {table: [] for table in FRAMES}
+    for split in ("train_a", "train_b", "test"):
+        for t in range(tasks):
+            text, kind, domain = TASKS[t % len(TASKS)]
+            text = text if t < len(TASKS) else f"{text} ({t})"
+            text = text if split == "test" else f"{text} ({split})"
+            rows["tasks"].append(
+                {
+                    "split": split,
+                    "task_id": f"{split}-t{t}",
+                    "text": text,
+                    "kind": kind,
+                    "domain": domain,
+                }
+            )
+        for p in range(people):
+            who, life = PEOPLE[p % len(PEOPLE)]
+            who = who if split == "test" else f"{who} of {split}"
+            rows["personas"].append(
+                {
+                    "split": split,
+                    "persona_id": f"{split}-p{p}",
+                    "name": who if p < len(PEOPLE) else f"{who} {p}",
+                    "text": persona if persona and p == 0 else life,
+                    "source": "file",
+                }
+            )
+        for number, pair in enumerate(pairs_of(split, tasks, people)):
+            rows["gold_responses"].append(
+                {
+                    **_key(pair),
+                    "text": f"Since your days are full, start small. ({number})",
+                    "source": "file",
+                    "exclusion": "refused" if split == "test" and number == 3 else None,
+                }
+            )
+    cells = [(0, "test"), (0, "train_a"), (1, "test"), (1, "train_b"), (2, "test")]
+    for iteration, split in cells:
+        for pair in pairs_of(split, tasks, people):
+            _converse(rows, draw, name, iteration, pair, samples, said)
+        if split == "test":
+            for pair in pairs_of(split, tasks, people):
+                _audit(rows, draw, iteration, pair)
+                _judge(rows, draw, iteration, pair, said)
+            _count(rows, draw, iteration, tasks * people)
+            _estimate(rows, iteration, tasks * people)
+        else:
+            rows["checkpoints"].append(
+                {
+                    "iteration": iteration,
+                    "split": split,
+                    "path": f"checkpoints/{name}/{iteration}-{split}",
+                    "sha256": hashlib.sha256(f"{name} {iteration}".encode()).hexdigest(),
+                    "question_examples": 28,
+                    "answer_examples": 26,
+                    "steps": 14,
+                    "first_loss": 2.4 - 0.1 * iteration,
+                    "last_loss": 1.7 - 0.1 * iteration,
+                }
+            )
+    frames = {table: pl.DataFrame(rows[table], schema=FRAMES[table]) for table in FRAMES}
+    written = pl.DataFrame(
+        [
+            {
+                "schema_name": name,
+                "table_name": "conversations",
+                "slice": f"{iteration}|{split}",
+                "version": "0123456789abcdef",
+                "rows": tasks * people * samples,
+                "written_at": datetime(2026, 11, 24, 13, 0, tzinfo=UTC),
+            }
+            for iteration, split in cells
+        ]
+    )
+    return ExperimentTables(name, experiment(), frames, written, pl.DataFrame(usage_rows(name)))
+
+
+def store(tables: ExperimentTables, warehouse: Warehouse) -> None:
+    """Write the tables as if the plan had run."""
+    name, experiment = tables.name, tables.experiment
+    for table in DATA_TABLES:
+        for split in SPLITS:
+            where = {"split": split}
+            rows = tables.frame(table).filter(**where)
+            warehouse.write(experiment.data_set, table, where, rows, "1")
+    data = warehouse.materializations(experiment.data_set)
+    for step in planned_steps(experiment.iterations):
+        where = {"iteration": step.cell.iteration, "split": step.cell.split}
+        policy = policy_checkpoint(warehouse, name, step.cell)
+        version = cell_version(experiment, step.cell, policy, data)
+        for table in planned_tables(step.purpose, judged=experiment.judge is not None):
+            warehouse.write(name, table, where, tables.frame(table).filter(**where), version)
+    warehouse.write(name, "report", {}, tables.frame("report"), "1")
+
+
+def usage_rows(name: str) -> list[UsageRow]:
+    return [
+        UsageRow(
+            name, "0|test", "questioner", "bundled", "chat", 900, 210_000, 18_000, 300.0, None
+        ),
+        UsageRow(name, "0|test", "scorer", "bundled", "score", 400, 90_000, 9_000, 120.0, None),
+        UsageRow(name, "0|test", "judge", "gpt-4", "chat", 64, 30_000, 6_400, 60.0, 1.26),
+    ]
+
+
+def _converse(
+    rows: dict[str, list[Row]],
+    draw: random.Random,
+    name: str,
+    iteration: int,
+    pair: Pair,
+    samples: int,
+    said: Sequence[str],
+) -> None:
+    turns = draw.randint(1, 2)
+    scored: list[tuple[float, int]] = []
+    for sample in range(samples):
+        key = {"iteration": iteration, **_key(pair), "sample": sample}
+        asks = draw.random() < 0.3 + 0.3 * iteration
+        reason = None if asks else draw.choice(REASONS)
+        rows["conversations"].append(
+            {
+                **key,
+                "policy": hashlib.sha256(f"{name} {iteration - 1}".encode()).hexdigest()
+                if iteration
+                else "base",
+                "roleplayer": "chooser",
+                "questions": [draw.choice(said) for _ in range(turns)],
+                "truncated": [False] * turns,
+                "answers": [PEOPLE[draw.randrange(4)][1] for _ in range(turns)],
+                "question_rate": 1.0 if asks else 0.5,
+                "ineligibility": reason,
+            }
+        )
+        score = -320.0 + 7 * iteration + draw.gauss(0, 9)
+        if pair[0] == "test" or reason is None:
+            for condition in ("experimental", "random") if pair[0] == "test" else ("experimental",):
+                lift = 0.0 if condition == "experimental" else -6.0
+                rows["gold_log_probs"].append(
+                    {**key, "condition": condition, "heard_persona_id": pair[2],
+                     "log_prob": score + lift, "tokens": 90}
+                )  # fmt: skip
+        if pair[0] != "test" and reason is None:
+            scored.append((score, sample))
+    if scored:
+        score, sample = max(scored)
+        key = {"iteration": iteration, **_key(pair), "sample": sample}
+        rows["best_conversations"].append({**key, "rank": 1, "log_prob": score})
+        rows["regularization_responses"].append(
+            {**key, "text": "Start with ten minutes.", "truncated": draw.random() < 0.1}
+        )
+
+
+def _judge(
+    rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair: Pair, said: Sequence[str]
+) -> None:
+    arms = ("method", *ARMS[0]) if iteration == 0 else ARMS[1]
+    for arm in arms:
+        key = {"iteration": iteration, **_key(pair), "arm": arm}
+        asker = {"method": iteration, "base_answers": iteration, "base_asks": 0, "instructed": 0}
+        rows["responses"].append(
+            {
+                **key,
+                "asker": asker.get(arm),
+                "answerer": 0 if arm in ("base_answers", "instructed") else iteration,
+                "sample": None if arm == "no_questions" else 0,
+                "turns": 0 if arm == "no_questions" else 1,
+                "text": f"You could start small, {draw.choice(said)}",
+                "truncated": draw.random() < 0.05,
+                "refused": False,
+            }
+        )
+        if arm == "method" and iteration == 0:
+            continue
+        luck = draw.random()
+        verdict = "win" if luck < 0.45 + LIFT[arm] * iteration / 1.5 else "loss"
+        unscored = "unparsed" if luck > 0.98 else None
+        rows["judgements"].append(
+            {
+                **key,
+                "turns": 1,
+                "kind": "specific",
+                "verdict": None if unscored else verdict,
+                "unscored": unscored,
+                "preference": round(luck - 0.5, 2),
+                "verdict_first": verdict,
+                "verdict_second": verdict,
+                "comparison_first": None,
+                "comparison_second": None,
+                "words": 40,
+                "reference_words": 38,
+            }
+        )
+
+
+def _audit(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair: Pair) -> None:
+    verdict = "win" if draw.random() < 0.87 else "loss"
+    rows["judge_audit"].append(
+        {
+            "iteration": iteration,
+            **_key(pair),
+            "other_persona_id": "test-p0" if pair[2] != "test-p0" else "test-p1",
+            "verdict": verdict,
+            "unscored": None,
+            "preference": 0.5 if verdict == "win" else -0.5,
+            "verdict_first": verdict,
+            "verdict_second": verdict,
+        }
+    )
+
+
+def _count(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pairs: int) -> None:
+    dimensions = [
+        ("all", ""),
+        ("turns", "1"),
+        ("turns", "2"),
+        ("kind", "specific"),
+        ("kind", "general"),
+    ]
+    for arm in ARMS[min(iteration, 1)]:
+        for dimension, value in dimensions:
+            rate = min(0.95, 0.45 + LIFT[arm] * iteration / 1.5 + draw.gauss(0, 0.02))
+            part = pairs if dimension == "all" else pairs // 2
+            wins = round(rate * part)
+            rows["win_rates"].append(
+                {
+                    "iteration": iteration, "split": "test", "arm": arm, "dimension": dimension,
+                    "value": value, "judge": "SmolLM2-135M-Instruct", "pairs": part,
+                    "wins": wins - 1, "losses": part - wins, "ties": 0, "unscored": 1,
+                    "win_rate": rate, "low": max(0.0, rate - 0.13), "high": min(1.0, rate + 0.12),
+                    "naive_low": rate - 0.08, "naive_high": rate + 0.08,
+                    "order_consistency": 0.81, "position_bias": 0.07, "longer_wins": 0.64,
+                    "audit_accuracy": 0.87, "audit_low": 0.74, "audit_high": 0.96,
+                }
+            )  # fmt: skip
+
+
+def _estimate(rows: dict[str, list[Row]], iteration: int, pairs: int) -> None:
+    levels = {
+        "question_rate": (0.23 + 0.35 * iteration, 0.08, 0.35 * iteration),
+        "experimental": (-322.9 + 8 * iteration, 13.0, 8.0 * iteration),
+        "random": (-327.1 + iteration, 13.0, 1.0 * iteration),
+        "negative_control": (-326.0, 14.0, None),
+        "positive_control": (-225.8, 10.0, None),
+    }
+    for metric, (mean, around, gain) in levels.items():
+        gains = iteration > 0 and gain is not None
+        wide, top = around / 6, 1.0 if metric == "question_rate" else 0.0
+        rows["report"].append(
+            {
+                "split": "test", "iteration": iteration, "metric": metric, "mean": mean,
+                "low": mean - around, "high": min(mean + around, top),
+                "gain": gain if gains else None,
+                "gain_low": gain - wide if gains and gain else None,
+                "gain_high": gain + wide if gains and gain else None, "pairs": pairs,
+            }
+        )  # fmt: skip
+
+
+def _key(pair: Pair) -> Row:
+    return dict(zip(("split", "task_id", "persona_id"), pair, strict=True))
+
+
+_TEXT, _INT, _REAL, _BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
+_PAIR: dict[str, Any] = {"split": _TEXT, "task_id": _TEXT, "persona_id": _TEXT}
+_CELL: dict[str, Any] = {"iteration": _INT, **_PAIR}
+FRAMES: dict[str, dict[str, Any]] = {
+    "tasks": dict.fromkeys(("split", "task_id", "text", "domain", "kind"), _TEXT),
+    "personas": dict.fromkeys(("split", "persona_id", "name", "text", "source"), _TEXT),
+    "gold_responses": _PAIR | dict.fromkeys(("text", "source", "exclusion"), _TEXT),
+    "conversations": _CELL
+    | {
+        "sample": _INT, "policy": _TEXT, "roleplayer": _TEXT, "questions": pl.List(_TEXT),
+        "truncated": pl.List(_BOOL), "answers": pl.List(_TEXT), "question_rate": _REAL,
+        "ineligibility": _TEXT,
+    },
+    "gold_log_probs": _CELL
+    | {
+        "condition": _TEXT, "sample": _INT, "heard_persona_id": _TEXT, "log_prob": _REAL,
+        "tokens": _INT,
+    },
+    "best_conversations": _CELL | {"sample": _INT, "rank": _INT, "log_prob": _REAL},
+    "regularization_responses": _CELL | {"sample": _INT, "text": _TEXT, "truncated": _BOOL},
+    "checkpoints": {
+        "iteration": _INT, "split": _TEXT, "path": _TEXT, "sha256": _TEXT,
+        "question_examples": _INT, "answer_examples": _INT, "steps": _INT,
+        "first_loss": _REAL, "last_loss": _REAL,
+    },
+    "responses": _CELL
+    | {
+        "arm": _TEXT, "asker": _INT, "answerer": _INT, "sample": _INT, "turns": _INT,
+        "text": _TEXT, "truncated": _BOOL, "refused": _BOOL,
+    },
+    "judgements": _CELL
+    | {
+        "arm": _TEXT, "turns": _INT, "kind": _TEXT, "verdict": _TEXT, "unscored": _TEXT,
+        "preference": _REAL, "verdict_first": _TEXT, "verdict_second": _TEXT,
+        "comparison_first": _TEXT, "comparison_second": _TEXT, "words": _INT,
+        "reference_words": _INT,
+    },
+    "judge_audit": _CELL
+    | {
+        "other_persona_id": _TEXT, "verdict": _TEXT, "unscored": _TEXT, "preference": _REAL,
+        "verdict_first": _TEXT, "verdict_second": _TEXT,
+    },
+    "win_rates": {
+        "iteration": _INT, "split": _TEXT, "arm": _TEXT, "dimension": _TEXT, "value": _TEXT,
+        "judge": _TEXT, "pairs": _INT, "wins": _INT, "losses": _INT, "ties": _INT,
+        "unscored": _INT,
+        **dict.fromkeys(
+            ("win_rate", "low", "high", "naive_low", "naive_high", "order_consistency",
+             "position_bias", "longer_wins", "audit_accuracy", "audit_low", "audit_high"), _REAL
+        ),
+    },
+    "report": {"split": _TEXT, "iteration": _INT, "metric": _TEXT}
+    | dict.fromkeys(("mean", "low", "high", "gain", "gain_low", "gain_high"), _REAL)
+    | {"pairs": _INT},
+}  # fmt: skip
