@@ -39,6 +39,10 @@ class Machine:
     """What one vLLM model takes of a GPU: `models_in_memory` of them must fit."""
     cpu_cache_gib: int = 2
     """What vLLM's key-value cache takes on CPU, for each model."""
+    training_processes: int = 1
+    """Devices over which training spreads, a process for each."""
+    gradient_checkpointing: bool = False
+    """Training computes activations twice and keeps few of them: less memory, more time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ directories.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from stargate_assets.definitions import Project, assemble
 from stargate_assets.experiment import Experiment
 
 ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+"""Of child processes, so that they run what is tested."""
 
 
 @pytest.fixture(scope="session")
