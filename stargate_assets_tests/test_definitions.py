@@ -6,6 +6,7 @@ import sys
 import dagster as dg
 import pytest
 
+from stargate_assets.assets.grid import JUDGED
 from stargate_assets.definitions import ProjectError, check_names, load_project
 from stargate_assets.jobs import experiment_jobs
 
@@ -16,11 +17,7 @@ GRID = (
     "regularization_responses",
     "checkpoints",
     "responses",
-    "judge_audit",
-    "judgements",
-    "win_rates",
 )
-EXPERIMENTS = ("embedded", "everyday_smoke")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,7 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
     repository: dg.RepositoryDefinition,
 ) -> None:
     data = {"everyday_mini/tasks", "everyday_mini/personas"}
-    own = {name: f"embedded/{name}" for name in GRID}
+    own = {name: f"embedded/{name}" for name in (*GRID, *JUDGED)}
     assert upstream(repository, own["conversations"]) == data | {"embedded/policy"}
     assert upstream(repository, own["gold_log_probs"]) == data | {
         "everyday_mini/gold_responses",
@@ -64,14 +61,12 @@ def test_a_group_holds_exactly_its_grid(repository: dg.RepositoryDefinition) -> 
     for key in repository.asset_graph.get_all_asset_keys():
         node = repository.asset_graph.get(key)
         groups.setdefault(str(node.group_name), set()).add(key.path[-1])
-    assert groups == {
-        "everyday": {"tasks", "personas"},
-        "everyday_mini": {"tasks", "personas", "gold_responses"},
-        "everyday_slice": {"tasks", "personas", "gold_responses"},
-        **{name: set(GRID) for name in EXPERIMENTS},
-        **{f"{name}_policy": {"policy"} for name in EXPERIMENTS},
-        **{f"{name}_report": {"report"} for name in EXPERIMENTS},
-    }
+    project = load_project()
+    expected = {name: set(data_set.tables) for name, data_set in project.data_sets.items()}
+    for name, experiment in project.experiments.items():
+        expected[name] = {*GRID, *JUDGED} if experiment.judge else set(GRID)
+        expected[f"{name}_policy"], expected[f"{name}_report"] = {"policy"}, {"report"}
+    assert groups == expected
 
 
 def test_every_asset_is_described(repository: dg.RepositoryDefinition) -> None:
