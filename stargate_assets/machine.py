@@ -74,6 +74,13 @@ class Machine(Frozen):
     cpu_cache_gib: PositiveInt = Field(
         default=2, description="Of engine vllm: the key-value cache of a model on CPU."
     )
+    training_processes: PositiveInt = Field(
+        default=1, description="Devices over which training is spread, a process for each."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Training computes activations twice and keeps few: less memory, more time.",
+    )
     max_dollars: PositiveFloat | None = Field(
         default=None, description="A run stops before the call that could cost more than this."
     )

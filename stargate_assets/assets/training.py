@@ -193,12 +193,14 @@ def train_checkpoint(
         training=experiment.training,
         dialogues=encoded(training_dialogues(conversations, responses)),
         output=aside,
+        processes=models.machine.training_processes,
+        gradient_checkpointing=models.machine.gradient_checkpointing,
     )
     spec_file = directory / f".{final.name}.json"
     spec_file.write_text(spec.model_dump_json())
     models.on_progress("training, examples", 0, len(spec.dialogues))
     started = time.monotonic()
-    result = _run(context, pipes, spec_file)
+    result = run_program(context, pipes, spec_file)
     models.usage.training_seconds += time.monotonic() - started
     models.on_progress("training, examples", len(spec.dialogues), len(spec.dialogues))
     sha256 = publish(aside, final)
@@ -217,7 +219,7 @@ def train_checkpoint(
     )
 
 
-def _run(
+def run_program(
     context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, spec_file: Path
 ) -> TrainingResult:
     command = [sys.executable, "-W", "ignore", "-m", "stargate_assets.training", str(spec_file)]

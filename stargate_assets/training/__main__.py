@@ -2,12 +2,14 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
 from stargate_assets.child_process import watch_parent
-from stargate_assets.training.spec import TrainingError, TrainingSpec
+from stargate_assets.training.launch import launch, one_device
+from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 
 
 def main() -> int:
@@ -15,27 +17,68 @@ def main() -> int:
         print("usage: python -m stargate_assets.training SPEC.json", file=sys.stderr)
         return 2
     watch_parent(lambda: os._exit(1))  # a run that is killed must not leave a training behind
-    spec = TrainingSpec.model_validate_json(Path(sys.argv[1]).read_text())
+    file = Path(sys.argv[1])
+    spec = TrainingSpec.model_validate_json(file.read_text())
+    if spec.processes == 1:
+        os.environ |= one_device(spec.device, os.environ)
+        return alone(spec)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # set for the processes that `launch` starts
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        return record(one_of_several)(spec) or 0
+    try:
+        launch(spec, file)
+    except TrainingError as error:
+        with open_dagster_pipes() as pipes:
+            return told(pipes, error)
+    return 0
+
+
+def alone(spec: TrainingSpec) -> int:
+    with open_dagster_pipes() as pipes:
+        try:
+            result = trained(spec, pipes)
+        except TrainingError as error:
+            return told(pipes, error)
+        pipes.report_custom_message({"result": result.model_dump()})
+    return 0
+
+
+def one_of_several(spec: TrainingSpec) -> int:
+    """The first process reports losses and the result; `launch` is told errors."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    with ExitStack() as stack:
+        first = os.environ["RANK"] == "0"
+        pipes = stack.enter_context(open_dagster_pipes()) if first else None
+        try:
+            result = trained(spec, pipes)
+        except TrainingError as error:
+            get_error_handler().record_exception(error)
+            return 1
+        if pipes is not None:
+            pipes.report_custom_message({"result": result.model_dump()})
+    return 0
+
+
+def trained(spec: TrainingSpec, pipes: PipesContext | None) -> TrainingResult:
     from transformers.utils.logging import disable_progress_bar
 
     from stargate_assets.training.trainer import train
 
     disable_progress_bar()
 
-    with open_dagster_pipes() as pipes:
-        context: PipesContext = pipes
+    def on_loss(step: int, steps: int, loss: float) -> None:
+        if pipes is not None:
+            pipes.log.info(f"step {step} of {steps}: loss {loss:.4f}")
 
-        def on_loss(step: int, steps: int, loss: float) -> None:
-            context.log.info(f"step {step} of {steps}: loss {loss:.4f}")
+    return train(spec, on_loss)
 
-        try:
-            result = train(spec, on_loss)
-        except TrainingError as error:
-            print(error, file=sys.stderr)
-            context.report_custom_message({"error": str(error)})
-            return 0 if "DAGSTER_PIPES_CONTEXT" in os.environ else 1  # Dagster has been told
-        context.report_custom_message({"result": result.model_dump()})
-    return 0
+
+def told(pipes: PipesContext, error: TrainingError) -> int:
+    print(error, file=sys.stderr)
+    pipes.report_custom_message({"error": str(error)})
+    return 0 if "DAGSTER_PIPES_CONTEXT" in os.environ else 1  # Dagster has been told
 
 
 if __name__ == "__main__":

@@ -33,11 +33,15 @@ class TrainingSpec(BaseModel):
     model: str
     revision: str | None
     device: str
+    """cpu, cuda, or one of several as cuda:1."""
     bf16: bool
     seed: int
     training: Training
     dialogues: tuple[SpecDialogue, ...]
     output: Path
+    processes: int = 1
+    """Each has a device of its own."""
+    gradient_checkpointing: bool = False
 
     def decoded(self) -> list[Dialogue]:
         return [

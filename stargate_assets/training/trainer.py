@@ -1,4 +1,8 @@
-"""Fine-tune the base model on a cell's examples with transformers' Trainer, by LoRA or in full."""
+"""Fine-tune the base model on a cell's examples with transformers' Trainer, by LoRA or in full.
+
+With several processes, each runs all of this on a device of its own. LoRA repeats the model on
+every device (DDP), full fine-tuning shares weights, gradients and Adam's moments out (FSDP).
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,6 +10,8 @@ from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.utils.data import DataLoader, Dataset
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -14,9 +20,12 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.distributed.configuration_utils import DistributedConfig
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.method.examples import IGNORED, Example, tokenise
+from stargate_assets.training.batches import MicroBatches, accumulated, together
+from stargate_assets.training.labelled_loss import learn_where_labelled
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 
 OnLoss = Callable[[int, int, float], None]
@@ -31,25 +40,24 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     chat = ChatTokenizer(tokenizer, spec.model)
     examples = [example for d in spec.decoded() for example in tokenise(d, chat)]
     check_examples(examples)
+    arguments = _arguments(spec, len(examples))
     model = _model(spec)
-    losses = _Losses(on_loss)
-    trainer = _Trainer(
-        model=model,
-        args=_arguments(spec, len(examples)),
-        train_dataset=_Rows(examples),
-        data_collator=lambda rows: collate(rows, tokenizer.pad_token_id or 0),
-        callbacks=[losses],
+    batches = MicroBatches(
+        [len(example.tokens) for example in examples],
+        spec.training,
+        spec.processes,
+        arguments.process_index,
     )
+    losses = _Losses(on_loss)
+    loader = DataLoader(
+        _Rows(examples),
+        batch_sampler=batches,
+        collate_fn=lambda rows: collate(rows, tokenizer.pad_token_id or 0),
+    )
+    trainer = _Trainer(loader, model=model, args=arguments, callbacks=[losses])
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    if isinstance(model, PeftModel):
-        adapted = cast("LoraConfig", model.peft_config["default"])
-        # PEFT writes a set, whose order would give the same weights another hash each time.
-        adapted.target_modules = sorted(cast("set[str]", adapted.target_modules))
-    model.save_pretrained(str(spec.output))
-    (spec.output / "README.md").unlink(missing_ok=True)  # a model card that PEFT leaves unfilled
-    if spec.training.method == "full":
-        tokenizer.save_pretrained(spec.output)
+    _save(model, tokenizer, spec, first=arguments.process_index == 0)
     return TrainingResult(
         question_examples=sum(example.kind == "question" for example in examples),
         answer_examples=sum(example.kind == "answer" for example in examples),
@@ -78,8 +86,9 @@ def check_examples(examples: Sequence[Example]) -> None:
 
 def collate(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
     """Pad on the right. The mask comes from lengths, never from the pad id, which may be a real end
-    of turn.
+    of turn. No rows become one token, from which nothing is learnt.
     """
+    rows = rows or [{"input_ids": [pad_id], "labels": [IGNORED]}]
     width = max(len(row["input_ids"]) for row in rows)
 
     def padded(name: str, filler: int) -> torch.Tensor:
@@ -93,7 +102,7 @@ def collate(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tens
     }
 
 
-class _Rows(torch.utils.data.Dataset[dict[str, Any]]):
+class _Rows(Dataset[dict[str, Any]]):
     def __init__(self, examples: Sequence[Example]):
         self.examples = examples
 
@@ -106,43 +115,37 @@ class _Rows(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class _Trainer(Trainer):
-    """Computes logits where there is a label and nowhere else: most tokens are context, and on a
-    small model the vocabulary costs more than the layers. Models that do more to their logits than
-    one product keep their own loss.
+    """Takes batches as they are, and divides losses by the labelled tokens of a step on all
+    devices.
     """
 
-    plain_head: bool | None = None
+    def __init__(self, batches: DataLoader[dict[str, Any]], **stated: Any):
+        super().__init__(**stated)
+        self.batches, self.model_accepts_loss_kwargs = batches, True
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        if self.plain_head is None:
-            with torch.no_grad():
-                whole = model(**inputs, num_items_in_batch=num_items_in_batch).loss
-                found = labelled_loss(model, inputs, num_items_in_batch)
-            self.plain_head = torch.allclose(whole, found, rtol=0.01)
-        if not self.plain_head or return_outputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return labelled_loss(model, inputs, num_items_in_batch)
+    def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self.batches
 
 
-def labelled_loss(
-    model: Any, inputs: dict[str, torch.Tensor], items: torch.Tensor | int | None
-) -> torch.Tensor:
-    """Mean negative log-probability (nats) of the labelled tokens, over `items` tokens if given."""
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    hidden = causal.get_decoder()(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-    ).last_hidden_state[:, :-1]
-    targets = inputs["labels"][:, 1:]
-    learnt = targets != IGNORED
-    logits = causal.get_output_embeddings()(hidden[learnt]).float()
-    total = torch.nn.functional.cross_entropy(logits, targets[learnt], reduction="sum")
-    return total / (learnt.sum() if items is None else items)
+def _save(model: Any, tokenizer: Any, spec: TrainingSpec, first: bool) -> None:
+    """The first process writes, after all have gathered a model that is spread over them."""
+    whole = None
+    if getattr(model.config, "distributed_config", None) is not None:
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        whole = get_model_state_dict(model, options=options)
+        for name in model.all_tied_weights_keys:  # gathered twice, and written once
+            whole.pop(name, None)
+        model.config.distributed_config = None
+    if not first:
+        return
+    if isinstance(model, PeftModel):
+        adapted = cast("LoraConfig", model.peft_config["default"])
+        # PEFT writes a set, whose order would give the same weights another hash each time.
+        adapted.target_modules = sorted(cast("set[str]", adapted.target_modules))
+    model.save_pretrained(str(spec.output), state_dict=whole)
+    (spec.output / "README.md").unlink(missing_ok=True)  # a model card that PEFT leaves unfilled
+    if spec.training.method == "full":
+        tokenizer.save_pretrained(spec.output)
 
 
 class _Losses(TrainerCallback):
@@ -167,11 +170,16 @@ def _model(spec: TrainingSpec) -> Any:
     in bf16.
     """
     lora = spec.training.method == "lora"
+    shared_out = None
+    if not lora and spec.processes > 1:
+        shared_out = DistributedConfig(fsdp_size=spec.processes, fsdp_mixed_precision=spec.bf16)
     model = AutoModelForCausalLM.from_pretrained(
         spec.model,
         revision=spec.revision or "main",
         dtype=torch.bfloat16 if lora and spec.bf16 else torch.float32,
+        distributed_config=shared_out,
     )
+    learn_where_labelled(model)
     if not lora:
         return model
     torch.manual_seed(spec.seed)
@@ -186,16 +194,14 @@ def _model(spec: TrainingSpec) -> Any:
 
 def _arguments(spec: TrainingSpec, examples: int) -> TrainingArguments:
     training = spec.training
-    together = min(training.device_batch_size, training.batch_size)
-    accumulated = math.ceil(training.batch_size / together)
-    steps = training.epochs * math.ceil(math.ceil(examples / together) / accumulated)
+    steps = training.epochs * math.ceil(examples / training.batch_size)
     return TrainingArguments(
         output_dir=str(spec.output.with_name(f"{spec.output.name}.trainer")),
         seed=spec.seed % 2**32,
         data_seed=spec.seed % 2**32,
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=together,
-        gradient_accumulation_steps=accumulated,
+        per_device_train_batch_size=together(training, spec.processes),
+        gradient_accumulation_steps=accumulated(training, spec.processes),
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,
         # A warm-up begins at 0: were it the whole of a short training, nothing would be learnt.
@@ -203,7 +209,13 @@ def _arguments(spec: TrainingSpec, examples: int) -> TrainingArguments:
         max_grad_norm=training.max_grad_norm,
         bf16=spec.bf16,
         use_cpu=spec.device == "cpu",
-        train_sampling_strategy="group_by_length",
+        ddp_backend="gloo" if spec.device == "cpu" and spec.processes > 1 else None,
+        gradient_checkpointing=spec.gradient_checkpointing or None,
+        # Without this, each device would hold the whole model's gradients until the step's end.
+        accelerator_config={
+            "gradient_accumulation_kwargs": {"sync_each_batch": training.method == "full"}
+        },
+        ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         logging_strategy="steps",
         logging_steps=1,
