@@ -17,7 +17,9 @@ from stargate_assets.driver import (
     run_data_set,
     run_experiment,
 )
+from stargate_assets.model_pool import Machine
 from stargate_assets.storage.checkpoints import verify
+from stargate_assets.training.spec import TrainingError
 
 Build = Callable[..., Project]
 
@@ -75,6 +77,13 @@ def test_a_cell_without_its_policy_fails_before_a_model_is_opened(scripted_proje
                 instance=instance, partition_key="1|train_b"
             )
     assert project.models.usage.made == 0
+
+
+def test_the_machine_says_over_how_many_devices_training_spreads(scripted_project: Build) -> None:
+    project = scripted_project(iterations=1)
+    project.models.machine = Machine(training_processes=9)
+    with pytest.raises(TrainingError, match="training_processes is 9, and training.batch_size"):
+        walk(project)
 
 
 def test_the_held_out_split_is_never_trained_on(scripted_project: Build) -> None:

@@ -58,14 +58,26 @@ def test_training_makes_its_turns_more_probable(
     assert trained > untrained
 
 
-def test_a_training_of_one_step_is_not_all_warm_up(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_training_of_one_step_is_not_all_warm_up(
+    tiny_model: Path, tmp_path: Path, bf16: bool
+) -> None:
+    """Nor does what is tried before the first step cost it its gradients."""
     one = spec(tiny_model, tmp_path / "out", batch_size=4, epochs=1)
-    assert train(one, lambda *_: None).steps == 1
+    assert train(one.model_copy(update={"bf16": bf16}), lambda *_: None).steps == 1
     engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Limits())
     request = [ScoreRequest(ASKED[:1], ASKED[1].content)]
     before = next(engine.score(request))[1].total
     engine.use(tmp_path / "out")
     assert next(engine.score(request))[1].total != before
+
+
+def test_bf16_is_what_is_computed_in(tiny_model: Path, tmp_path: Path) -> None:
+    losses = list[float]()
+    for bf16 in (False, True):
+        full = spec(tiny_model, tmp_path / str(bf16), method="full")
+        losses.append(train(full.model_copy(update={"bf16": bf16}), lambda *_: None).last_loss)
+    assert losses[0] != losses[1] == pytest.approx(losses[0], abs=0.02)
 
 
 def test_the_same_spec_gives_the_same_checkpoint(tiny_model: Path, tmp_path: Path) -> None:
