@@ -75,7 +75,7 @@ class Machine(Frozen):
         default=2, description="Of engine vllm: the key-value cache of a model on CPU."
     )
     training_processes: PositiveInt = Field(
-        default=1, description="Devices over which training spreads, a process for each."
+        default=1, description="Devices over which training is spread, a process for each."
     )
     gradient_checkpointing: bool = Field(
         default=False,

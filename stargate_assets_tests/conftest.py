@@ -19,6 +19,8 @@ from stargate_assets.storage.completions import Use
 from stargate_assets_tests.vllm_serve import LiveServer, live_servers
 
 ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+"""Of child processes, so that they run what is tested."""
 USE = Use("any", "all", "anyone")
 """Where a test does not care what a call is for."""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -17,7 +17,7 @@ from stargate_assets.driver import (
     run_data_set,
     run_experiment,
 )
-from stargate_assets.model_pool import Machine
+from stargate_assets.machine import Machine
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.training.spec import TrainingError
 
@@ -82,7 +82,7 @@ def test_a_cell_without_its_policy_fails_before_a_model_is_opened(scripted_proje
 def test_the_machine_says_over_how_many_devices_training_spreads(scripted_project: Build) -> None:
     project = scripted_project(iterations=1)
     project.models.machine = Machine(training_processes=9)
-    with pytest.raises(TrainingError, match="training_processes is 9, and training.batch_size"):
+    with pytest.raises(TrainingError, match="training_processes is 9, and training"):
         walk(project)
 
 
