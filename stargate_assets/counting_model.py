@@ -53,7 +53,7 @@ class CountingModel:
             limit = request.sampling.max_tokens
             tokens = round(min(limit, self.mean_tokens or limit))
             prompt = self.counter.prompt(request.messages)
-            return Completion(words(repr(request), tokens), "stop", prompt, tokens)
+            return Completion(words(f"{self.identity} {request!r}", tokens), "stop", prompt, tokens)
 
         return self._answered(requests, made_up, "chat")
 

@@ -49,6 +49,18 @@ def test_what_was_estimated_is_what_is_asked(scripted_project: Callable[..., Pro
     assert table["calls"].item() == used.total()
 
 
+def test_each_arm_is_judged_by_both_letters_in_both_orders(
+    scripted_project: Callable[..., Project],
+) -> None:
+    judge = {"model": {"engine": "scripted", "model": "judge"}, "method": "choice"}
+    project = scripted_project(**SPEAKERS, judge=judge)
+    pairs, letters_and_orders = 4, 4
+    comparisons = {"0|test": 2 + 1, "1|test": 4, "2|test": 4}  # the audit counts as one of cell 0
+    assert calls(estimate(project, "loop"), "judge") == {
+        (cell, "judge"): arms * pairs * letters_and_orders for cell, arms in comparisons.items()
+    }
+
+
 def test_what_is_on_disk_is_subtracted(scripted_project: Callable[..., Project]) -> None:
     project = scripted_project(**SPEAKERS)
     run_experiment(project, "loop", None, lambda _: None)
