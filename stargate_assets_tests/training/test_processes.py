@@ -53,6 +53,7 @@ def run_in_dagster(spec_file: Path) -> TrainingResult:
     return results[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_two_processes_train_what_one_does(tiny_model: Path, tmp_path: Path, method: str) -> None:
     """Also where steps are accumulated, and in a last step with one example for two devices."""
@@ -76,6 +77,7 @@ def test_two_processes_train_what_one_does(tiny_model: Path, tmp_path: Path, met
         assert AutoModelForCausalLM.from_pretrained(two.output).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_what_stops_a_training_is_said_in_one_sentence(tiny_model: Path, tmp_path: Path) -> None:
     bad = spec(tiny_model, tmp_path / "out", learning_rate=1e30, max_grad_norm=1e30)
     with pytest.raises(TrainingError, match=r"^The loss is (nan|inf).*learning_rate\.$"):
@@ -107,6 +109,7 @@ def training(tiny_model: Path, tmp_path: Path) -> Iterator[subprocess.Popen[byte
     owner.communicate()
 
 
+@pytest.mark.slow
 def test_processes_end_when_who_started_the_training_is_killed(
     training: subprocess.Popen[bytes],
 ) -> None:
@@ -116,6 +119,7 @@ def test_processes_end_when_who_started_the_training_is_killed(
     assert alive == []
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_ends_the_others_and_is_named(training: subprocess.Popen[bytes]) -> None:
     started = psutil.Process(training.pid).children(recursive=True)
     (second,) = [p for p in started if p.environ().get("RANK") == "1"]
