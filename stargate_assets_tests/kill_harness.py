@@ -54,7 +54,8 @@ def project(stage: str) -> tuple[Project, str]:
     else:
         name, whole = "embedded", load("embedded", iterations=1, samples=1)
         shipped, data_sets = whole.experiments[name], whole.data_sets
-        experiment = shipped.model_copy(update={"evaluation": Evaluation(samples=1)})
+        evaluation = Evaluation(samples=1, answer_tokens=16)
+        experiment = shipped.model_copy(update={"evaluation": evaluation})
     return assemble(data_sets, {name: experiment}, Path("warehouse"), pipes=pipes), name
 
 
