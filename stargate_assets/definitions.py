@@ -1,7 +1,7 @@
 """The composition root: resources, and everything that the folders under `defs/` declare."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from stargate_assets.data_set import DataSet
 from stargate_assets.dead_runs import dead_runs_sensor, release_dead_runs
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment, ExperimentError, ModelSpec
+from stargate_assets.jobs import data_version, missing_splits
 from stargate_assets.machine import Machine, load_machine
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.io_manager import WarehouseIOManager
@@ -49,6 +50,12 @@ class Project:
     data_sets: dict[str, DataSet] = field(default_factory=dict)
     experiments: dict[str, Experiment] = field(default_factory=dict)
     definitions: dg.Definitions = field(default_factory=dg.Definitions)
+
+    def missing_splits(self, data_set: str, splits: Iterable[str]) -> list[str]:
+        """Which of a data set's splits are not there as its sources are now."""
+        graph = self.definitions.get_repository_def().asset_graph
+        current, tables = data_version(graph, data_set), self.data_sets[data_set].tables
+        return missing_splits(self.warehouse, data_set, tables, splits, current)
 
 
 def unchanged(name: str, experiment: Experiment) -> Experiment:

@@ -18,9 +18,7 @@ from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
 from stargate_assets.jobs import (
     data_job_name,
-    data_version,
     job_name,
-    missing_splits,
     needed_splits,
     report_is_due,
     report_job_name,
@@ -28,6 +26,7 @@ from stargate_assets.jobs import (
 from stargate_assets.machine import load_machine
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
 from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.io_manager import slice_of
 
 Announce = Callable[[str], None]
 Launch = Callable[[str, str | None], None]
@@ -167,8 +166,7 @@ def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
     if experiment.judge is None:
         return None
     done = done_steps(project.warehouse, name, experiment)
-    cells = [step.cell for step in done if step.purpose == "evaluate"]
-    slices = [{"iteration": cell.iteration, "split": cell.split} for cell in cells]
+    slices = [slice_of(step.cell.key) for step in done if step.purpose == "evaluate"]
     return project.warehouse.read(name, "win_rates", slices) if slices else None
 
 
@@ -185,9 +183,7 @@ def _fill(
     project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
 ) -> None:
     """Materialise those of a data set's splits that are missing or out of date."""
-    graph = project.definitions.get_repository_def().asset_graph
-    current, tables = data_version(graph, data_set), project.data_sets[data_set].tables
-    for split in missing_splits(project.warehouse, data_set, tables, splits, current):
+    for split in project.missing_splits(data_set, splits):
         announce(f"{data_set}: {split}")
         launch(data_job_name(data_set), split)
 

@@ -3,14 +3,14 @@ that count and do not answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import cycle
 
 import polars as pl
 
 from stargate_assets.assets.frames import gold_texts, pairs_of
 from stargate_assets.assets.grid import done_steps, policy_checkpoint
-from stargate_assets.assets.iteration import roleplayer_reply, simulated
+from stargate_assets.assets.iteration import simulated
 from stargate_assets.assets.judging import judged
 from stargate_assets.assets.responses import responded
 from stargate_assets.assets.training import answered
@@ -18,7 +18,7 @@ from stargate_assets.counting_model import Calls, CountingModel, Deciding, words
 from stargate_assets.data_set import DATA_TABLES, DataSet
 from stargate_assets.definitions import Project
 from stargate_assets.experiment import Experiment, ModelSpec
-from stargate_assets.jobs import data_version, missing_splits, needed_splits
+from stargate_assets.jobs import needed_splits
 from stargate_assets.method.arms import BASE, REFERENCE, judged_arms
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.gold_responses import write_gold_responses
@@ -72,6 +72,14 @@ class Split:
         return len(self.every) / len(self.pairs)
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the base model says in its own cell of a split, where it is counted."""
+
+    conversations: list[Conversation]
+    texts: Mapping[Pair, str]
+
+
 @dataclass(frozen=True)
 class Estimator:
     """Estimates one experiment of a project. `usage` is of everything that was asked here."""
@@ -79,6 +87,8 @@ class Estimator:
     project: Project
     name: str
     usage: Sequence[UsageRow]
+    references: dict[str, Reference] = field(default_factory=dict[str, Reference])
+    """By split."""
 
     @property
     def experiment(self) -> Experiment:
@@ -90,24 +100,17 @@ class Estimator:
 
     def estimates(self) -> Iterator[Estimate]:
         """What is not done yet, in the order in which it would be asked."""
-        yield from self._data_set()
         splits = {split: self._split(split) for split in needed_splits(self.experiment)}
+        yield from self._data_set(splits)
         done = done_steps(self.project.warehouse, self.name, self.experiment)
         due = [s for s in planned_steps(self.experiment.iterations) if s not in done]
         for number, step in enumerate(due):
             yield from self._cell(step, splits[step.cell.split], done)
             self.project.models.on_progress("counting, cells", number + 1, len(due))
 
-    def _data_set(self) -> Iterator[Estimate]:
+    def _data_set(self, splits: Mapping[str, Split]) -> Iterator[Estimate]:
         data_set, schema = self.data_set, self.experiment.data_set
-        graph = self.project.definitions.get_repository_def().asset_graph
-        for split in missing_splits(
-            self.project.warehouse,
-            schema,
-            data_set.tables,
-            needed_splits(self.experiment),
-            data_version(graph, schema),
-        ):
+        for split in self.project.missing_splits(schema, splits):
             if (writer := data_set.persona_writer) is not None:
                 model = self._base(schema, "persona_writer", writer.model)
                 count = getattr(writer.sizes, split)
@@ -117,7 +120,7 @@ class Estimator:
                 model.counted["chat"] = Calls(count, 0, count * prompt, count * tokens)
                 yield from self._lines(split, "persona_writer", writer.model, model, 1)
             if (oracle := data_set.oracle) is not None:
-                model, rows = self._base(schema, "oracle", oracle.model), self._split(split)
+                model, rows = self._base(schema, "oracle", oracle.model), splits[split]
                 missing = [pair for pair in rows.pairs if pair.key not in rows.gold]
                 write_gold_responses(model, missing, oracle.answer_tokens)
                 yield from self._lines(split, "oracle", oracle.model, model, rows.times)
@@ -136,14 +139,12 @@ class Estimator:
             return sum(turn_count(experiment.seed, cell, pair, most) for pair in pairs)
 
         questioner = self._model(self.name, "questioner", base, policy)
-        roleplayers = [
-            (r, self._base(self.name, "roleplayer", r.model)) for r in experiment.roleplayers
-        ]
-        replies = {r.label: roleplayer_reply(r, model) for r, model in roleplayers}
-        conversations = simulated(experiment, cell, split.pairs, questioner, replies)
+        roleplayers = self._roleplayers()
+        conversations = simulated(experiment, cell, split.pairs, questioner, roleplayers)
         turn_times = turns(split.every) / turns(split.pairs)
         yield from lines("questioner", base, questioner, turn_times)
-        for roleplayer, model in roleplayers:
+        for roleplayer in experiment.roleplayers:
+            model = roleplayers[roleplayer.label]
             yield from lines("roleplayer", roleplayer.model, model, turn_times)
         scorer = self._base(self.name, "scorer", base)
         gold = self._gold(split)
@@ -166,21 +167,18 @@ class Estimator:
     ) -> Iterator[Estimate]:
         """Responses and judgements. The audit asks the same in every cell, so cell 0 pays it."""
         experiment, base = self.experiment, self.experiment.questioner
-        talked = {BASE: self._base_conversations(cell, split)} | {cell.iteration: conversations}
+        reference = self._reference(cell.split, split)
+        talked = {BASE: reference.conversations} | {cell.iteration: conversations}
         answerer = self._model(self.name, "respondent", base, policy)
         of_base = self._base(self.name, "respondent", base)
-        reference = responded(
-            experiment, Cell(BASE, cell.split), split.pairs, {BASE: of_base}, {BASE: talked[BASE]}
-        )
         of_base = replace(of_base, counted=answerer.counted)
         answerers = {BASE: of_base} | {cell.iteration: answerer}
         responses = responded(experiment, cell, split.pairs, answerers, talked)
         yield from self._lines(cell.key, "respondent", base, answerer, split.times)
         if (judge := experiment.judge) is None:
             return
-        against = {r.pair: r.text for r in reference if r.arm is REFERENCE}
         compared = [
-            Comparison(r.pair, r.text, against[r.pair])
+            Comparison(r.pair, r.text, reference.texts[r.pair])
             for r in responses
             if r.arm in judged_arms(cell.iteration)
         ]
@@ -191,15 +189,23 @@ class Estimator:
         judged(Deciding(model), judge, compared)
         yield from self._lines(cell.key, "judge", judge.model, model, split.times)
 
-    def _base_conversations(self, cell: Cell, split: Split) -> list[Conversation]:
-        """The base model's own; they are counted in their own cell."""
-        experiment = self.experiment
-        model = self._base(self.name, "questioner", experiment.questioner)
-        replies = {
-            r.label: roleplayer_reply(r, self._base(self.name, "roleplayer", r.model))
-            for r in experiment.roleplayers
+    def _reference(self, name: str, split: Split) -> Reference:
+        """Made once a split: every policy is compared with the same."""
+        if name not in self.references:
+            experiment, cell = self.experiment, Cell(BASE, name)
+            asking = self._base(self.name, "questioner", experiment.questioner)
+            talked = simulated(experiment, cell, split.pairs, asking, self._roleplayers())
+            answering = self._base(self.name, "respondent", experiment.questioner)
+            said = responded(experiment, cell, split.pairs, {BASE: answering}, {BASE: talked})
+            texts = {r.pair: r.text for r in said if r.arm is REFERENCE}
+            self.references[name] = Reference(talked, texts)
+        return self.references[name]
+
+    def _roleplayers(self) -> dict[str, CountingModel]:
+        return {
+            r.label: self._base(self.name, "roleplayer", r.model)
+            for r in self.experiment.roleplayers
         }
-        return simulated(experiment, Cell(BASE, cell.split), split.pairs, model, replies)
 
     def _identity(self, step: Step, done: Sequence[Step]) -> str | None:
         """Of the cell's policy; None while it is not trained as the experiment is now."""
@@ -236,8 +242,12 @@ class Estimator:
         price = self.project.models.machine.price(spec)
         for kind, counted in model.counted.items():
             calls, stored, prompt, completion = (round(n * times) for n in astuple(counted))
-            made = calls - stored
-            paid = (prompt + completion, made) if kind == "score" else (prompt, completion)
+            if price is None:
+                dollars = None
+            elif kind == "score":
+                dollars = price.dollars_of_scores(prompt, completion, calls - stored)
+            else:
+                dollars = price.dollars(prompt, completion)
             yield Estimate(
                 slice=where,
                 role=role,
@@ -247,7 +257,7 @@ class Estimator:
                 stored=stored,
                 prompt_tokens=prompt,
                 completion_tokens=completion,
-                dollars=price and price.dollars(*paid),
+                dollars=dollars,
                 seconds=self._seconds(spec.label, kind, prompt, completion),
                 tokenizer=model.counter.whose,
                 measured=kind == "score" or model.mean_tokens is not None,

@@ -97,13 +97,9 @@ def preference_rows(tables: ExperimentTables) -> Rows:
     made = Rows()
     scores = tables.frame("gold_log_probs").filter(pl.col("condition") == "experimental")
     for cell in trained_cells(tables):
-        best = of_cell(tables.frame("best_conversations"), cell).filter(pl.col("rank") == 1)
-        kept_sample = _by_pair(best, "sample")
-        all_kept = set(
-            of_cell(tables.frame("best_conversations"), cell)
-            .select("task_id", "persona_id", "sample")
-            .iter_rows()
-        )
+        best = of_cell(tables.frame("best_conversations"), cell)
+        kept_sample = _by_pair(best.filter(pl.col("rank") == 1), "sample")
+        all_kept = set(best.select("task_id", "persona_id", "sample").iter_rows())
         score = {
             (task, persona, sample): value
             for task, persona, sample, value in of_cell(scores, cell)

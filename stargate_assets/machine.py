@@ -37,6 +37,10 @@ class Price(Frozen):
     def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
+    def dollars_of_scores(self, context_tokens: int, scored_tokens: int, calls: int = 1) -> float:
+        """What is scored is a part of the prompt, and a call writes one token."""
+        return self.dollars(context_tokens + scored_tokens, calls)
+
 
 FREE = Price(model="on this machine", prompt=0, completion=0, as_of=date.min)
 """No provider sends a bill; what electricity and hardware cost is not counted."""

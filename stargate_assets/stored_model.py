@@ -144,10 +144,11 @@ class StoredModel:
     def _pay(self, result: Completion | Score) -> float | None:
         if self.price is None:
             return None
-        prompt, completion = result.prompt_tokens, result.completion_tokens
-        if isinstance(result, Score):  # what is scored is a part of the prompt, and one is written
-            prompt, completion = prompt + completion, 1
-        dollars = self.price.dollars(prompt, completion)
+        tokens = result.prompt_tokens, result.completion_tokens
+        if isinstance(result, Score):
+            dollars = self.price.dollars_of_scores(*tokens)
+        else:
+            dollars = self.price.dollars(*tokens)
         self.usage.dollars += dollars
         return dollars
 

@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from stargate_assets.machine import Machine
 
 WIDTH_OF_A_FILE = 110
-WIN_RATE_COLUMNS = (
-    "policy",
-    "asks",
-    "answers",
-    "win rate",
-    "95 % interval",
-    "won, tied, lost",
-    "unscored",
-)
 console = Console()
 if not console.is_terminal:
     console = Console(width=WIDTH_OF_A_FILE)

@@ -74,10 +74,9 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
     ) -> dg.AssetCheckResult:
         where = slice_of(context.partition_key)
         split = cell_of(context.partition_key).split
-        tasks = warehouse.read(data_set, "tasks", [{"split": split}]).height
-        personas = warehouse.read(data_set, "personas", [{"split": split}]).height
         rows = warehouse.read(name, "conversations", [where]).height
-        return count_result(rows, tasks * personas * experiment.samples(split))
+        pairs = pair_count(warehouse, data_set, split)
+        return count_result(rows, pairs * experiment.samples(split))
 
     @check(
         "gold_log_probs",
@@ -165,6 +164,13 @@ def schema_result(table: str, frame: pl.DataFrame) -> dg.AssetCheckResult:
     except ValidationError as error:
         return dg.AssetCheckResult(passed=False, description=str(error))
     return dg.AssetCheckResult(passed=True)
+
+
+def pair_count(warehouse: Warehouse, data_set: str, split: str) -> int:
+    """Tasks times personas of a split."""
+    where = [{"split": split}]
+    tasks, personas = (warehouse.read(data_set, table, where) for table in ("tasks", "personas"))
+    return tasks.height * personas.height
 
 
 def count_result(rows: int, expected: int) -> dg.AssetCheckResult:

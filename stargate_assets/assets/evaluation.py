@@ -12,7 +12,7 @@ from stargate_assets.assets.report_page import experiment_tables, write_page
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.method.scoring import Condition
+from stargate_assets.method.scoring import CONTROLS, Condition
 from stargate_assets.method.statistics import (
     clustered_share,
     paired_difference,
@@ -57,8 +57,8 @@ def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl
     for (iteration, metric), observed in values.items():
         level = (clustered_share if metric == QUESTION_RATE else two_way_clustered)(observed)
         base = values.get((0, metric), {})
-        depends = metric not in (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
-        gain = paired_difference(observed, base) if iteration > 0 and depends else None
+        depends = iteration > 0 and metric not in CONTROLS
+        gain = paired_difference(observed, base) if depends else None
         rows.append(
             {
                 "split": TEST_SPLIT,

@@ -5,16 +5,14 @@ to be trusted.
 import dagster as dg
 import polars as pl
 
-from stargate_assets.assets.checks import count_result, grid_check, schema_check
+from stargate_assets.assets.checks import count_result, grid_check, pair_count, schema_check
 from stargate_assets.assets.grid import JUDGED, cell_of
 from stargate_assets.assets.judging import audit_accuracy
 from stargate_assets.experiment import Experiment, Judge, ModelSpec
 from stargate_assets.method.arms import arms_of, judged_arms
+from stargate_assets.method.judging import TRUSTED_ACCURACY
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
-
-LEAST_ACCURACY = 0.8
-"""Of a Judge on pairs whose truth is known; below it, win rates say little."""
 
 
 def evaluation_checks(
@@ -23,18 +21,15 @@ def evaluation_checks(
     """The checks of responses and, if the experiment has a Judge, of what it said."""
     data_set, check = experiment.data_set, grid_check(name, experiment)
 
-    def pairs(warehouse: Warehouse, split: str) -> int:
-        where = [{"split": split}]
-        tasks = warehouse.read(data_set, "tasks", where).height
-        return tasks * warehouse.read(data_set, "personas", where).height
-
     @check("responses", "Every pair has a response in every arm.")
     def expected_responses(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "responses", [slice_of(context.partition_key)]).height
-        return count_result(rows, pairs(warehouse, cell.split) * len(arms_of(cell.iteration)))
+        return count_result(
+            rows, pair_count(warehouse, data_set, cell.split) * len(arms_of(cell.iteration))
+        )
 
     of_responses = [schema_check(name, experiment, "responses"), expected_responses]
     if experiment.judge is None:
@@ -46,7 +41,9 @@ def evaluation_checks(
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "judgements", [slice_of(context.partition_key)]).height
-        return count_result(rows, pairs(warehouse, cell.split) * len(judged_arms(cell.iteration)))
+        return count_result(
+            rows, pair_count(warehouse, data_set, cell.split) * len(judged_arms(cell.iteration))
+        )
 
     @check("judge_audit", "Every gold response that has a rival is in the audit.")
     def expected_audit(
@@ -100,7 +97,7 @@ def trust_result(
     doubts: list[str] = []
     if accuracy is None:
         doubts.append("The Judge gave no verdict where the truth is known.")
-    elif accuracy.mean < LEAST_ACCURACY:
+    elif accuracy.mean < TRUSTED_ACCURACY:
         doubts.append(
             f"The Judge finds the truth in {accuracy.mean:.0%} of the pairs where it is known "
             f"({accuracy.low:.0%} to {accuracy.high:.0%}); its win rates say little."

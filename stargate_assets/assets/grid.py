@@ -23,7 +23,7 @@ from stargate_assets.method.plan import (
 from stargate_assets.method.simulation import Cell
 from stargate_assets.model_pool import Checkpoint
 from stargate_assets.reporting.style import Picture
-from stargate_assets.storage.io_manager import VERSION
+from stargate_assets.storage.io_manager import VERSION, slice_of
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.warehouse import Materialization, MissingSliceError, Warehouse
 
@@ -104,9 +104,8 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
     parent = parent_cell(cell)
     if parent is None:
         return None
-    where = {"iteration": parent.iteration, "split": parent.split}
     try:
-        frame = warehouse.read(name, "checkpoints", [where])
+        frame = warehouse.read(name, "checkpoints", [slice_of(parent.key)])
     except MissingSliceError as error:
         raise MissingPolicyError(
             f"Policy {cell.iteration} of {name} is not trained yet; materialise the cell "
@@ -119,9 +118,8 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
 def reference_table(warehouse: Warehouse, name: str, table: str, cell: Cell) -> pl.DataFrame:
     """A table of the base model's cell on the same split, or a MissingReferenceError."""
     reference = Cell(BASE, cell.split)
-    where = {"iteration": reference.iteration, "split": reference.split}
     try:
-        return warehouse.read(name, table, [where])
+        return warehouse.read(name, table, [slice_of(reference.key)])
     except MissingSliceError as error:
         raise MissingReferenceError(
             f"The base model's {table} on {cell.split} are not there to compare with; materialise "

@@ -54,13 +54,13 @@ def simulated(
     cell: Cell,
     pairs: Sequence[Pair],
     questioner: LanguageModel,
-    replies: Mapping[str, Reply],
+    roleplayers: Mapping[str, LanguageModel],
 ) -> list[Conversation]:
-    """The conversations of a cell, as the experiment wants them."""
+    """The conversations of a cell, as the experiment wants them; its roleplayers by label."""
     stated = experiment.simulation
     return simulate(
         questioner,
-        replies,
+        {r.label: roleplayer_reply(r, roleplayers[r.label]) for r in experiment.roleplayers},
         pairs,
         cell,
         seed=experiment.seed,
@@ -109,10 +109,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
             cell,
             pairs_of(tasks, personas),
             models.open(experiment.questioner, Use(name, cell.key, "questioner"), policy),
-            {
-                r.label: roleplayer_reply(r, models.open(r.model, answering))
-                for r in experiment.roleplayers
-            },
+            {r.label: models.open(r.model, answering) for r in experiment.roleplayers},
         )
         frame = conversations_frame(cell, policy.sha256 if policy else BASE_POLICY, made)
         reasons = Counter(frame["ineligibility"].drop_nulls())

@@ -10,6 +10,7 @@ from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.experiment import Experiment
 from stargate_assets.reporting.page import report_page
 from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Slice, Warehouse
 
 REPORTS = "reports"
@@ -19,9 +20,8 @@ def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -
     """All tables of the planned cells that are done, and the data set's."""
     slices: dict[tuple[str, str], list[Slice]] = {}
     for step in done_steps(warehouse, name, experiment):
-        where = {"iteration": step.cell.iteration, "split": step.cell.split}
         for table in planned_tables(step.purpose, judged=experiment.judge is not None):
-            slices.setdefault((name, table), []).append(where)
+            slices.setdefault((name, table), []).append(slice_of(step.cell.key))
     for table, split in warehouse.materializations(experiment.data_set):
         if table in DATA_TABLES:
             slices.setdefault((experiment.data_set, table), []).append({"split": split})

@@ -31,6 +31,8 @@ from stargate_assets.method.prompts import (
 from stargate_assets.method.text import readdressed
 
 JudgeMethod = Literal["written", "choice", "fit"]
+TRUSTED_ACCURACY = 0.8
+"""Of a Judge on pairs whose truth is known; below it, win rates say little."""
 LETTERS = ("A", "B")
 STRUCTURE = json.dumps(
     {

@@ -25,6 +25,10 @@ class Condition(StrEnum):
     POSITIVE_CONTROL = "positive_control"
 
 
+CONTROLS = (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
+"""Conditions without a conversation, which depend on no policy."""
+
+
 @dataclass(frozen=True, slots=True)
 class GoldLogProb:
     """log p(gold response | context) under the base model: `log_prob` in nats over `tokens`

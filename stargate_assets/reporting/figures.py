@@ -2,11 +2,13 @@
 frames as the warehouse holds them, and gives None where there is nothing to draw.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from stargate_assets.method.arms import Arm
+from stargate_assets.method.scoring import CONTROLS, Condition
 from stargate_assets.reporting.style import (
     COLOURS,
     HEIGHT_INCHES,
@@ -24,43 +26,34 @@ from stargate_assets.reporting.style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INCHES_A_BAR = 0.2
+LOG_PROB = "log p(gold response), nats"
 ARMS = {
-    "method": "policy asks and answers",
-    "base_answers": "policy asks, base answers",
-    "base_asks": "base asks, policy answers",
-    "no_questions": "policy answers at once",
-    "instructed": "base, told to use what was said",
+    Arm.METHOD: "policy asks and answers",
+    Arm.BASE_ANSWERS: "policy asks, base answers",
+    Arm.BASE_ASKS: "base asks, policy answers",
+    Arm.NO_QUESTIONS: "policy answers at once",
+    Arm.INSTRUCTED: "base, told to use what was said",
 }
 """Who asks and who answers, in the order of the legend."""
 CONDITIONS = {
-    "experimental": "own conversation",
-    "random": "somebody else's",
-    "negative_control": "task alone",
-    "positive_control": "persona and task",
+    Condition.EXPERIMENTAL: "own conversation",
+    Condition.RANDOM: "somebody else's",
+    Condition.NEGATIVE_CONTROL: "task alone",
+    Condition.POSITIVE_CONTROL: "persona and task",
 }
 """Of log p(gold response), as figures name them; the paper's Q-experimental, Q-random, controls."""
 PAPER_WIN_RATES = (0.68, 0.73, 0.70)
 """Figure 3a, policies 1 to 3 of the method (Andukuri et al., 2024), judged by GPT-4."""
 
 
-def win_rates_by_experiment(
-    win_rates: Mapping[str, pl.DataFrame], paper: Sequence[float] = ()
-) -> Picture | None:
-    """Figures 3a and 3b: the method's win rate against the base model, a line an experiment.
-    `paper` adds the paper's values, for experiments whose scale they share.
-    """
-    series = [_arm(frame, "method", name) for name, frame in win_rates.items()]
-    drawn = [line for line in series if line.policies]
-    if not drawn:
+def win_rates_by_experiment(win_rates: Mapping[str, pl.DataFrame]) -> Picture | None:
+    """Figures 3a and 3b: the method's win rate against the base model, a line an experiment."""
+    figure = _win_rate_curves([_arm(frame, Arm.METHOD, n) for n, frame in win_rates.items()])
+    if figure is None:
         return None
-    with canvas() as (figure, (axes,)):
-        _half(axes)
-        _paper(axes, paper)
-        axes.set(ylim=(0, 1), ylabel="win rate against the base model")
-        draw_series(axes, drawn)
-        percent(axes)
     return Picture(
         "win_rates_by_experiment",
         "Win rate by experiment",
@@ -72,17 +65,13 @@ def win_rates_by_experiment(
 
 
 def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Picture | None:
-    """Figures 3a and 5b: the win rate of each arm, the decomposition into asking and answering."""
+    """Figures 3a and 5b: the win rate of each arm, the decomposition into asking and answering.
+    `paper` adds the paper's values, for an experiment whose scale they share.
+    """
     series = [_arm(win_rates, arm, label) for arm, label in ARMS.items()]
-    drawn = [line for line in series if line.policies]
-    if not drawn:
+    figure = _win_rate_curves(series, paper, width=1.6 * WIDTH_INCHES)
+    if figure is None:
         return None
-    with canvas(width=1.6 * WIDTH_INCHES) as (figure, (axes,)):
-        _half(axes)
-        _paper(axes, paper)
-        axes.set(ylim=(0, 1), ylabel="win rate against the base model")
-        draw_series(axes, drawn)
-        percent(axes)
     return Picture(
         "win_rates_by_arm",
         "Who asks, who answers",
@@ -96,14 +85,10 @@ def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Pi
 
 def log_probs(report: pl.DataFrame, *, controls: bool = False) -> Picture | None:
     """Figures 4a and 5a; with controls 6 and 7: log p(gold response) by policy and condition."""
-    wanted = [c for c in CONDITIONS if controls or not c.endswith("control")]
-    series = [_metric(report, condition, CONDITIONS[condition]) for condition in wanted]
-    drawn = [line for line in series if line.policies]
-    if not drawn:
+    wanted = [c for c in CONDITIONS if controls or c not in CONTROLS]
+    figure = _curves([_metric(report, c, CONDITIONS[c]) for c in wanted], LOG_PROB)
+    if figure is None:
         return None
-    with canvas() as (figure, (axes,)):
-        axes.set_ylabel("log p(gold response), nats")
-        draw_series(axes, drawn)
     if controls:
         return Picture(
             "log_probs_with_controls",
@@ -127,13 +112,10 @@ def log_probs_by_experiment(reports: Mapping[str, pl.DataFrame]) -> Picture | No
     """Figure 4b: Q-experimental, a line an experiment. Their scales agree only on one data set and
     one base model.
     """
-    series = [_metric(frame, "experimental", name) for name, frame in reports.items()]
-    drawn = [line for line in series if line.policies]
-    if not drawn:
+    series = [_metric(frame, Condition.EXPERIMENTAL, name) for name, frame in reports.items()]
+    figure = _curves(series, LOG_PROB)
+    if figure is None:
         return None
-    with canvas() as (figure, (axes,)):
-        axes.set_ylabel("log p(gold response), nats")
-        draw_series(axes, drawn)
     return Picture(
         "log_probs_by_experiment",
         "Gold response by experiment",
@@ -145,13 +127,9 @@ def log_probs_by_experiment(reports: Mapping[str, pl.DataFrame]) -> Picture | No
 def question_rates(reports: Mapping[str, pl.DataFrame]) -> Picture | None:
     """The share of the questioner's turns that ask, a line an experiment."""
     series = [_metric(frame, "question_rate", name) for name, frame in reports.items()]
-    drawn = [line for line in series if line.policies]
-    if not drawn:
+    figure = _curves(series, "turns that are questions", top=1.03)
+    if figure is None:
         return None
-    with canvas() as (figure, (axes,)):
-        axes.set(ylim=(0, 1.03), ylabel="turns that are questions")
-        draw_series(axes, drawn)
-        percent(axes)
     return Picture(
         "question_rates",
         "Question rate",
@@ -223,7 +201,7 @@ def score_distributions(scored: pl.DataFrame, best: pl.DataFrame) -> Picture | N
     pair's eligible conversations: how much there was to select. `scored` is `gold_log_probs`.
     """
     pair = ["iteration", "split", "task_id", "persona_id"]
-    own = scored.filter(pl.col("condition") == "experimental").join(
+    own = scored.filter(pl.col("condition") == Condition.EXPERIMENTAL).join(
         best.select(*pair[:2]).unique(), on=pair[:2], how="semi"
     )
     several = own.with_columns(
@@ -323,6 +301,41 @@ def _series(rows: pl.DataFrame, label: str, mean: str) -> Series:
     columns = ("iteration", mean, "low", "high")
     policies, means, lows, highs = rows.sort("iteration").select(columns).to_dict().values()
     return Series(label, *(list(column) for column in (policies, means, lows, highs)))
+
+
+def _curves(
+    series: Sequence[Series],
+    ylabel: str,
+    *,
+    top: float | None = None,
+    width: float = WIDTH_INCHES,
+    behind: Callable[["Axes"], None] | None = None,
+) -> "Figure | None":
+    """A line for each series that has a policy; `top` is where the axis of a share ends, and
+    `behind` draws what the lines are compared with.
+    """
+    drawn = [line for line in series if line.policies]
+    if not drawn:
+        return None
+    with canvas(width=width) as (figure, (axes,)):
+        axes.set_ylabel(ylabel)
+        if behind is not None:
+            behind(axes)
+        if top is not None:
+            axes.set_ylim(0, top)
+            percent(axes)
+        draw_series(axes, drawn)
+    return figure
+
+
+def _win_rate_curves(
+    series: Sequence[Series], paper: Sequence[float] = (), width: float = WIDTH_INCHES
+) -> "Figure | None":
+    def behind(axes: "Axes") -> None:
+        _half(axes)
+        _paper(axes, paper)
+
+    return _curves(series, "win rate against the base model", top=1, width=width, behind=behind)
 
 
 def _half(axes: "Axes") -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import polars as pl
 import yaml
 
+from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.method.plan import SPLITS
+from stargate_assets.method.scoring import CONTROLS, Condition
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import (
     count,
@@ -99,15 +101,15 @@ def estimates(tables: ExperimentTables) -> list[Grid]:
     report = tables.frame("report")
     names = {
         "question_rate": "turns that ask",
-        "experimental": "gold response, own conversation",
-        "random": "gold response, somebody else's",
-        "negative_control": "gold response, task alone",
-        "positive_control": "gold response, persona and task",
+        Condition.EXPERIMENTAL: "gold response, own conversation",
+        Condition.RANDOM: "gold response, somebody else's",
+        Condition.NEGATIVE_CONTROL: "gold response, task alone",
+        Condition.POSITIVE_CONTROL: "gold response, persona and task",
     }
     lines: list[list[str]] = []
     for metric, name in names.items():
         rows = report.filter(pl.col("metric") == metric).sort("iteration")
-        if metric.endswith("control"):
+        if metric in CONTROLS:
             rows = rows.head(1)  # they depend on no policy
         for row in rows.iter_rows(named=True):
             share = metric == "question_rate"
@@ -117,7 +119,7 @@ def estimates(tables: ExperimentTables) -> list[Grid]:
                 low, high = change(row["gain_low"]), change(row["gain_high"])
                 gain = f"{change(row['gain'])} ({low} to {high}){' points' if share else ''}"
             level = f"{shown(row['mean'])} ({shown(row['low'])} to {shown(row['high'])})"
-            policy = NONE if metric.endswith("control") else str(row["iteration"])
+            policy = NONE if metric in CONTROLS else str(row["iteration"])
             lines.append([name, policy, level, gain, count(row["pairs"])])
     head = ["", "policy", "mean", "gain on policy 0", "pairs"]
     return [Grid("Estimates", head, lines)] if lines else []
@@ -167,8 +169,8 @@ def _comparisons(tables: ExperimentTables) -> list[Grid]:
                 f"{iteration}|{split}",
                 str(arm).replace("_", " "),
                 count(rows.height),
-                *(count(int((rows["verdict"] == v).sum())) for v in ("win", "loss", "tie")),
-                *(count(int((unscored == reason).sum())) for reason in ("unparsed", "refused")),
+                *(count(int((rows["verdict"] == v).sum())) for v in Verdict),
+                *(count(int((unscored == reason).sum())) for reason in Unscored),
                 count(int((texts["text"].str.strip_chars() == "").sum())),
                 count(int(texts["truncated"].sum())),
             ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from stargate_assets.method.judging import TRUSTED_ACCURACY
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import percent, plural, points, signed
 
@@ -13,7 +14,6 @@ FEW_PAIRS = 100
 """A win rate's 95 % interval is about ten points to each side with this many independent pairs, and
 wider with clustered ones.
 """
-TRUSTED_AUDIT = 0.8
 MOSTLY_LONGER = 0.6
 
 
@@ -149,9 +149,9 @@ def _audit(win_rates: pl.DataFrame) -> Part:
     interval = f"{percent(row['audit_low'])} to {percent(row['audit_high'])}"
     trust = (
         "good enough to read the win rates at their word"
-        if row["audit_low"] >= TRUSTED_AUDIT
+        if row["audit_low"] >= TRUSTED_ACCURACY
         else "below what win rates should rest on: read them as a weak sign"
-        if row["audit_accuracy"] < TRUSTED_AUDIT
+        if row["audit_accuracy"] < TRUSTED_ACCURACY
         else "usable, with the interval in mind"
     )
     return [Figure("judge's audit", percent(row["audit_accuracy"]), interval)], [
