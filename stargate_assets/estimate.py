@@ -139,22 +139,24 @@ class Estimator:
             return sum(turn_count(experiment.seed, cell, pair, most) for pair in pairs)
 
         questioner = self._model(self.name, "questioner", base, policy)
-        roleplayers = self._roleplayers()
+        roleplayers = self._roleplayers(cell.split)
         conversations = simulated(experiment, cell, split.pairs, questioner, roleplayers)
         turn_times = turns(split.every) / turns(split.pairs)
         yield from lines("questioner", base, questioner, turn_times)
-        for roleplayer in experiment.roleplayers:
+        for roleplayer in experiment.roleplayers_of(cell.split):
             model = roleplayers[roleplayer.label]
             yield from lines("roleplayer", roleplayer.model, model, turn_times)
         scorer = self._base(self.name, "scorer", base)
         gold = self._gold(split)
-        score_gold_responses(scorer, conversations, gold, cell, experiment.seed)
+        objective = experiment.selection.objective
+        score_gold_responses(scorer, conversations, gold, cell, experiment.seed, objective)
         yield from lines("scorer", base, scorer)
         if step.purpose == "train":
-            respondent = self._model(self.name, "respondent", base, policy)
-            best = [c for c in conversations if c.sample < experiment.selection.top]
-            answered(respondent, best, experiment.regularization.answer_tokens)
-            yield from lines("respondent", base, respondent)
+            if experiment.regularization.response == "own":
+                respondent = self._model(self.name, "respondent", base, policy)
+                best = [c for c in conversations if c.sample < experiment.selection.top]
+                answered(respondent, best, experiment.regularization.answer_tokens)
+                yield from lines("respondent", base, respondent)
             return
         yield from self._evaluation(cell, split, conversations, policy)
 
@@ -194,17 +196,17 @@ class Estimator:
         if name not in self.references:
             experiment, cell = self.experiment, Cell(BASE, name)
             asking = self._base(self.name, "questioner", experiment.questioner)
-            talked = simulated(experiment, cell, split.pairs, asking, self._roleplayers())
+            talked = simulated(experiment, cell, split.pairs, asking, self._roleplayers(name))
             answering = self._base(self.name, "respondent", experiment.questioner)
             said = responded(experiment, cell, split.pairs, {BASE: answering}, {BASE: talked})
             texts = {r.pair: r.text for r in said if r.arm is REFERENCE}
             self.references[name] = Reference(talked, texts)
         return self.references[name]
 
-    def _roleplayers(self) -> dict[str, CountingModel]:
+    def _roleplayers(self, split: str) -> dict[str, CountingModel]:
         return {
             r.label: self._base(self.name, "roleplayer", r.model)
-            for r in self.experiment.roleplayers
+            for r in self.experiment.roleplayers_of(split)
         }
 
     def _identity(self, step: Step, done: Sequence[Step]) -> str | None:

@@ -19,6 +19,10 @@ from pydantic import (
 from stargate_assets.errors import StargateError
 from stargate_assets.method.judging import JudgeMethod
 from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS
+from stargate_assets.method.selection import Objective
+from stargate_assets.method.simulation import Kinds
+
+Labels = Literal["assistant", "assistant_and_last_reply"]
 
 
 class ExperimentError(StargateError):
@@ -88,6 +92,11 @@ class Simulation(Frozen):
     temperature: float = Field(default=0.9, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     question_tokens: PositiveInt = 128
+    unasked: Kinds = Field(
+        default="never",
+        description="For which tasks, by kind, answering at once may win over asking. The policy "
+        "may then answer instead of asking, which ends its conversation.",
+    )
 
 
 class Roleplayer(Frozen):
@@ -105,13 +114,40 @@ class Roleplayer(Frozen):
         return self.name or self.model.model
 
 
+def distinct(roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
+    """The roleplayers, or a ValueError if tables could not tell two of them apart."""
+    labels = [roleplayer.label for roleplayer in roleplayers]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"two are called {label!r}; give each a name of its own")
+    return roleplayers
+
+
 class Selection(Frozen):
+    """What makes a conversation good, and how many are kept. All values are in nats."""
+
     top: PositiveInt = Field(default=1, description="k, conversations kept per pair.")
+    objective: Objective = Field(
+        default="sum",
+        description="sum (the paper's): log p(gold response | conversation); mean: the same per "
+        "token; gain: less log p(gold response | task alone); contrast: less log p(another "
+        "persona's gold response | the same conversation).",
+    )
+    question_cost: float = Field(default=0, ge=0, description="Taken off for each question.")
+    word_cost: float = Field(default=0, ge=0, description="Taken off for each word of a question.")
+    margin: float | None = Field(
+        default=None,
+        description="How far a kept conversation's value must lie above zero (gain, contrast), or "
+        "above the mean of its pair (sum, mean). Nothing is dropped unless stated.",
+    )
 
 
 class Regularization(Frozen):
-    """The policy's own answer on the best conversation, greedy."""
+    """What the policy learns to answer after the best conversation: its own greedy answer, the gold
+    response (the paper's ablation, which teaches to invent), or nothing (questions only).
+    """
 
+    response: Literal["own", "gold", "none"] = "own"
     answer_tokens: PositiveInt = 512
 
 
@@ -131,6 +167,11 @@ class Training(Frozen):
     )
     lora_rank: PositiveInt = 16
     lora_alpha: PositiveInt = 32
+    labels: Labels = Field(
+        default="assistant",
+        description="Which turns carry loss. The second is a fault of the authors' code, whose "
+        "masking skipped the last reply: the policy learns to speak as the user.",
+    )
     max_grad_norm: float = Field(default=1.0, gt=0)
 
 
@@ -141,6 +182,14 @@ class Evaluation(Frozen):
     answer_tokens: PositiveInt = Field(
         default=512, description="Of the responses that are compared, greedy ones."
     )
+    roleplayers: tuple[Roleplayer, ...] = Field(
+        default=(), description="Who answers on the test split; those of training unless stated."
+    )
+
+    @field_validator("roleplayers")
+    @classmethod
+    def _distinct(cls, roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
+        return distinct(roleplayers)
 
 
 class Judge(Frozen):
@@ -180,11 +229,15 @@ class Experiment(Frozen):
     @field_validator("roleplayers")
     @classmethod
     def _distinct(cls, roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
-        labels = [roleplayer.label for roleplayer in roleplayers]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise ValueError(f"two are called {label!r}; give each a name of its own")
-        return roleplayers
+        return distinct(roleplayers)
+
+    def roleplayers_of(self, split: str) -> tuple[Roleplayer, ...]:
+        """Who answers questions on a split."""
+        return (split == TEST_SPLIT and self.evaluation.roleplayers) or self.roleplayers
+
+    def unasked(self, split: str) -> Kinds:
+        """The tasks of a split for which not to ask is a candidate."""
+        return "never" if split == TEST_SPLIT else self.simulation.unasked
 
     def samples(self, split: str) -> int:
         """Conversations per pair of a split."""

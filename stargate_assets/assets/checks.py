@@ -13,9 +13,12 @@ from stargate_assets.assets.frames import conversations_of, gold_texts, pairs_of
 from stargate_assets.assets.grid import GPU_POOL, cell_of, grid_partitions
 from stargate_assets.experiment import Experiment
 from stargate_assets.language_model import ScoreRequest
+from stargate_assets.method.conversation import Pair
 from stargate_assets.method.eligibility import COPIED_RUN
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import negative_control_messages, questioner_messages
+from stargate_assets.method.selection import Objective
+from stargate_assets.method.simulation import unasked_conversations
 from stargate_assets.method.text import runs
 from stargate_assets.model_pool import Checkpoint, ModelPool
 from stargate_assets.storage.checkpoints import verify
@@ -75,8 +78,9 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         where = slice_of(context.partition_key)
         split = cell_of(context.partition_key).split
         rows = warehouse.read(name, "conversations", [where]).height
-        pairs = pair_count(warehouse, data_set, split)
-        return count_result(rows, pairs * experiment.samples(split))
+        pairs = pairs_there(warehouse, data_set, split)
+        unasked = unasked_conversations(pairs, 0, experiment.unasked(split))
+        return count_result(rows, len(pairs) * experiment.samples(split) + len(unasked))
 
     @check(
         "gold_log_probs",
@@ -95,7 +99,11 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         scored = conversations.join(comparable, on=["task_id", "persona_id"], how="semi")
         rows = warehouse.read(name, "gold_log_probs", [where]).height
         if split != TEST_SPLIT:
-            return count_result(rows, scored["ineligibility"].null_count())
+            eligible = scored.filter(pl.col("ineligibility").is_null())
+            expected = expected_training_scores(
+                experiment.selection.objective, eligible, comparable
+            )
+            return count_result(rows, expected)
         pairs = scored.select("task_id", "persona_id").n_unique()
         heard = 2 if conversations["persona_id"].n_unique() > 1 else 1  # with Q-random or without
         return count_result(rows, 2 * pairs + heard * scored.height)
@@ -133,12 +141,8 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
             )
         row = frame.row(0, named=True)
         verify(models.warehouse / row["path"])
-        split = {"split": cell.split}
-        pairs = pairs_of(
-            warehouse.read(data_set, "tasks", [split]),
-            warehouse.read(data_set, "personas", [split]),
-        )
-        gold = gold_texts(warehouse.read(data_set, "gold_responses", [split]))
+        pairs = pairs_there(warehouse, data_set, cell.split)
+        gold = gold_texts(warehouse.read(data_set, "gold_responses", [{"split": cell.split}]))
         probes = [
             ScoreRequest(negative_control_messages(pair), gold[pair.key])
             for pair in pairs
@@ -166,11 +170,24 @@ def schema_result(table: str, frame: pl.DataFrame) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True)
 
 
-def pair_count(warehouse: Warehouse, data_set: str, split: str) -> int:
-    """Tasks times personas of a split."""
+def pairs_there(warehouse: Warehouse, data_set: str, split: str) -> list[Pair]:
+    """Every task with every persona of a split."""
     where = [{"split": split}]
-    tasks, personas = (warehouse.read(data_set, table, where) for table in ("tasks", "personas"))
-    return tasks.height * personas.height
+    return pairs_of(*(warehouse.read(data_set, table, where) for table in ("tasks", "personas")))
+
+
+def expected_training_scores(
+    objective: Objective, eligible: pl.DataFrame, comparable: pl.DataFrame
+) -> int:
+    """Scores of a training cell: every eligible conversation, and what the objective compares it
+    with. `comparable` are the gold responses that can be compared with.
+    """
+    if objective == "gain":
+        return eligible.height + eligible.select("task_id", "persona_id").n_unique()
+    if objective == "contrast":
+        several = comparable.filter(pl.len().over("task_id") > 1)
+        return eligible.height + eligible.join(several, on="task_id", how="semi").height
+    return eligible.height
 
 
 def count_result(rows: int, expected: int) -> dg.AssetCheckResult:

@@ -12,7 +12,7 @@ from stargate_assets.assets.report_page import experiment_tables, write_page
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.method.scoring import CONTROLS, Condition
+from stargate_assets.method.scoring import CONTROLS, TESTED, Condition
 from stargate_assets.method.statistics import (
     clustered_share,
     paired_difference,
@@ -46,7 +46,7 @@ def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl
     for iteration in sorted(conversations["iteration"].unique()):
         of_policy = conversations.filter(pl.col("iteration") == iteration)
         values[iteration, QUESTION_RATE] = _by_pair(of_policy, QUESTION_RATE)
-        for condition in Condition:
+        for condition in TESTED:
             scored = gold_log_probs.filter(
                 (pl.col("iteration") == iteration) & (pl.col("condition") == condition)
             )

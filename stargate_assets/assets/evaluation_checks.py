@@ -5,7 +5,7 @@ to be trusted.
 import dagster as dg
 import polars as pl
 
-from stargate_assets.assets.checks import count_result, grid_check, pair_count, schema_check
+from stargate_assets.assets.checks import count_result, grid_check, pairs_there, schema_check
 from stargate_assets.assets.grid import JUDGED, cell_of
 from stargate_assets.assets.judging import audit_accuracy
 from stargate_assets.experiment import Experiment, Judge, ModelSpec
@@ -27,9 +27,8 @@ def evaluation_checks(
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "responses", [slice_of(context.partition_key)]).height
-        return count_result(
-            rows, pair_count(warehouse, data_set, cell.split) * len(arms_of(cell.iteration))
-        )
+        pairs = pairs_there(warehouse, data_set, cell.split)
+        return count_result(rows, len(pairs) * len(arms_of(cell.iteration)))
 
     of_responses = [schema_check(name, experiment, "responses"), expected_responses]
     if experiment.judge is None:
@@ -42,7 +41,8 @@ def evaluation_checks(
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "judgements", [slice_of(context.partition_key)]).height
         return count_result(
-            rows, pair_count(warehouse, data_set, cell.split) * len(judged_arms(cell.iteration))
+            rows,
+            len(pairs_there(warehouse, data_set, cell.split)) * len(judged_arms(cell.iteration)),
         )
 
     @check("judge_audit", "Every gold response that has a rival is in the audit.")

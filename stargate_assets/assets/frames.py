@@ -15,7 +15,7 @@ def pairs_of(tasks: pl.DataFrame, personas: pl.DataFrame) -> list[Pair]:
     """Every task with every persona of the split, in the order of their ids."""
     return [
         Pair(Task(*task), Persona(*persona))
-        for task in tasks.sort("task_id").select("task_id", "text").iter_rows()
+        for task in tasks.sort("task_id").select("task_id", "text", "kind").iter_rows()
         for persona in personas.sort("persona_id").select("persona_id", "name", "text").iter_rows()
     ]
 

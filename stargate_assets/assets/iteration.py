@@ -28,13 +28,14 @@ from stargate_assets.assets.grid import (
     report_policy,
     shown,
 )
-from stargate_assets.experiment import Experiment, Roleplayer
+from stargate_assets.experiment import Experiment, Roleplayer, Selection
 from stargate_assets.language_model import LanguageModel, Sampling
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
 from stargate_assets.method.scoring import Condition, score_gold_responses
-from stargate_assets.method.selection import Candidate, select_best
-from stargate_assets.method.simulation import Cell, simulate
+from stargate_assets.method.selection import Candidate, select_best, value_of
+from stargate_assets.method.simulation import Cell, simulate, unasked_conversations
+from stargate_assets.method.text import words
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.reporting.figures import score_distributions, turns_and_lengths
 from stargate_assets.storage.completions import Use
@@ -57,17 +58,61 @@ def simulated(
     roleplayers: Mapping[str, LanguageModel],
 ) -> list[Conversation]:
     """The conversations of a cell, as the experiment wants them; its roleplayers by label."""
-    stated = experiment.simulation
-    return simulate(
+    stated, samples = experiment.simulation, experiment.samples(cell.split)
+    answering = experiment.roleplayers_of(cell.split)
+    conversations = simulate(
         questioner,
-        {r.label: roleplayer_reply(r, roleplayers[r.label]) for r in experiment.roleplayers},
+        {r.label: roleplayer_reply(r, roleplayers[r.label]) for r in answering},
         pairs,
         cell,
         seed=experiment.seed,
-        samples=experiment.samples(cell.split),
+        samples=samples,
         max_turns=stated.max_turns,
         sampling=Sampling(stated.question_tokens, stated.temperature, stated.top_p),
     )
+    return conversations + unasked_conversations(pairs, samples, experiment.unasked(cell.split))
+
+
+def best_of(
+    cell: Cell, stated: Selection, scored: pl.DataFrame, gold_log_probs: pl.DataFrame
+) -> pl.DataFrame:
+    """The rows of best_conversations. `scored` are the cell's conversations with the log_prob of
+    their gold response; `gold_log_probs` holds what an objective compares that with.
+    """
+    key = ["task_id", "persona_id", *(["sample"] if stated.objective == "contrast" else [])]
+    condition = {"gain": Condition.NEGATIVE_CONTROL, "contrast": Condition.CONTRAST}
+    compared = stated.objective in condition
+    if compared:
+        against = gold_log_probs.filter(condition=condition[stated.objective])
+        scored = scored.join(
+            against.select(*key, pl.col("log_prob").alias("compared_with")), on=key
+        )
+    candidates: dict[Candidate, float] = {}
+    for row in scored.iter_rows(named=True):
+        asked = row["questions"]
+        value = value_of(
+            stated.objective,
+            row["log_prob"],
+            row["tokens"],
+            compared_with=row["compared_with"] if compared else 0.0,
+            cost=stated.question_cost * len(asked)
+            + stated.word_cost * sum(len(words(question)) for question in asked),
+        )
+        candidate = Candidate(
+            row["task_id"], row["persona_id"], row["sample"], value, row["ineligibility"] is None
+        )
+        candidates[candidate] = row["log_prob"]
+    best = select_best(candidates, stated.top, stated.margin, absolute=compared)
+    rows = [
+        {
+            **row_key(cell, chosen.task_id, chosen.persona_id, chosen.sample),
+            "rank": rank,
+            "value": chosen.value,
+            "log_prob": candidates[chosen],
+        }
+        for rank, chosen in best
+    ]
+    return table("best_conversations", rows)
 
 
 def means(log_probs: Mapping[str, pl.Series]) -> dict[str, float]:
@@ -109,7 +154,10 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
             cell,
             pairs_of(tasks, personas),
             models.open(experiment.questioner, Use(name, cell.key, "questioner"), policy),
-            {r.label: models.open(r.model, answering) for r in experiment.roleplayers},
+            {
+                r.label: models.open(r.model, answering)
+                for r in experiment.roleplayers_of(cell.split)
+            },
         )
         frame = conversations_frame(cell, policy.sha256 if policy else BASE_POLICY, made)
         reasons = Counter(frame["ineligibility"].drop_nulls())
@@ -153,6 +201,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
                 gold_texts(gold_responses),
                 cell,
                 experiment.seed,
+                experiment.selection.objective,
             ),
         )
         conditions = {str(key): of["log_prob"] for (key,), of in frame.group_by("condition")}
@@ -177,24 +226,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         scored = gold_log_probs.filter(pl.col("condition") == Condition.EXPERIMENTAL).join(
             conversations, on=["task_id", "persona_id", "sample"]
         )
-        best = select_best(
-            (
-                Candidate(*row, eligible=reason is None)
-                for *row, reason in scored.select(
-                    "task_id", "persona_id", "sample", "log_prob", "ineligibility"
-                ).iter_rows()
-            ),
-            experiment.selection.top,
-        )
-        rows = [
-            {
-                **row_key(cell, chosen.task_id, chosen.persona_id, chosen.sample),
-                "rank": rank,
-                "log_prob": chosen.log_prob,
-            }
-            for rank, chosen in best
-        ]
-        frame = table("best_conversations", rows)
+        frame = best_of(cell, experiment.selection, scored, gold_log_probs)
         pairs = conversations.select("task_id", "persona_id").n_unique()
         return grid_output(
             frame,
@@ -204,7 +236,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
             cell,
             {
                 "pairs": pairs,
-                "pairs without an eligible scored conversation": pairs
+                "pairs without a selected conversation": pairs
                 - frame.select("task_id", "persona_id").n_unique(),
                 **means({"scored": scored["log_prob"], "selected": frame["log_prob"]}),
                 **shown(score_distributions(gold_log_probs, frame)),

@@ -9,7 +9,13 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from stargate_assets.assets.frames import conversations_of, pairs_of, row_key, table
+from stargate_assets.assets.frames import (
+    conversations_of,
+    gold_texts,
+    pairs_of,
+    row_key,
+    table,
+)
 from stargate_assets.assets.grid import (
     GPU_POOL,
     cell_of,
@@ -19,7 +25,7 @@ from stargate_assets.assets.grid import (
     policy_checkpoint,
     report_policy,
 )
-from stargate_assets.experiment import Experiment
+from stargate_assets.experiment import Experiment, Labels
 from stargate_assets.language_model import (
     ChatRequest,
     Completion,
@@ -47,9 +53,9 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
     @asset(
         "regularization_responses",
         {"transformers"},
-        "Policy i's own greedy answer on each best conversation, so that training keeps it able "
-        "to answer (line 5).",
-        ins=inputs(data_set, "tasks", "personas")
+        "What the policy learns to answer after each best conversation: policy i's own greedy "
+        "answer (line 5), unless the experiment says the gold response, or nothing.",
+        ins=inputs(data_set, "tasks", "personas", "gold_responses")
         | inputs(name, "conversations", "best_conversations"),
         pool=GPU_POOL,
     )
@@ -59,27 +65,31 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
         models: dg.ResourceParam[ModelPool],
         tasks: pl.DataFrame,
         personas: pl.DataFrame,
+        gold_responses: pl.DataFrame,
         conversations: pl.DataFrame,
         best_conversations: pl.DataFrame,
     ) -> dg.Output[pl.DataFrame]:
-        cell = cell_of(context.partition_key)
+        cell, stated = cell_of(context.partition_key), experiment.regularization
         best = selected_conversations(tasks, personas, conversations, best_conversations)
-        checkpoint = policy_checkpoint(warehouse, name, cell)
-        policy = models.open(experiment.questioner, Use(name, cell.key, "respondent"), checkpoint)
-        answers = answered(policy, best, experiment.regularization.answer_tokens)
+        said: list[tuple[str, bool]] = []
+        refused = 0
+        if stated.response == "own":
+            checkpoint = policy_checkpoint(warehouse, name, cell)
+            use = Use(name, cell.key, "respondent")
+            policy = models.open(experiment.questioner, use, checkpoint)
+            answers = answered(policy, best, stated.answer_tokens)
+            said = [(answer.text, answer.finish_reason == "length") for answer in answers]
+            refused = sum(answer.finish_reason == "refused" for answer in answers)
+        elif stated.response == "gold":
+            gold = gold_texts(gold_responses)
+            said = [(gold[c.pair.key], False) for c in best]
+        learnt = best if said else []
         rows = [
-            {
-                **row_key(cell, *c.pair.key, c.sample),
-                "text": answer.text,
-                "truncated": answer.finish_reason == "length",
-            }
-            for c, answer in zip(best, answers, strict=True)
+            {**row_key(cell, *c.pair.key, c.sample), "text": text, "truncated": truncated}
+            for c, (text, truncated) in zip(learnt, said, strict=True)
         ]
         frame = table("regularization_responses", rows)
-        metadata = {
-            "truncated": int(frame["truncated"].sum()),
-            "refused": sum(answer.finish_reason == "refused" for answer in answers),
-        }
+        metadata = {"truncated": int(frame["truncated"].sum()), "refused": refused}
         return grid_output(frame, warehouse, name, experiment, cell, metadata)
 
     @asset(
@@ -142,10 +152,11 @@ def answered(
 
 
 def training_dialogues(
-    conversations: Sequence[Conversation], responses: pl.DataFrame
+    conversations: Sequence[Conversation], responses: pl.DataFrame, labels: Labels = "assistant"
 ) -> list[Dialogue]:
-    """For each conversation its question turns, and its answer turn unless that was cut off or is
-    empty.
+    """For each conversation its question turns, and its answer turn unless that was cut off, is
+    empty or is not to be learnt. Where nothing was asked, the policy learns to answer although it
+    was told to ask.
     """
     columns = ("task_id", "persona_id", "sample", "text", "truncated")
     answer_of = {
@@ -154,12 +165,17 @@ def training_dialogues(
     }
     dialogues: list[Dialogue] = []
     for c in conversations:
-        asked = questioner_messages(c)[:-1]  # the last reply is followed by no question
-        dialogues.append(Dialogue("question", asked))
-        answer = answer_of[*c.pair.key, c.sample]
+        asking = questioner_messages(c)
+        if c.questions and labels == "assistant":
+            # The last reply is followed by no question.
+            dialogues.append(Dialogue("question", asking[:-1]))
+        elif c.questions:
+            dialogues.append(Dialogue("question_and_reply", asking))
+        answer = answer_of.get((*c.pair.key, c.sample))
         if answer is not None:
-            answered = (*respondent_messages(c), Message("assistant", answer))
-            dialogues.append(Dialogue("answer", answered))
+            contexts = [respondent_messages(c)] if c.questions else [respondent_messages(c), asking]
+            answered = Message("assistant", answer)
+            dialogues += [Dialogue("answer", (*context, answered)) for context in contexts]
     return dialogues
 
 
@@ -191,7 +207,7 @@ def train_checkpoint(
         bf16=dtype == "bfloat16",
         seed=derive_seed(experiment.seed, "training", cell.iteration, cell.split),
         training=experiment.training,
-        dialogues=encoded(training_dialogues(conversations, responses)),
+        dialogues=encoded(training_dialogues(conversations, responses, experiment.training.labels)),
         output=aside,
         processes=models.machine.training_processes,
         gradient_checkpointing=models.machine.gradient_checkpointing,

@@ -17,6 +17,8 @@ class Persona:
 class Task:
     task_id: str
     text: str
+    kind: str | None = None
+    """general if the best answer hardly depends on who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +67,5 @@ def is_question(utterance: str) -> bool:
 
 
 def question_rate(questions: tuple[str, ...]) -> float:
-    """The share of a conversation's questioner turns that are questions."""
-    return sum(map(is_question, questions)) / len(questions)
+    """The share of a conversation's questioner turns that are questions; 0 without a turn."""
+    return sum(map(is_question, questions)) / max(1, len(questions))

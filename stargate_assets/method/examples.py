@@ -6,7 +6,8 @@ One conversation becomes two kinds of example, because the policy speaks under t
   question, if the chat template renders a longer dialogue as an extension of a shorter one;
   otherwise one example for each question;
 - the answer turn, in the respondent's context, which never saw those instructions. Labels cover
-  each assistant turn and the token that ends it, and nothing else. Tokens are those of generation:
+  each assistant turn and the token that ends it, and nothing else, unless the authors' faulty
+  masking is asked for (`question_and_reply`). Tokens are those of generation:
   a context is tokenised as the engine would, and a turn is appended to it, so what is trained is
   what is sampled.
 """
@@ -18,7 +19,7 @@ from typing import Literal, Protocol
 from stargate_assets.language_model import Message
 
 IGNORED = -100
-Kind = Literal["question", "answer"]
+Kind = Literal["question", "question_and_reply", "answer"]
 
 
 class ChatTokenizer(Protocol):
@@ -36,7 +37,8 @@ class ChatTokenizer(Protocol):
 class Dialogue:
     """A context and what the assistant said in it. Of a `question` dialogue every assistant
     message is learnt, of an `answer` dialogue the last alone: the questions in it were asked
-    under another prompt.
+    under another prompt. `question_and_reply` ends with the user's last reply and learns that too,
+    as the template renders it, up to the words that open the next turn.
     """
 
     kind: Kind
@@ -67,4 +69,9 @@ def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
             earlier = examples.pop()
             labels = earlier.labels + labels[len(earlier.labels) :]
         examples.append(Example(dialogue.kind, prompt + turn, labels + turn))
+    if dialogue.kind == "question_and_reply":
+        asked, whole = examples.pop(), tokenizer.prompt_ids(dialogue.messages)
+        same = [a == b for a, b in zip(asked.tokens, whole, strict=False)]
+        end = same.index(False) if False in same else len(same)
+        examples.append(Example(dialogue.kind, whole, asked.labels[:end] + whole[end:]))
     return examples

@@ -2,14 +2,16 @@
 the paper, "Gold Responses").
 """
 
+import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from stargate_assets.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.conversation import Pair
+from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.prompts import oracle_messages
-from stargate_assets.method.text import first_sentences, words
+from stargate_assets.method.text import first_sentences, readdressed, words
 
 MOST_SENTENCES = 10
 
@@ -55,3 +57,30 @@ def write_gold_responses(
         (pair, *gold_response(completion))
         for pair, completion in zip(pairs, completions, strict=True)
     ]
+
+
+def others_gold_responses(
+    pairs: Sequence[Pair],
+    gold_responses: Mapping[tuple[str, str], str],
+    purpose: str,
+    split: str,
+    seed: int,
+) -> dict[Pair, tuple[str, str]]:
+    """For each pair with a gold response, that of another persona for the same task, drawn by key:
+    (persona_id, text). It calls the user by this persona's name, so that the name gives nothing
+    away. Pairs whose task has no other gold response are left out.
+    """
+    by_task: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        if pair.key in gold_responses:
+            by_task.setdefault(pair.task.task_id, []).append(pair)
+    found: dict[Pair, tuple[str, str]] = {}
+    for pair in (pair for of_task in by_task.values() for pair in of_task):
+        others = [o.persona for o in by_task[pair.task.task_id] if o.persona != pair.persona]
+        if others:
+            draw = random.Random(derive_seed(seed, purpose, split, *pair.key))
+            other = draw.choice(sorted(others, key=lambda persona: persona.persona_id))
+            theirs = gold_responses[pair.task.task_id, other.persona_id]
+            text = readdressed(theirs, other.name, pair.persona.name)
+            found[pair] = (other.persona_id, text)
+    return found

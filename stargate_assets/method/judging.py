@@ -5,7 +5,6 @@ dropped (fault 7).
 """
 
 import json
-import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +20,13 @@ from stargate_assets.language_model import (
     ScoreRequest,
 )
 from stargate_assets.method.conversation import Pair
-from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.prompts import (
     judge_again_messages,
     judge_messages,
     negative_control_messages,
     positive_control_messages,
 )
-from stargate_assets.method.text import readdressed
 
 JudgeMethod = Literal["written", "choice", "fit"]
 TRUSTED_ACCURACY = 0.8
@@ -267,21 +265,9 @@ class Audited:
 def audit(
     pairs: Sequence[Pair], gold_responses: Mapping[tuple[str, str], str], split: str, seed: int
 ) -> list[Audited]:
-    """For each pair, its gold response against that of another persona for the same task, drawn by
-    key. The other one calls the user by this persona's name, so that the name gives nothing away.
-    """
-    by_task: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        if pair.key in gold_responses:
-            by_task.setdefault(pair.task.task_id, []).append(pair)
-    audited: list[Audited] = []
-    for pair in (pair for of_task in by_task.values() for pair in of_task):
-        others = [o.persona for o in by_task[pair.task.task_id] if o.persona != pair.persona]
-        if others:
-            draw = random.Random(derive_seed(seed, "audit", split, *pair.key))
-            other = draw.choice(sorted(others, key=lambda persona: persona.persona_id))
-            theirs = gold_responses[pair.task.task_id, other.persona_id]
-            text = readdressed(theirs, other.name, pair.persona.name)
-            comparison = Comparison(pair, gold_responses[pair.key], text)
-            audited.append(Audited(comparison, other.persona_id))
-    return audited
+    """For each pair, its gold response against that of another persona for the same task."""
+    others = others_gold_responses(pairs, gold_responses, "audit", split, seed)
+    return [
+        Audited(Comparison(pair, gold_responses[pair.key], text), persona_id)
+        for pair, (persona_id, text) in others.items()
+    ]

@@ -1,13 +1,16 @@
-"""The four conditions under which the base model scores a gold response (section 5)."""
+"""The conditions under which the base model scores a gold response: the four of section 5, and what
+other objectives of selection compare with.
+"""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stargate_assets.language_model import LanguageModel, Message, ScoreRequest
+from stargate_assets.language_model import LanguageModel, ScoreRequest
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.eligibility import ineligibility
+from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import (
@@ -15,6 +18,7 @@ from stargate_assets.method.prompts import (
     positive_control_messages,
     respondent_messages,
 )
+from stargate_assets.method.selection import Objective
 from stargate_assets.method.simulation import Cell
 
 
@@ -23,10 +27,14 @@ class Condition(StrEnum):
     EXPERIMENTAL = "experimental"
     RANDOM = "random"
     POSITIVE_CONTROL = "positive_control"
+    CONTRAST = "contrast"
+    """Another persona's gold response for the same task, after this conversation."""
 
 
 CONTROLS = (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
 """Conditions without a conversation, which depend on no policy."""
+TESTED = tuple(condition for condition in Condition if condition is not Condition.CONTRAST)
+"""The conditions of the held-out split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,9 @@ class GoldLogProb:
     sample: int | None
     """None for the controls, which depend on no conversation."""
     heard_persona_id: str | None
-    """Whose conversation was the context; None for the controls."""
+    """Whose conversation was the context; None for the controls. The gold response is the pair's,
+    but of condition contrast.
+    """
     log_prob: float
     tokens: int
 
@@ -51,46 +61,102 @@ def score_gold_responses(
     gold_responses: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
+    objective: Objective = "sum",
 ) -> list[GoldLogProb]:
-    """Score the gold response of each conversation's pair: on the held-out split under all four
-    conditions, the controls once a pair; elsewhere after the eligible conversations alone, which is
-    what selection compares.
+    """Score the gold response of each conversation's pair: on the held-out split under the four
+    conditions of the paper, the controls once a pair; elsewhere after the eligible conversations
+    alone, and under what the objective of selection compares them with.
 
     `gold_responses` is by (task_id, persona_id); a pair that has none is not scored.
     """
-    contexts: list[tuple[Pair, Condition, int | None, str | None, tuple[Message, ...]]] = []
-
-    def after(conversation: Conversation, condition: Condition, heard: Conversation) -> None:
-        pair, persona_id = conversation.pair, heard.pair.persona.persona_id
-        messages = respondent_messages(heard, pair)
-        contexts.append((pair, condition, conversation.sample, persona_id, messages))
-
+    scored = [c for c in conversations if c.pair.key in gold_responses]
     if cell.split == TEST_SPLIT:
-        for pair in dict.fromkeys(c.pair for c in conversations if c.pair.key in gold_responses):
-            for condition, messages in (
-                (Condition.NEGATIVE_CONTROL, negative_control_messages(pair)),
-                (Condition.POSITIVE_CONTROL, positive_control_messages(pair)),
-            ):
-                contexts.append((pair, condition, None, None, messages))
-        others = other_conversations(conversations, cell, seed)
-        for conversation, other in zip(conversations, others, strict=True):
-            if conversation.pair.key not in gold_responses:
-                continue
-            after(conversation, Condition.EXPERIMENTAL, conversation)
-            if other is not None:
-                after(conversation, Condition.RANDOM, other)
+        contexts = list(_test_contexts(conversations, scored, gold_responses, cell, seed))
     else:
-        for conversation in conversations:
-            if conversation.pair.key in gold_responses and ineligibility(conversation) is None:
-                after(conversation, Condition.EXPERIMENTAL, conversation)
-    scores = scorer.score(
-        [ScoreRequest(messages, gold_responses[pair.key]) for pair, _, _, _, messages in contexts],
-        "scoring gold responses",
-    )
+        eligible = [c for c in scored if ineligibility(c) is None]
+        pairs = list(dict.fromkeys(c.pair for c in scored))
+        contexts = list(_training_contexts(pairs, eligible, gold_responses, cell, seed, objective))
+    scores = scorer.score([context.request for context in contexts], "scoring gold responses")
     return [
-        GoldLogProb(pair, condition, sample, heard, score.total, len(score.log_probs))
-        for (pair, condition, sample, heard, _), score in zip(contexts, scores, strict=True)
+        GoldLogProb(
+            asked.pair,
+            asked.condition,
+            asked.sample,
+            asked.heard_persona_id,
+            score.total,
+            len(score.log_probs),
+        )
+        for asked, score in zip(contexts, scores, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is scored, and the row that it is for."""
+
+    pair: Pair
+    condition: Condition
+    sample: int | None
+    heard_persona_id: str | None
+    request: ScoreRequest
+
+
+def _control(pair: Pair, condition: Condition, gold_response: str) -> Context:
+    messages = (
+        negative_control_messages(pair)
+        if condition is Condition.NEGATIVE_CONTROL
+        else positive_control_messages(pair)
+    )
+    return Context(pair, condition, None, None, ScoreRequest(messages, gold_response))
+
+
+def _after(
+    conversation: Conversation, condition: Condition, heard: Conversation, gold_response: str
+) -> Context:
+    """The gold response after `heard`, in the row of `conversation`."""
+    pair, persona_id = conversation.pair, heard.pair.persona.persona_id
+    request = ScoreRequest(respondent_messages(heard, pair), gold_response)
+    return Context(pair, condition, conversation.sample, persona_id, request)
+
+
+def _test_contexts(
+    conversations: Sequence[Conversation],
+    scored: Sequence[Conversation],
+    gold_responses: Mapping[tuple[str, str], str],
+    cell: Cell,
+    seed: int,
+) -> Iterator[Context]:
+    for pair in dict.fromkeys(c.pair for c in scored):
+        for condition in CONTROLS:
+            yield _control(pair, condition, gold_responses[pair.key])
+    others = other_conversations(conversations, cell, seed)
+    for conversation, other in zip(conversations, others, strict=True):
+        if (gold_response := gold_responses.get(conversation.pair.key)) is None:
+            continue
+        yield _after(conversation, Condition.EXPERIMENTAL, conversation, gold_response)
+        if other is not None:
+            yield _after(conversation, Condition.RANDOM, other, gold_response)
+
+
+def _training_contexts(
+    pairs: Sequence[Pair],
+    eligible: Sequence[Conversation],
+    gold_responses: Mapping[tuple[str, str], str],
+    cell: Cell,
+    seed: int,
+    objective: Objective,
+) -> Iterator[Context]:
+    for c in eligible:
+        yield _after(c, Condition.EXPERIMENTAL, c, gold_responses[c.pair.key])
+    if objective == "gain":
+        for pair in dict.fromkeys(c.pair for c in eligible):
+            yield _control(pair, Condition.NEGATIVE_CONTROL, gold_responses[pair.key])
+    elif objective == "contrast":
+        # Of all siblings the same one, so that they are compared by what they bring out.
+        others = others_gold_responses(pairs, gold_responses, "contrast", cell.split, seed)
+        for c in eligible:
+            if c.pair in others:
+                yield _after(c, Condition.CONTRAST, c, others[c.pair][1])
 
 
 def other_conversations(

@@ -7,12 +7,16 @@ large batch.
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from stargate_assets.language_model import ChatRequest, LanguageModel, Sampling
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.prompts import questioner_messages
 from stargate_assets.method.roleplay import Reply
+
+Kinds = Literal["never", "general", "all"]
+"""Of tasks: those for which not to ask is a candidate too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,15 @@ def drawn_roleplayer(
     """Who answers in a conversation: uniform over the experiment's roleplayers, drawn by key."""
     key = (seed, "roleplayer", cell.iteration, cell.split, *pair.key, sample)
     return random.Random(derive_seed(*key)).choice(sorted(roleplayers))
+
+
+def unasked_conversations(pairs: Sequence[Pair], sample: int, kinds: Kinds) -> list[Conversation]:
+    """A conversation without a question, for each pair whose task is of these kinds."""
+    return [
+        Conversation(pair, sample)
+        for pair in pairs
+        if kinds == "all" or (kinds == "general" and pair.task.kind == "general")
+    ]
 
 
 def simulate(

@@ -61,6 +61,11 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
         "data set": experiment.data_set,
         "questioner": experiment.questioner.model,
         "roleplayer": ", ".join(roleplayer.label for roleplayer in experiment.roleplayers),
+        **(
+            {"roleplayer at evaluation": ", ".join(r.label for r in evaluating)}
+            if (evaluating := experiment.evaluation.roleplayers)
+            else {}
+        ),
         "judge": judge.label if judge is not None else "none",
         "seed": str(experiment.seed),
     }

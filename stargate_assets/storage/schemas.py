@@ -90,7 +90,10 @@ class GoldLogProbs(_Pair):
 
 
 class BestConversations(_Sample):
+    """`value` is what the objective of selection makes of `log_prob`, less its costs."""
+
     rank = dy.Int64(nullable=False, min=1)
+    value = dy.Float64(nullable=False)
     log_prob = dy.Float64(nullable=False, max=0)
 
 

@@ -59,7 +59,7 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     trainer.train()
     _save(model, tokenizer, spec, first=arguments.process_index == 0)
     return TrainingResult(
-        question_examples=sum(example.kind == "question" for example in examples),
+        question_examples=sum(example.kind != "answer" for example in examples),
         answer_examples=sum(example.kind == "answer" for example in examples),
         steps=trainer.state.global_step,
         first_loss=losses.seen[0],

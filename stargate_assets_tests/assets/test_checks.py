@@ -8,7 +8,9 @@ from stargate_assets.method.simulation import Cell
 
 TEXT = "I keep four hundred sheep on a windy hill. I cannot eat cheese at all."
 PAIR = Pair(Task("t", "What should I cook?"), Persona("p", "Ana", TEXT))
-TASKS = pl.DataFrame({"split": ["test"], "task_id": ["t"], "text": [PAIR.task.text]})
+TASKS = pl.DataFrame(
+    {"split": ["test"], "task_id": ["t"], "text": [PAIR.task.text], "kind": [None]}
+)
 PERSONAS = pl.DataFrame({"split": ["test"], "persona_id": ["p"], "name": ["Ana"], "text": [TEXT]})
 
 

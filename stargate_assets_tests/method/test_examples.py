@@ -99,3 +99,18 @@ def test_the_answer_is_learnt_alone_in_the_respondent_s_context() -> None:
     learnt_text = [tokenizer.decode(span) for e in examples for _, span in learnt(e)]
     assert learnt_text == ["Bake bread."]
     assert {e.kind for e in examples} == {"answer"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_authors_faulty_masking_adds_the_last_reply_and_nothing_else(family: str) -> None:
+    tokenizer = chat_tokenizer(family)
+    reply = Message("user", "I love zebras.")
+    proper = tokenise(QUESTIONS, tokenizer)
+    faulty = tokenise(Dialogue("question_and_reply", (*QUESTIONS.messages, reply)), tokenizer)
+    assert [learnt(e) for e in faulty[:-1]] == [learnt(e) for e in proper[:-1]]
+    *spans, (start, tail) = learnt(faulty[-1])
+    text = tokenizer.tokenizer.decode(tail)
+    assert "zebras" in text and "Peanuts" not in text
+    if len(proper) == 1:  # else the template rewrites, and the last question has an example alone
+        said = [token for _, span in learnt(proper[0]) for token in span]
+        assert [t for _, span in [*spans, (start, tail)] for t in span][: len(said)] == said

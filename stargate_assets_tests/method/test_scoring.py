@@ -9,6 +9,7 @@ from stargate_assets.method.prompts import (
     respondent_messages,
 )
 from stargate_assets.method.scoring import (
+    TESTED,
     Condition,
     GoldLogProb,
     other_conversations,
@@ -29,21 +30,22 @@ def conversations(pairs: list[Pair], samples: int = 2) -> list[Conversation]:
     ]
 
 
+def gold(of: list[Conversation]) -> dict[tuple[str, str], str]:
+    return {c.pair.key: f"{c.pair.persona.name} : {c.pair.persona.text}" for c in of}
+
+
 def scored(
     of: list[Conversation], model: ScriptedModel | None = None, cell: Cell = CELL
 ) -> list[GoldLogProb]:
-    people = {c.pair.key: c.pair.persona for c in of}
-    gold = {key: f"{person.name} : {person.text}" for key, person in people.items()}
-    return score_gold_responses(model or ScriptedModel(), of, gold, cell, seed=0)
+    return score_gold_responses(model or ScriptedModel(), of, gold(of), cell, seed=0)
 
 
 def test_a_pair_without_a_gold_response_is_not_scored_and_changes_nothing_else() -> None:
     of = conversations(grid(2, 3))
-    gold = {c.pair.key: f"{c.pair.persona.name} : {c.pair.persona.text}" for c in of}
     missing = of[0].pair
-    some = {key: text for key, text in gold.items() if key != missing.key}
+    some = {key: text for key, text in gold(of).items() if key != missing.key}
     for cell in (CELL, Cell(0, "train_a")):
-        every = score_gold_responses(ScriptedModel(), of, gold, cell, seed=0)
+        every = score_gold_responses(ScriptedModel(), of, gold(of), cell, seed=0)
         fewer = score_gold_responses(ScriptedModel(), of, some, cell, seed=0)
         assert fewer == [s for s in every if s.pair != missing]
 
@@ -53,7 +55,7 @@ def test_each_pair_has_its_controls_and_each_conversation_its_two_conditions() -
     expected = {
         (p, condition, sample)
         for p in grid(2, 3)
-        for condition in Condition
+        for condition in TESTED
         for sample in ((None,) if condition in CONTROLS else (0, 1))
     }
     assert len(keys) == len(expected)
@@ -155,3 +157,35 @@ def test_everybody_else_is_heard_sooner_or_later() -> None:
     of = conversations(grid(1, 4), samples=20)
     heard = [other.pair.persona.name for other in other_conversations(of, CELL, 0)[:20] if other]
     assert set(heard) == {"Person1", "Person2", "Person3"}
+
+
+def test_the_objective_gain_scores_the_task_alone_once_for_each_pair_with_an_eligible_one() -> None:
+    of = conversations(grid(2, 2))
+    babble = [talk(("Well.", "I own a boat."), of=of[0].pair, sample=n) for n in (0, 1)]
+    cell = Cell(0, "train_a")
+    rows = score_gold_responses(ScriptedModel(), babble + of[2:], gold(of), cell, 0, "gain")
+    alone = [row.pair for row in rows if row.condition is Condition.NEGATIVE_CONTROL]
+    assert alone == list(dict.fromkeys(c.pair for c in of[2:]))
+
+
+def test_the_objective_contrast_scores_one_other_gold_response_after_each_conversation() -> None:
+    of, model = conversations(grid(2, 3)), ScriptedModel()
+    rows = score_gold_responses(model, of, gold(of), Cell(0, "train_a"), 0, "contrast")
+    asked = [
+        (row, request)
+        for row, request in zip(rows, model.scored[0], strict=True)
+        if row.condition is Condition.CONTRAST
+    ]
+    assert [(row.pair, row.sample) for row, _ in asked] == [(c.pair, c.sample) for c in of]
+    for row, request in asked:
+        own, name = row.pair.persona.text, row.pair.persona.name
+        assert request.messages[0] == respondent_messages(of[0], row.pair)[0]
+        assert request.continuation.startswith(name) and own not in request.continuation
+    for one, other in zip(asked[::2], asked[1::2], strict=True):  # samples of a pair
+        assert one[1].continuation == other[1].continuation
+
+
+def test_the_controls_of_other_objectives_are_not_scored_where_nobody_asks_for_them() -> None:
+    of = conversations(grid(1, 2))
+    rows = score_gold_responses(ScriptedModel(), of, gold(of), Cell(0, "train_a"), 0)
+    assert {row.condition for row in rows} == {Condition.EXPERIMENTAL}

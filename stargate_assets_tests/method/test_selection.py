@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.selection import Candidate, select_best
+from stargate_assets.method.selection import Candidate, select_best, value_of
 
 CANDIDATES = st.lists(
     st.builds(
@@ -14,7 +14,7 @@ CANDIDATES = st.lists(
         task_id=st.sampled_from("ab"),
         persona_id=st.sampled_from("xy"),
         sample=st.integers(0, 9),
-        log_prob=st.floats(-9, 0).map(round) | st.sampled_from([math.nan, math.inf, -math.inf]),
+        value=st.floats(-9, 0).map(round) | st.sampled_from([math.nan, math.inf, -math.inf]),
         eligible=st.booleans(),
     ),
     unique_by=lambda c: (c.task_id, c.persona_id, c.sample),
@@ -23,8 +23,8 @@ CANDIDATES = st.lists(
 TOPS = st.integers(1, 4)
 
 
-def candidate(sample: int, log_prob: float, eligible: bool = True) -> Candidate:
-    return Candidate("a", "x", sample, log_prob, eligible)
+def candidate(sample: int, value: float, eligible: bool = True) -> Candidate:
+    return Candidate("a", "x", sample, value, eligible)
 
 
 def pair_of(c: Candidate) -> tuple[str, str]:
@@ -65,8 +65,8 @@ def test_fault_8_whoever_is_not_selected_is_unfit_or_outranked(candidates, top) 
     selected = [c for _, c in select_best(candidates, top)]
     places = Counter(map(pair_of, selected))
     for c in candidates:
-        better = [s for s in selected if pair_of(s) == pair_of(c) and s.log_prob >= c.log_prob]
-        fit = c.eligible and math.isfinite(c.log_prob)
+        better = [s for s in selected if pair_of(s) == pair_of(c) and s.value >= c.value]
+        fit = c.eligible and math.isfinite(c.value)
         assert (c in selected) or not fit or len(better) == top
         assert not (c in selected and not fit)
     assert all(count <= top for count in places.values())
@@ -77,7 +77,7 @@ def test_ranks_count_from_one_within_each_pair_in_the_order_of_pairs(candidates,
     best = select_best(candidates, top)
     by_pair: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for rank, c in best:
-        by_pair.setdefault(pair_of(c), []).append((rank, -c.log_prob))
+        by_pair.setdefault(pair_of(c), []).append((rank, -c.value))
     assert [pair_of(c) for _, c in best] == sorted(pair_of(c) for _, c in best)
     for ranked in by_pair.values():
         assert [rank for rank, _ in ranked] == list(range(1, len(ranked) + 1))
@@ -93,4 +93,31 @@ def test_a_pair_s_winners_do_not_depend_on_other_pairs(candidates, top) -> None:
 
 def test_a_worse_sibling_changes_nothing() -> None:
     best = candidate(4, -1.0)
-    assert select_best([best, replace(best, sample=5, log_prob=-1.5)], 1) == [(1, best)]
+    assert select_best([best, replace(best, sample=5, value=-1.5)], 1) == [(1, best)]
+
+
+def test_values_of_the_objectives() -> None:
+    assert value_of("sum", -30.0, 10) == -30.0
+    assert value_of("mean", -30.0, 10) == -3.0
+    assert value_of("gain", -30.0, 10, compared_with=-32.0) == 2.0
+    assert value_of("contrast", -30.0, 10, compared_with=-25.0) == -5.0
+    assert value_of("sum", -30.0, 10, cost=1.5) == -31.5
+    assert value_of("mean", -30.0, 10, cost=5.0) == -3.5
+
+
+def test_a_margin_is_from_the_mean_of_the_pair_or_from_zero() -> None:
+    candidates = [candidate(0, -3.0), candidate(1, -1.0), candidate(2, -2.0)]  # their mean is -2
+    assert [c.sample for _, c in select_best(candidates, 3, 0.0)] == [1, 2]
+    assert [c.sample for _, c in select_best(candidates, 3, 0.5)] == [1]
+    assert select_best(candidates, 3, 1.5) == []
+    assert select_best(candidates, 3, 0.0, absolute=True) == []
+    assert [c.sample for _, c in select_best(candidates, 3, -1.0, absolute=True)] == [1]
+
+
+def test_an_only_child_is_its_pair_s_mean() -> None:
+    assert select_best([candidate(0, -9.0)], 1, 0.0) == [(1, candidate(0, -9.0))]
+
+
+@given(CANDIDATES, TOPS, st.floats(-5, 5))
+def test_a_margin_only_leaves_out(candidates, top, margin) -> None:
+    assert set(select_best(candidates, top, margin)) <= set(select_best(candidates, top))
