@@ -42,13 +42,13 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     """
     tokenizer = AutoTokenizer.from_pretrained(spec.model, revision=spec.revision or "main")
     chat, pad_id = ChatTokenizer(tokenizer, spec.model), tokenizer.pad_token_id or 0
-    examples = [example for d in spec.decoded() for example in tokenise(d, chat)]
-    pairs = example_pairs(spec.decoded_preferences(), chat)
-    stages: list[Stage] = []
+    examples, pairs, stages = list[Example](), list[ExamplePair](), list[Stage]()
     if spec.training.fine_tunes:
+        examples = [example for d in spec.decoded() for example in tokenise(d, chat)]
         check_examples(examples)
         stages.append(stage_of_examples(spec.training, spec.processes, examples, pad_id))
     if spec.training.compares:
+        pairs = example_pairs(spec.decoded_preferences(), chat)
         check_pairs(pairs)
         stages.append(stage_of_pairs(spec.training, spec.processes, pairs, pad_id))
     arguments = [_arguments(spec, stage) for stage in stages]
