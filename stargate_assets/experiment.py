@@ -173,6 +173,20 @@ class Training(Frozen):
         "masking skipped the last reply: the policy learns to speak as the user.",
     )
     max_grad_norm: float = Field(default=1.0, gt=0)
+    loss: Literal["sft", "dpo", "sft_then_dpo"] = Field(
+        default="sft",
+        description="sft: the paper's; dpo: the questions of kept conversations preferred to those "
+        "of their eligible siblings, from the base model; sft_then_dpo: the same after sft.",
+    )
+    dpo_beta: float = Field(default=0.1, gt=0)
+
+    @property
+    def fine_tunes(self) -> bool:
+        return self.loss != "dpo"
+
+    @property
+    def compares(self) -> bool:
+        return self.loss != "sft"
 
 
 class Evaluation(Frozen):

@@ -22,7 +22,7 @@ from stargate_assets.errors import StargateError
 from stargate_assets.language_model import Message
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.plan import TRAIN_SPLITS
-from stargate_assets.method.preferences import preference
+from stargate_assets.method.preferences import comparisons
 from stargate_assets.method.simulation import Cell
 from stargate_assets.reporting.tables import ExperimentTables
 
@@ -91,46 +91,33 @@ def _write_tables(tables: ExperimentTables, kind: ExportFormat, directory: Path)
 
 
 def preference_rows(tables: ExperimentTables) -> Rows:
-    """Each conversation that was not kept against the best one of its pair. `margin` is the
+    """Each conversation that was not kept against every kept one of its pair. `margin` is the
     difference of their log p(gold response) in nats, null for an ineligible one, which has none.
     """
     made = Rows()
     scores = tables.frame("gold_log_probs").filter(pl.col("condition") == "experimental")
     for cell in trained_cells(tables):
         best = of_cell(tables.frame("best_conversations"), cell)
-        kept_sample = _by_pair(best.filter(pl.col("rank") == 1), "sample")
-        all_kept = set(best.select("task_id", "persona_id", "sample").iter_rows())
-        score = {
-            (task, persona, sample): value
-            for task, persona, sample, value in of_cell(scores, cell)
-            .select("task_id", "persona_id", "sample", "log_prob")
-            .iter_rows()
-        }
+        score = _by_sample(of_cell(scores, cell), "log_prob")
         frame = of_cell(tables.frame("conversations"), cell)
-        reasons = {
-            (task, persona, sample): reason
-            for task, persona, sample, reason in frame.select(
-                "task_id", "persona_id", "sample", "ineligibility"
-            ).iter_rows()
-        }
-        talked = {
-            (*c.pair.key, c.sample): c for c in conversations_of(frame, _pairs(tables, cell.split))
-        }
-        for key, rejected in talked.items():
-            pair = key[0], key[1]
-            if key in all_kept:
-                continue
-            if pair not in kept_sample:
-                made.left_out["no conversation of the pair was kept"] += 1
-                continue
-            kept = (*pair, kept_sample[pair])
-            found = preference(talked[kept], rejected)
+        reasons = _by_sample(frame, "ineligibility")
+        kept_keys = set(_by_sample(best, "rank"))
+        talked = conversations_of(frame, _pairs(tables, cell.split))
+        kept = [c for c in talked if (*c.pair.key, c.sample) in kept_keys]
+        others = [c for c in talked if (*c.pair.key, c.sample) not in kept_keys]
+        of_kept = {c.pair.key for c in kept}
+        if alone := sum(c.pair.key not in of_kept for c in others):
+            made.left_out["no conversation of the pair was kept"] += alone
+        for compared in comparisons(kept, others):
+            better, worse = compared.kept, compared.rejected
+            found, key = compared.preference, (*worse.pair.key, worse.sample)
             if found is None:
                 made.left_out["no turn asks differently after the same dialogue"] += 1
                 continue
             if reasons[key] is None and key not in score:
                 made.left_out["not scored"] += 1
                 continue
+            above = score[*better.pair.key, better.sample]
             made.rows.append(
                 {
                     "prompt": _turns(found.prompt),
@@ -138,10 +125,10 @@ def preference_rows(tables: ExperimentTables) -> Rows:
                     "rejected": _turns([found.rejected]),
                     "turn": found.turn,
                     "reason": reasons[key] or LOWER_SCORE,
-                    "margin": score[kept] - score[key] if key in score else None,
-                    **_cell_and_pair(cell, *pair),
-                    "chosen_sample": kept[2],
-                    "rejected_sample": rejected.sample,
+                    "margin": above - score[key] if key in score else None,
+                    **_cell_and_pair(cell, *worse.pair.key),
+                    "chosen_sample": better.sample,
+                    "rejected_sample": worse.sample,
                 }
             )
     return made
@@ -226,9 +213,9 @@ def _pairs(tables: ExperimentTables, split: str) -> list[Pair]:
     )
 
 
-def _by_pair(frame: pl.DataFrame, column: str) -> dict[tuple[str, str], int]:
-    rows = frame.select("task_id", "persona_id", column).iter_rows()
-    return {(task, persona): value for task, persona, value in rows}
+def _by_sample(frame: pl.DataFrame, column: str) -> dict[tuple[str, str, int], Any]:
+    rows = frame.select("task_id", "persona_id", "sample", column).iter_rows()
+    return {(task, persona, sample): value for task, persona, sample, value in rows}
 
 
 def _turns(messages: Iterable[Message]) -> list[dict[str, str]]:

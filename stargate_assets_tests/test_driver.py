@@ -2,14 +2,17 @@
 model.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
 
 from stargate_assets.assets.grid import MissingPolicyError
-from stargate_assets.definitions import Project
+from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import (
     DriverError,
     cell_states,
@@ -17,6 +20,7 @@ from stargate_assets.driver import (
     run_data_set,
     run_experiment,
 )
+from stargate_assets.jobs import job_name
 from stargate_assets.machine import Machine
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.training.spec import TrainingError
@@ -31,9 +35,20 @@ def walk(project: Project, force: str | None = None) -> list[str]:
     return [line.split()[2] for line in announced if line.startswith("loop: cell")]
 
 
-def checkpoint_hashes(project: Project) -> list[str]:
-    frame = project.warehouse.query('SELECT sha256 FROM "loop".checkpoints ORDER BY iteration')
+def checkpoint_hashes(project: Project, name: str = "loop") -> list[str]:
+    frame = project.warehouse.query(f'SELECT sha256 FROM "{name}".checkpoints ORDER BY iteration')
     return frame["sha256"].to_list()
+
+
+def trained_metadata(project: Project, name: str) -> Mapping[str, dg.MetadataValue[Any]]:
+    """Of the first checkpoint of an experiment that states what `loop` does."""
+    twin = assemble(project.data_sets, {name: project.experiments["loop"]}, Path("warehouse"))
+    twin.models.usage = project.models.usage
+    job = twin.definitions.get_repository_def().get_job(job_name(name, "train"))
+    with open_instance() as instance:
+        made = job.execute_in_process(instance=instance, partition_key="0|train_a")
+    (trained,) = made.asset_materializations_for_node(f"{name}__checkpoints")
+    return trained.metadata
 
 
 def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build) -> None:
@@ -54,11 +69,18 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build
     assert again.models.usage.made == 0
     assert again.warehouse.read("loop", "report", [{}]).equals(report)
 
-    # The same training gives the same weights, so nothing after the forced cell is out of date.
+    # What was trained from the same is not trained again, so nothing after the forced cell is out
+    # of date; another experiment takes it over.
     hashes = checkpoint_hashes(again)
     assert walk(again, force="0|train_a") == ["0|train_a"]
     assert checkpoint_hashes(again) == hashes
     assert again.models.usage.made == 0
+    assert again.models.usage.training_seconds == 0
+    metadata = trained_metadata(again, "twin")
+    assert metadata["taken over from"].value == "checkpoints/loop/0-train_a"
+    assert checkpoint_hashes(again, "twin") == hashes[:1]
+    assert again.models.usage.training_seconds == 0
+    verify(again.warehouse.path.parent / "checkpoints" / "twin" / "0-train_a")
 
     # Another learning rate: everything is due again.
     changed = scripted_project(training={"method": "lora", "learning_rate": 5e-2, "batch_size": 2})
@@ -106,7 +128,8 @@ def test_the_held_out_split_is_never_trained_on(scripted_project: Build) -> None
 
 
 def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
-    project = scripted_project(iterations=1)
+    training = {"method": "lora", "batch_size": 2, "loss": "sft_then_dpo"}
+    project = scripted_project(iterations=1, training=training)
     repository = project.definitions.get_repository_def()
     sensor = repository.get_sensor_def("loop_walk")
     launched: list[str] = []
@@ -131,6 +154,9 @@ def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
     assert {state.state for state in cell_states(project, "loop")} == {"done"}
     assert policies == {"0", "1"}
     assert launched[-1].startswith("loop report")
+    (trained,) = project.warehouse.query('FROM "loop".checkpoints').iter_rows(named=True)
+    assert trained["preference_pairs"] > 0
+    assert trained["preference_losses"][0] == pytest.approx(math.log(2), abs=1e-3)
 
 
 def test_excluded_gold_responses_are_in_no_comparison(scripted_project: Build) -> None:

@@ -37,13 +37,22 @@ from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.examples import Dialogue
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.plan import TEST_SPLIT, is_training_cell
+from stargate_assets.method.preferences import comparisons
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
 from stargate_assets.method.simulation import Cell
 from stargate_assets.model_pool import ModelPool
-from stargate_assets.storage.checkpoints import publish
+from stargate_assets.storage.checkpoints import TrainingRecord, publish, take_over, trained_before
 from stargate_assets.storage.completions import Use
 from stargate_assets.storage.warehouse import Warehouse
-from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec, encoded
+from stargate_assets.training.spec import (
+    TrainingError,
+    TrainingResult,
+    TrainingSpec,
+    encoded,
+    encoded_preferences,
+)
+
+CHECKPOINTS = "checkpoints"
 
 
 def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinition]:
@@ -117,12 +126,20 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
         if cell.split == TEST_SPLIT:
             context.log.info("The held-out split is never trained on: no checkpoint in this cell.")
             return
-        best = selected_conversations(tasks, personas, conversations, best_conversations)
-        frame = train_checkpoint(
-            context, models, pipes, name, experiment, cell, best, regularization_responses
-        )
+        split = tasks, personas, conversations, best_conversations
+        best, others = selected_conversations(*split), rejected_conversations(*split)
+        spec = training_spec(models, name, experiment, cell, best, others, regularization_responses)
+        frame, source = train_checkpoint(context, models, pipes, name, cell, spec)
         row = frame.row(0, named=True)
-        numbers = {column: row[column] for column in ("steps", "first_loss", "last_loss")}
+        numbers: dict[str, float | str] = {"steps": row["steps"]}
+        for kind, losses in (
+            ("loss", row["losses"]),
+            ("preference_loss", row["preference_losses"]),
+        ):
+            if losses:
+                numbers |= {f"first_{kind}": losses[0], f"last_{kind}": losses[-1]}
+        if source is not None:
+            numbers["taken over from"] = str(source)
         yield grid_output(frame, warehouse, name, experiment, cell, numbers, row["sha256"])
         if is_training_cell(cell):
             report_policy(context, name, cell.iteration + 1, row["sha256"])
@@ -140,6 +157,19 @@ def selected_conversations(
     key = ["task_id", "persona_id", "sample"]
     chosen = conversations.join(best_conversations.select(key), on=key, how="semi")
     return conversations_of(chosen, pairs_of(tasks, personas))
+
+
+def rejected_conversations(
+    tasks: pl.DataFrame,
+    personas: pl.DataFrame,
+    conversations: pl.DataFrame,
+    best_conversations: pl.DataFrame,
+) -> list[Conversation]:
+    """The eligible conversations that are not among the best, ordered by pair and sample."""
+    key = ["task_id", "persona_id", "sample"]
+    eligible = conversations.filter(pl.col("ineligibility").is_null())
+    others = eligible.join(best_conversations.select(key), on=key, how="anti")
+    return conversations_of(others, pairs_of(tasks, personas))
 
 
 def answered(
@@ -179,49 +209,63 @@ def training_dialogues(
     return dialogues
 
 
+def training_spec(
+    models: ModelPool,
+    name: str,
+    experiment: Experiment,
+    cell: Cell,
+    best: Sequence[Conversation],
+    rejected: Sequence[Conversation],
+    responses: pl.DataFrame,
+) -> TrainingSpec:
+    """What the training program is told of a cell."""
+    training, final = experiment.training, checkpoint_directory(models, name, cell)
+    dialogues = training_dialogues(best, responses, training.labels) if training.fine_tunes else []
+    compared = comparisons(best, rejected) if training.compares else []
+    return TrainingSpec(
+        model=models.path(experiment.questioner),
+        identity=models.identity(experiment.questioner),
+        revision=experiment.questioner.revision,
+        device=models.device(),
+        bf16=models.dtype(experiment.questioner) == "bfloat16",
+        seed=derive_seed(experiment.seed, "training", cell.iteration, cell.split),
+        training=training,
+        dialogues=encoded(dialogues),
+        preferences=encoded_preferences(c.preference for c in compared if c.preference),
+        output=final.with_name(f".{final.name}.partial"),
+        processes=models.machine.training_processes,
+        gradient_checkpointing=models.machine.gradient_checkpointing,
+    )
+
+
+def checkpoint_directory(models: ModelPool, name: str, cell: Cell) -> Path:
+    return models.warehouse / CHECKPOINTS / name / f"{cell.iteration}-{cell.split}"
+
+
 def train_checkpoint(
     context: dg.AssetExecutionContext,
     models: ModelPool,
     pipes: dg.PipesSubprocessClient,
     name: str,
-    experiment: Experiment,
     cell: Cell,
-    conversations: Sequence[Conversation],
-    responses: pl.DataFrame,
-) -> pl.DataFrame:
-    """Fine-tune the base model in a child process; the row of `checkpoints` that describes the
-    published directory.
+    spec: TrainingSpec,
+) -> tuple[pl.DataFrame, Path | None]:
+    """Fine-tune the base model in a child process, unless the same was trained before; the row of
+    `checkpoints` that describes the published directory, and whose files it took over, in the
+    warehouse.
     """
-    directory = models.warehouse / "checkpoints" / name
-    final = directory / f"{cell.iteration}-{cell.split}"
-    aside = directory / f".{final.name}.partial"
+    final, aside = checkpoint_directory(models, name, cell), spec.output
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    model = models.path(experiment.questioner)
-    device, dtype = models.device(), models.dtype(experiment.questioner)
-    models.close()
-    spec = TrainingSpec(
-        model=model,
-        revision=experiment.questioner.revision,
-        device=device,
-        bf16=dtype == "bfloat16",
-        seed=derive_seed(experiment.seed, "training", cell.iteration, cell.split),
-        training=experiment.training,
-        dialogues=encoded(training_dialogues(conversations, responses, experiment.training.labels)),
-        output=aside,
-        processes=models.machine.training_processes,
-        gradient_checkpointing=models.machine.gradient_checkpointing,
-    )
-    spec_file = directory / f".{final.name}.json"
-    spec_file.write_text(spec.model_dump_json())
-    models.on_progress("training, examples", 0, len(spec.dialogues))
-    started = time.monotonic()
-    result = run_program(context, pipes, spec_file)
-    models.usage.training_seconds += time.monotonic() - started
-    models.on_progress("training, examples", len(spec.dialogues), len(spec.dialogues))
-    sha256 = publish(aside, final)
-    spec_file.unlink()
-    return table(
+    before = trained_before(models.warehouse / CHECKPOINTS, spec.digest, final)
+    if before is not None:
+        source, training = before
+        result = TrainingResult.model_validate(training.result)
+        sha256 = take_over(source, aside, final, training)
+    else:
+        source, result = None, _trained(context, models, pipes, spec)
+        sha256 = publish(aside, final, TrainingRecord(spec.digest, result.model_dump()))
+    frame = table(
         "checkpoints",
         [
             {
@@ -233,6 +277,26 @@ def train_checkpoint(
             }
         ],
     )
+    return frame, None if source is None else source.relative_to(models.warehouse)
+
+
+def _trained(
+    context: dg.AssetExecutionContext,
+    models: ModelPool,
+    pipes: dg.PipesSubprocessClient,
+    spec: TrainingSpec,
+) -> TrainingResult:
+    models.close()
+    spec_file = spec.output.with_suffix(".json")
+    spec_file.write_text(spec.model_dump_json())
+    learnt = len(spec.dialogues) + len(spec.preferences)
+    models.on_progress("training, examples", 0, learnt)
+    started = time.monotonic()
+    result = run_program(context, pipes, spec_file)
+    models.usage.training_seconds += time.monotonic() - started
+    models.on_progress("training, examples", learnt, learnt)
+    spec_file.unlink()
+    return result
 
 
 def run_program(

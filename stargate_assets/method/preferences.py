@@ -2,6 +2,7 @@
 of one prompt reads it (not in the paper, which drops what it does not select).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stargate_assets.language_model import Message
@@ -17,6 +18,27 @@ class Preference:
     chosen: Message
     rejected: Message
     turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """`preference` is None where no question may be compared."""
+
+    kept: Conversation
+    rejected: Conversation
+    preference: Preference | None
+
+
+def comparisons(
+    kept: Iterable[Conversation], rejected: Iterable[Conversation]
+) -> Iterator[Compared]:
+    """Each rejected conversation against every kept one of its pair."""
+    by_pair: dict[tuple[str, str], list[Conversation]] = {}
+    for conversation in kept:
+        by_pair.setdefault(conversation.pair.key, []).append(conversation)
+    for other in rejected:
+        for better in by_pair.get(other.pair.key, ()):
+            yield Compared(better, other, preference(better, other))
 
 
 def preference(kept: Conversation, rejected: Conversation) -> Preference | None:

@@ -233,27 +233,31 @@ def score_distributions(scored: pl.DataFrame, best: pl.DataFrame) -> Picture | N
 
 
 def training_loss(checkpoints: pl.DataFrame) -> Picture | None:
-    """Loss at the first and the last step of each training."""
-    if not checkpoints.height:
+    """The loss of every step, a curve a cell; of preferences, beside it."""
+    panels = {"losses": "loss, nats a token", "preference_losses": "loss, nats a preference"}
+    drawn = {c: label for c, label in panels.items() if checkpoints[c].list.len().sum()}
+    if not drawn:
         return None
+    from matplotlib.ticker import MaxNLocator
+
     rows = checkpoints.sort("iteration", "split")
-    names = [f"{i}|{split}" for i, split in rows.select("iteration", "split").iter_rows()]
-    places = list(range(len(names)))[::-1]
-    first, last = rows["first_loss"].to_list(), rows["last_loss"].to_list()
-    with canvas(height=1.5 + 0.38 * len(names)) as (figure, (axes,)):
-        axes.hlines(places, last, first, color=MUTED, linewidth=1.4)
-        for values, number, label in ((first, 1, "first step"), (last, 0, "last step")):
-            marker, colour = MARKERS[number], COLOURS[number]
-            axes.plot(values, places, marker, color=colour, label=label, linestyle="none")
-        axes.set_yticks(places, names)
-        axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.grid(visible=False)
-        axes.set_xlabel("training loss, nats a token")
-        axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
+    with canvas(len(drawn)) as (figure, places):
+        for axes, (column, label) in zip(places, drawn.items(), strict=True):
+            curves = rows.select("iteration", "split", column).iter_rows()
+            for number, (iteration, split, losses) in enumerate(curves):
+                style = {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.4}
+                if len(losses) == 1:
+                    style["marker"] = MARKERS[number % len(MARKERS)]
+                steps = range(1, len(losses) + 1)
+                axes.plot(steps, losses, label=f"{iteration}|{split}", **style)
+            axes.set(xlabel="step", ylabel=label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        places[0].legend(ncols=3, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
     return Picture(
         "training_loss",
         "Training loss",
-        "Loss on questions and answers at the first and the last step, by cell.",
+        "The loss of every step, by cell. That of preferences begins at log 2, where the policy "
+        "prefers as it did before.",
         figure,
     )
 

@@ -103,15 +103,25 @@ class RegularizationResponses(_Sample):
 
 
 class Checkpoints(dy.Schema):
+    """The loss of every step: `losses` of examples in nats a labelled token, `preference_losses` in
+    nats a pair.
+    """
+
     iteration = dy.Int64(primary_key=True, min=0)
     split = dy.String(primary_key=True)
     path = _text()
     sha256 = dy.String(nullable=False, regex="^[0-9a-f]{64}$")
     question_examples = dy.Int64(nullable=False, min=0)
     answer_examples = dy.Int64(nullable=False, min=0)
+    preference_pairs = dy.Int64(nullable=False, min=0)
     steps = dy.Int64(nullable=False, min=1)
-    first_loss = dy.Float64(nullable=False)
-    last_loss = dy.Float64(nullable=False)
+    losses = dy.List(dy.Float64(nullable=False), nullable=False)
+    preference_losses = dy.List(dy.Float64(nullable=False), nullable=False)
+
+    @dy.rule()
+    def every_step_has_a_loss(cls) -> pl.Expr:
+        taken = cls.losses.col.list.len() + cls.preference_losses.col.list.len()
+        return cls.steps.col == taken
 
 
 class _Arm(_Pair):

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from stargate_assets.method.examples import IGNORED
+from stargate_assets.training.preferences import margins, preference_losses
 
 TOKENS_OF_A_PROBE = 16
 
 
-def learn_where_labelled(causal: Any) -> None:
+def learn_where_labelled(causal: Any, dpo_beta: float) -> None:
     """Give a causal model a `forward` that returns the loss of the labelled tokens, nothing else.
+    With `reference` the rows are pairs, chosen and rejected in turn, and the loss compares them.
 
     It takes the place of the model's own, so that mixed precision, and whatever spreads the model
     over devices, act on it. Models that do more to their logits than one product compute them all.
@@ -26,6 +28,7 @@ def learn_where_labelled(causal: Any) -> None:
         attention_mask: torch.Tensor,
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int,
+        reference: torch.Tensor | None = None,
         **_: Any,
     ) -> dict[str, torch.Tensor]:
         def decoded(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -45,7 +48,12 @@ def learn_where_labelled(causal: Any) -> None:
         else:
             every = whole(input_ids=input_ids, attention_mask=attention_mask).logits
             logits = every[:, :-1][learnt]
-        total = torch.nn.functional.cross_entropy(logits.float(), targets[learnt], reduction="sum")
-        return {"loss": total / num_items_in_batch}
+        nats = torch.nn.functional.cross_entropy(logits.float(), targets[learnt], reduction="none")
+        if reference is None:
+            return {"loss": nats.sum() / num_items_in_batch}
+        rows = nats.new_zeros(len(labels)).index_add(0, learnt.nonzero()[:, 0], -nats)
+        above = margins(rows, len(reference))
+        total = preference_losses(above, reference, dpo_beta).sum()
+        return {"loss": total / num_items_in_batch, "margins": above.detach()}
 
     causal.forward = MethodType(forward, causal)

@@ -1,6 +1,7 @@
 """What the training program is told, and what it reports: plain JSON on both sides."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -9,6 +10,12 @@ from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Training
 from stargate_assets.language_model import Message
 from stargate_assets.method.examples import Dialogue, Kind
+from stargate_assets.method.preferences import Preference
+
+MEANING = "1"
+"""Raised when the same spec trains something else than before."""
+NO_INFLUENCE = {"model", "output", "processes", "device", "gradient_checkpointing"}
+"""Fields that change a result by rounding at most; `identity` says what `model` is."""
 
 
 class TrainingError(StargateError):
@@ -25,12 +32,24 @@ class SpecDialogue(BaseModel):
     messages: tuple[Turn, ...]
 
 
+class SpecPreference(BaseModel):
+    """Two questions after one dialogue."""
+
+    prompt: tuple[Turn, ...]
+    chosen: Turn
+    rejected: Turn
+
+
 class TrainingSpec(BaseModel):
-    """`output` is a directory to be made; the caller seals and publishes it."""
+    """`output` is a directory to be made; the caller seals and publishes it. There are `dialogues`
+    where the loss fine-tunes, and `preferences` where it compares.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     model: str
+    identity: str
+    """Which weights `model` are, wherever they lie."""
     revision: str | None
     device: str
     """cpu, cuda, or one of several as cuda:1."""
@@ -38,31 +57,66 @@ class TrainingSpec(BaseModel):
     seed: int
     training: Training
     dialogues: tuple[SpecDialogue, ...]
+    preferences: tuple[SpecPreference, ...] = ()
     output: Path
     processes: int = 1
     """Each has a device of its own."""
     gradient_checkpointing: bool = False
 
+    @property
+    def digest(self) -> str:
+        """A hash of everything that determines the result."""
+        content = self.model_dump_json(exclude=NO_INFLUENCE)
+        return hashlib.sha256(f"{MEANING} {content}".encode()).hexdigest()
+
     def decoded(self) -> list[Dialogue]:
-        return [
-            Dialogue(d.kind, tuple(Message(t.role, t.content) for t in d.messages))  # pyright: ignore[reportArgumentType]
-            for d in self.dialogues
-        ]
+        return [Dialogue(d.kind, tuple(map(_message, d.messages))) for d in self.dialogues]
+
+    def decoded_preferences(self) -> list[tuple[Dialogue, Dialogue]]:
+        """What was chosen and what was rejected. Of an `answer` dialogue the last turn alone is
+        learnt.
+        """
+        found: list[tuple[Dialogue, Dialogue]] = []
+        for p in self.preferences:
+            prompt = tuple(map(_message, p.prompt))
+            chosen, rejected = (
+                Dialogue("answer", (*prompt, _message(turn))) for turn in (p.chosen, p.rejected)
+            )
+            found.append((chosen, rejected))
+        return found
 
 
 class TrainingResult(BaseModel):
+    """Of what was learnt, and the loss of every step: nats a labelled token of the examples, nats a
+    pair of the preferences.
+    """
+
     question_examples: int
     answer_examples: int
+    preference_pairs: int
     steps: int
-    first_loss: float
-    last_loss: float
+    losses: list[float]
+    preference_losses: list[float]
 
 
 def encoded(dialogues: Sequence[Dialogue]) -> tuple[SpecDialogue, ...]:
+    return tuple(SpecDialogue(kind=d.kind, messages=_turns(d.messages)) for d in dialogues)
+
+
+def encoded_preferences(preferences: Iterable[Preference]) -> tuple[SpecPreference, ...]:
     return tuple(
-        SpecDialogue(
-            kind=d.kind,
-            messages=tuple(Turn(role=m.role, content=m.content) for m in d.messages),
-        )
-        for d in dialogues
+        SpecPreference(prompt=_turns(p.prompt), chosen=_turn(p.chosen), rejected=_turn(p.rejected))
+        for p in preferences
     )
+
+
+def _turn(message: Message) -> Turn:
+    return Turn(role=message.role, content=message.content)
+
+
+def _turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
+    return tuple(map(_turn, messages))
+
+
+def _message(turn: Turn) -> Message:
+    return Message(turn.role, turn.content)  # pyright: ignore[reportArgumentType]

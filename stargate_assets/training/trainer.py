@@ -4,6 +4,7 @@ With several processes, each runs all of this on a device of its own. LoRA repea
 every device (DDP), full fine-tuning shares weights, gradients and Adam's moments out (FSDP).
 """
 
+import gc
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -11,25 +12,28 @@ from typing import Any, cast
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.utils.data import DataLoader, Dataset
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
     TrainingArguments,
 )
 from transformers.distributed.configuration_utils import DistributedConfig
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.method.examples import IGNORED, Example, tokenise
-from stargate_assets.training.batches import MicroBatches, accumulated, together
+from stargate_assets.training.batches import accumulated, together
 from stargate_assets.training.labelled_loss import learn_where_labelled
+from stargate_assets.training.preferences import (
+    ExamplePair,
+    example_pairs,
+)
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
+from stargate_assets.training.stages import Stage, learnt, stage_of_examples, stage_of_pairs
 
 OnLoss = Callable[[int, int, float], None]
-"""Called with the step, the number of steps, and the mean loss (nats a labelled token)."""
+"""Called with the step, the number of steps, and the mean loss (nats a labelled token, or nats a
+pair of a preference).
+"""
 
 
 def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
@@ -37,33 +41,35 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     nothing to learn or the loss is not a finite number.
     """
     tokenizer = AutoTokenizer.from_pretrained(spec.model, revision=spec.revision or "main")
-    chat = ChatTokenizer(tokenizer, spec.model)
-    examples = [example for d in spec.decoded() for example in tokenise(d, chat)]
-    check_examples(examples)
-    arguments = _arguments(spec, len(examples))
-    model = _model(spec)
-    batches = MicroBatches(
-        [len(example.tokens) for example in examples],
-        spec.training,
-        spec.processes,
-        arguments.process_index,
-    )
-    losses = _Losses(on_loss)
-    loader = DataLoader(
-        _Rows(examples),
-        batch_sampler=batches,
-        collate_fn=lambda rows: collate(rows, tokenizer.pad_token_id or 0),
-    )
-    trainer = _Trainer(loader, model=model, args=arguments, callbacks=[losses])
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    _save(model, tokenizer, spec, first=arguments.process_index == 0)
+    chat, pad_id = ChatTokenizer(tokenizer, spec.model), tokenizer.pad_token_id or 0
+    examples, pairs, stages = list[Example](), list[ExamplePair](), list[Stage]()
+    if spec.training.fine_tunes:
+        examples = [example for d in spec.decoded() for example in tokenise(d, chat)]
+        check_examples(examples)
+        stages.append(stage_of_examples(spec.training, spec.processes, examples, pad_id))
+    if spec.training.compares:
+        pairs = example_pairs(spec.decoded_preferences(), chat)
+        check_pairs(pairs)
+        stages.append(stage_of_pairs(spec.training, spec.processes, pairs, pad_id))
+    arguments = [_arguments(spec, stage) for stage in stages]
+    model = _model(spec)  # after the arguments, which join the processes that it is spread over
+    total, losses = sum(stage.steps for stage in stages), list[list[float]]()
+    for stage, stated in zip(stages, arguments, strict=True):
+        before = sum(map(len, losses))
+
+        def told(step: int, loss: float, before: int = before) -> None:
+            on_loss(before + step, total, loss)
+
+        losses.append(learnt(model, stage, stated, told))
+        gc.collect()  # a trainer that is gone leaves no moments, and no hooks on gradients
+    _save(model, tokenizer, spec, first=arguments[0].process_index == 0)
     return TrainingResult(
         question_examples=sum(example.kind != "answer" for example in examples),
         answer_examples=sum(example.kind == "answer" for example in examples),
-        steps=trainer.state.global_step,
-        first_loss=losses.seen[0],
-        last_loss=losses.seen[-1],
+        preference_pairs=len(pairs),
+        steps=total,
+        losses=losses[0] if spec.training.fine_tunes else [],
+        preference_losses=losses[-1] if spec.training.compares else [],
     )
 
 
@@ -84,47 +90,13 @@ def check_examples(examples: Sequence[Example]) -> None:
             )
 
 
-def collate(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
-    """Pad on the right. The mask comes from lengths, never from the pad id, which may be a real end
-    of turn. No rows become one token, from which nothing is learnt.
-    """
-    rows = rows or [{"input_ids": [pad_id], "labels": [IGNORED]}]
-    width = max(len(row["input_ids"]) for row in rows)
-
-    def padded(name: str, filler: int) -> torch.Tensor:
-        return torch.tensor([[*row[name], *[filler] * (width - len(row[name]))] for row in rows])
-
-    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-    return {
-        "input_ids": padded("input_ids", pad_id),
-        "labels": padded("labels", IGNORED),
-        "attention_mask": (torch.arange(width) < lengths[:, None]).long(),
-    }
-
-
-class _Rows(Dataset[dict[str, Any]]):
-    def __init__(self, examples: Sequence[Example]):
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self.examples[index]
-        return {"input_ids": list(example.tokens), "labels": list(example.labels)}
-
-
-class _Trainer(Trainer):
-    """Takes batches as they are, and divides losses by the labelled tokens of a step on all
-    devices.
-    """
-
-    def __init__(self, batches: DataLoader[dict[str, Any]], **stated: Any):
-        super().__init__(**stated)
-        self.batches, self.model_accepts_loss_kwargs = batches, True
-
-    def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self.batches
+def check_pairs(pairs: Sequence[ExamplePair]) -> None:
+    if not pairs:
+        raise TrainingError(
+            "There is no preference to learn from: no kept conversation asks otherwise than an "
+            "eligible one of its pair after the same dialogue. Raise simulation.samples, or train "
+            "with loss: sft."
+        )
 
 
 def _save(model: Any, tokenizer: Any, spec: TrainingSpec, first: bool) -> None:
@@ -148,23 +120,6 @@ def _save(model: Any, tokenizer: Any, spec: TrainingSpec, first: bool) -> None:
         tokenizer.save_pretrained(spec.output)
 
 
-class _Losses(TrainerCallback):
-    def __init__(self, on_loss: OnLoss):
-        self.on_loss, self.seen = on_loss, list[float]()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if not logs or "loss" not in logs:
-            return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss is {loss} at step {state.global_step}; nothing is published. Lower "
-                "training.learning_rate."
-            )
-        self.seen.append(loss)
-        self.on_loss(state.global_step, state.max_steps, loss)
-
-
 def _model(spec: TrainingSpec) -> Any:
     """The base model. Frozen weights may be bf16; weights that are trained are fp32, and computed
     in bf16.
@@ -179,7 +134,7 @@ def _model(spec: TrainingSpec) -> Any:
         dtype=torch.bfloat16 if lora and spec.bf16 else torch.float32,
         distributed_config=shared_out,
     )
-    learn_where_labelled(model)
+    learn_where_labelled(model, spec.training.dpo_beta)
     if not lora:
         return model
     torch.manual_seed(spec.seed)
@@ -192,9 +147,8 @@ def _model(spec: TrainingSpec) -> Any:
     return get_peft_model(model, config)
 
 
-def _arguments(spec: TrainingSpec, examples: int) -> TrainingArguments:
-    training = spec.training
-    steps = training.epochs * math.ceil(examples / training.batch_size)
+def _arguments(spec: TrainingSpec, stage: Stage) -> TrainingArguments:
+    training, steps = stage.training, stage.steps
     return TrainingArguments(
         output_dir=str(spec.output.with_name(f"{spec.output.name}.trainer")),
         seed=spec.seed % 2**32,

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.preferences import preference
+from stargate_assets.method.preferences import comparisons, preference
 from stargate_assets.method.prompts import questioner_messages
-from stargate_assets_tests.method.people import talk
+from stargate_assets_tests.method.people import pair, talk
 
 TURNS = st.lists(st.tuples(st.sampled_from("ab "), st.sampled_from("xy")), min_size=1, max_size=3)
 
@@ -32,6 +32,15 @@ def test_what_followed_another_reply_is_not_compared() -> None:
 
 def test_nothing_said_is_no_completion() -> None:
     assert preference(talk(("Who?", "I")), talk((" ", ""))) is None
+
+
+def test_each_rejected_conversation_is_compared_with_every_kept_one_of_its_pair() -> None:
+    kept = [talk((text, "I"), sample=i) for i, text in enumerate(("Who?", "Why?"))]
+    rejected = [talk((text, "so"), sample=i) for i, text in ((2, "Who?"), (3, "Where?"))]
+    elsewhere = talk(("Where?", "here"), of=pair("Another task?"))
+    found = list(comparisons(kept, [*rejected, elsewhere]))
+    assert [(c.kept.sample, c.rejected.sample) for c in found] == [(0, 2), (1, 2), (0, 3), (1, 3)]
+    assert [c.preference is None for c in found] == [True, False, False, False]
 
 
 @given(TURNS, TURNS)

@@ -138,9 +138,10 @@ def tables(
                     "sha256": hashlib.sha256(f"{name} {iteration}".encode()).hexdigest(),
                     "question_examples": 28,
                     "answer_examples": 26,
-                    "steps": 14,
-                    "first_loss": 2.4 - 0.1 * iteration,
-                    "last_loss": 1.7 - 0.1 * iteration,
+                    "preference_pairs": 6,
+                    "steps": 17,
+                    "losses": [2.4 - 0.1 * iteration - 0.05 * step for step in range(14)],
+                    "preference_losses": [0.69, 0.64, 0.61 - 0.01 * iteration],
                 }
             )
     frames = {table: pl.DataFrame(rows[table], schema=FRAMES[table]) for table in FRAMES}
@@ -347,6 +348,7 @@ def _key(pair: Pair) -> Row:
 
 
 _TEXT, _INT, _REAL, _BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
+_REALS = pl.List(_REAL)
 _PAIR: dict[str, Any] = {"split": _TEXT, "task_id": _TEXT, "persona_id": _TEXT}
 _CELL: dict[str, Any] = {"iteration": _INT, **_PAIR}
 FRAMES: dict[str, dict[str, Any]] = {
@@ -368,8 +370,8 @@ FRAMES: dict[str, dict[str, Any]] = {
     "regularization_responses": _CELL | {"sample": _INT, "text": _TEXT, "truncated": _BOOL},
     "checkpoints": {
         "iteration": _INT, "split": _TEXT, "path": _TEXT, "sha256": _TEXT,
-        "question_examples": _INT, "answer_examples": _INT, "steps": _INT,
-        "first_loss": _REAL, "last_loss": _REAL,
+        "question_examples": _INT, "answer_examples": _INT, "preference_pairs": _INT,
+        "steps": _INT, "losses": _REALS, "preference_losses": _REALS,
     },
     "responses": _CELL
     | {

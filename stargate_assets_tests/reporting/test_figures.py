@@ -49,6 +49,22 @@ def test_kept_conversations_lie_above_the_mean_of_their_pair(tables: ExperimentT
     assert sum(bar.get_height() for bar in kept) == sum(bar.get_height() for bar in rejected) > 0
 
 
+def test_every_step_of_every_training_is_drawn(tables: ExperimentTables) -> None:
+    checkpoints = tables.frame("checkpoints").sort("iteration")
+    picture = figures.training_loss(checkpoints)
+    assert picture is not None
+    examples, preferences = picture.figure.axes
+    for axes, column in ((examples, "losses"), (preferences, "preference_losses")):
+        drawn = {str(line.get_label()): list(line.get_ydata()) for line in axes.lines}
+        assert drawn == dict(
+            zip(("0|train_a", "1|train_b"), checkpoints[column].to_list(), strict=True)
+        )
+    plain = checkpoints.with_columns(preference_losses=pl.lit([], pl.List(pl.Float64)))
+    picture = figures.training_loss(plain)
+    assert picture is not None
+    assert len(picture.figure.axes) == 1
+
+
 @pytest.mark.parametrize(
     ("draw", "table"),
     [

@@ -1,8 +1,19 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
-from stargate_assets.storage.checkpoints import MANIFEST, CheckpointError, publish, verify
+from stargate_assets.storage.checkpoints import (
+    MANIFEST,
+    CheckpointError,
+    TrainingRecord,
+    publish,
+    take_over,
+    trained_before,
+    verify,
+)
+
+RECORD = TrainingRecord("abc", {"steps": 3, "losses": [0.1, 1 / 3]})
 
 
 def written(path: Path, weights: bytes = b"weights") -> Path:
@@ -38,3 +49,47 @@ def test_an_unsealed_directory_is_no_checkpoint(tmp_path: Path) -> None:
     assert not (written(tmp_path / "aside") / MANIFEST).exists()
     with pytest.raises(CheckpointError, match="not there"):
         verify(tmp_path / "aside")
+
+
+def trained(root: Path, cell: str, record: TrainingRecord | None = RECORD) -> Path:
+    """A sealed checkpoint in `root`."""
+    publish(written(root / "aside"), root / cell, record)
+    return root / cell
+
+
+def test_what_was_trained_from_the_same_is_found_in_any_experiment(tmp_path: Path) -> None:
+    own, other = tmp_path / "new" / "0-a", trained(tmp_path, "old/0-a")
+    trained(tmp_path, "old/1-b", TrainingRecord("def", {}))
+    trained(tmp_path, "older/0-a", None)  # before trainings were recorded
+    trained(tmp_path, "a/.0-a.partial")
+    assert trained_before(tmp_path, "abc", own) == (other, RECORD)
+    assert trained_before(tmp_path, "fed", own) is None
+    trained(tmp_path, "new/0-a")
+    assert trained_before(tmp_path, "abc", own) == (own, RECORD)
+
+
+def test_a_damaged_one_is_not_taken_over(tmp_path: Path) -> None:
+    (trained(tmp_path, "a/0-a") / "model.safetensors").write_bytes(b"other")
+    assert trained_before(tmp_path, "abc", tmp_path / "b" / "0-a") is None
+    whole = trained(tmp_path, "z/0-a")
+    assert trained_before(tmp_path, "abc", tmp_path / "b" / "0-a") == (whole, RECORD)
+
+
+def test_each_of_two_that_share_files_can_be_deleted_alone(tmp_path: Path) -> None:
+    source, final, aside = trained(tmp_path, "a/0-a"), tmp_path / "b" / "0-a", tmp_path / "aside"
+    aside.mkdir()
+    assert take_over(source, aside, final, RECORD) == verify(source) == verify(final)
+    assert (final / "model.safetensors").samefile(source / "model.safetensors")
+    assert not (final / MANIFEST).samefile(source / MANIFEST)
+    shutil.rmtree(source)
+    assert trained_before(tmp_path, "abc", source) == (final, RECORD)
+    assert not aside.exists()
+
+
+def test_what_is_in_place_stays(tmp_path: Path) -> None:
+    final, aside = trained(tmp_path, "a/0-a"), tmp_path / "aside"
+    aside.mkdir()
+    before = final.stat().st_ino
+    assert take_over(final, aside, final, RECORD) == verify(final)
+    assert final.stat().st_ino == before
+    assert not aside.exists()

@@ -27,6 +27,7 @@ from stargate_assets.training.launch import failed, launch, one_device
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 from stargate_assets.training.trainer import train
 from stargate_assets_tests.conftest import ENVIRONMENT
+from stargate_assets_tests.training.test_preferences import comparing
 from stargate_assets_tests.training.test_trainer import spec
 
 SECONDS_TO_BE_GONE = 30
@@ -56,13 +57,18 @@ def run_in_dagster(spec_file: Path) -> TrainingResult:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_two_processes_train_what_one_does(tiny_model: Path, tmp_path: Path, method: str) -> None:
-    """Also where steps are accumulated, and in a last step with one example for two devices."""
-    stated = {"method": method, "batch_size": 3, "device_batch_size": 1}
+    """Also where steps are accumulated, and in a last step with one example for two devices; both
+    of examples and of pairs.
+    """
+    stated = {"method": method, "batch_size": 3, "device_batch_size": 1, "loss": "sft_then_dpo"}
     stated |= {"max_grad_norm": CLIPS_SOME_STEPS[method]}
-    one, two = (spec(tiny_model, tmp_path / name, **stated) for name in ("one", "two"))
+    one, two = (comparing(tiny_model, tmp_path / name, **stated) for name in ("one", "two"))
     expected = train(one, lambda *_: None)
     found = run_in_dagster(in_two(two, tmp_path))
-    assert found.model_dump() == pytest.approx(expected.model_dump(), abs=1e-5)
+    measured = {"losses", "preference_losses"}
+    assert found.model_dump(exclude=measured) == expected.model_dump(exclude=measured)
+    assert found.losses == pytest.approx(expected.losses, abs=1e-5)
+    assert found.preference_losses == pytest.approx(expected.preference_losses, abs=1e-5)
     files = [{file.name: file for file in side.output.iterdir()} for side in (one, two)]
     assert files[0].keys() == files[1].keys()
     for name in files[0]:
@@ -141,7 +147,7 @@ def failure(directory: Path, rank: int, exit_code: int, error: Exception | None)
     return ProcessFailure(rank, 7, exit_code, str(file))
 
 
-def test_the_first_failure_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_failure_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "")
     first = failure(tmp_path, 1, 1, RuntimeError("CUDA out of memory. Tried much.\nMore."))
     later = failure(tmp_path, 0, 1, RuntimeError("Connection closed by peer"))

@@ -14,7 +14,8 @@ from stargate_assets.language_model import Message, ScoreRequest
 from stargate_assets.method.examples import IGNORED, Dialogue, Example
 from stargate_assets.storage.checkpoints import publish
 from stargate_assets.training.spec import TrainingError, TrainingSpec, encoded
-from stargate_assets.training.trainer import check_examples, collate, train
+from stargate_assets.training.stages import collate
+from stargate_assets.training.trainer import check_examples, train
 
 ASKED = (Message("user", "My name is Ana."), Message("assistant", "What do you like to eat?"))
 DIALOGUES = [
@@ -29,6 +30,7 @@ def spec(model: Path, output: Path, **training: Any) -> TrainingSpec:
     stated = {"method": "lora", "learning_rate": 1e-2, "batch_size": 2, "epochs": 2}
     return TrainingSpec(
         model=str(model),
+        identity="tiny",
         revision=None,
         device="cpu",
         bf16=False,
@@ -76,7 +78,7 @@ def test_bf16_is_what_is_computed_in(tiny_model: Path, tmp_path: Path) -> None:
     losses = list[float]()
     for bf16 in (False, True):
         full = spec(tiny_model, tmp_path / str(bf16), method="full")
-        losses.append(train(full.model_copy(update={"bf16": bf16}), lambda *_: None).last_loss)
+        losses.append(train(full.model_copy(update={"bf16": bf16}), lambda *_: None).losses[-1])
     assert losses[0] != losses[1] == pytest.approx(losses[0], abs=0.02)
 
 
@@ -119,8 +121,8 @@ def test_an_example_without_labels_is_refused() -> None:
 def test_fault_4_the_mask_comes_from_lengths_not_from_the_pad_id() -> None:
     """Token 2 ends turns and pads: real ends are attended to and learnt, padding is neither."""
     rows = [
-        {"input_ids": [5, 2, 6, 2], "labels": [-100, 2, -100, 2]},
-        {"input_ids": [7], "labels": [7]},
+        Example("question", (5, 2, 6, 2), (IGNORED, 2, IGNORED, 2)),
+        Example("answer", (7,), (7,)),
     ]
     batch = collate(rows, pad_id=2)
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
