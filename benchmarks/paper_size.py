@@ -59,7 +59,8 @@ def main() -> None:
         job = project.definitions.get_repository_def().get_implicit_global_asset_job_def()
         wanted = [(data_set, table, SPLIT) for table in DATA_TABLES]
         wanted += [
-            (EXPERIMENT, table, CELL) for table in planned_tables("train", judged=False)[:-1]
+            (EXPERIMENT, table, CELL)
+            for table in planned_tables("train", project.experiments[EXPERIMENT])[:-1]
         ]
         cell_seconds = 0.0
         with dg.DagsterInstance.ephemeral() as instance:

@@ -80,7 +80,13 @@ def run(
     """Materialise what is missing of the experiment or data set NAME, and print its figures or its
     rows. The options change an experiment.
     """
-    from stargate_assets.driver import judged_win_rates, load, run_data_set, run_experiment
+    from stargate_assets.driver import (
+        judged_win_rates,
+        load,
+        run_data_set,
+        run_experiment,
+        written_report,
+    )
 
     started = time.monotonic()
     project = load(name, iterations=iterations, samples=samples, seed=seed, max_dollars=max_dollars)
@@ -95,6 +101,7 @@ def run(
             win_rates = judged_win_rates(project, name)
             if win_rates is not None:
                 console.print(win_rates_table(name, win_rates))
+            console.print(f"Report: {written_report(project, name)}", soft_wrap=True)
     usage, seconds = project.models.usage, time.monotonic() - started
     paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
     console.print(

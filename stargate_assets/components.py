@@ -106,6 +106,6 @@ def experiment_definitions(
             *grid_checks(name, experiment),
             *evaluation_checks(name, experiment, oracle),
         ],
-        jobs=experiment_jobs(name, judged=judge is not None),
+        jobs=experiment_jobs(name, experiment),
         sensors=[walk_sensor(name, experiment)],
     )

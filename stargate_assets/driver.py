@@ -11,7 +11,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 
 from stargate_assets.assets.evaluation import evaluated_tables
 from stargate_assets.assets.grid import done_steps, planned_tables
-from stargate_assets.assets.report_page import write_page
+from stargate_assets.assets.report_page import page_path, write_page
 from stargate_assets.dead_runs import release_dead_runs
 from stargate_assets.definitions import WAREHOUSE, Project, load_project
 from stargate_assets.errors import StargateError
@@ -179,6 +179,12 @@ def write_report(project: Project, names: Sequence[str]) -> Path:
     return write_page(project.warehouse, tables)
 
 
+def written_report(project: Project, name: str) -> Path:
+    """The page that the last run of the experiment wrote; written again where it was deleted."""
+    path = page_path(project.warehouse, [name])
+    return path if path.exists() else write_report(project, [name])
+
+
 def _fill(
     project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
 ) -> None:
@@ -198,7 +204,7 @@ def cell_states(project: Project, name: str) -> list[CellState]:
     for step in planned_steps(experiment.iterations):
         rows = {
             table: there[table, step.cell.key].rows
-            for table in planned_tables(step.purpose, judged=experiment.judge is not None)
+            for table in planned_tables(step.purpose, experiment)
             if (table, step.cell.key) in there
         }
         state = "done" if step in done else "next" if step in ready else "waiting"

@@ -54,7 +54,7 @@ def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
 
 
 @cache
-def experiment_jobs(name: str, *, judged: bool) -> tuple[UnresolvedAssetJobDefinition, ...]:
+def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJobDefinition, ...]:
     descriptions = {
         "train": "Simulate, score, select, answer and train: one iteration, cell (i, s(i)).",
         "evaluate": "What policy i does on the test split, cell (i, test).",
@@ -63,7 +63,7 @@ def experiment_jobs(name: str, *, judged: bool) -> tuple[UnresolvedAssetJobDefin
         *(
             dg.define_asset_job(
                 job_name(name, purpose),
-                _select(name, planned_tables(purpose, judged=judged)),
+                _select(name, planned_tables(purpose, experiment)),
                 description=descriptions[purpose],
             )
             for purpose in PURPOSES
@@ -87,11 +87,10 @@ def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
     """Launches what can run next, until the plan is done; a run that failed is not launched again
     by itself.
     """
-    judged = experiment.judge is not None
 
     @dg.sensor(
         name=f"{name}_walk",
-        jobs=[data_set_job(experiment.data_set), *experiment_jobs(name, judged=judged)],
+        jobs=[data_set_job(experiment.data_set), *experiment_jobs(name, experiment)],
         minimum_interval_seconds=10,
         description=f"Walks the plan of {name} unattended.",
     )

@@ -50,6 +50,7 @@ class ModelPool:
     machine: Machine = field(default_factory=Machine)
     on_progress: OnProgress = _silent
     usage: Usage = field(default_factory=Usage)
+    _no_structures: set[tuple[str, str]] = field(default_factory=set)
     _engines: "dict[tuple[str, str], TransformersEngine | VllmEngine]" = field(default_factory=dict)
 
     def open(self, spec: ModelSpec, use: Use, checkpoint: Checkpoint | None = None) -> StoredModel:
@@ -127,7 +128,7 @@ class ModelPool:
             )
         limits = Limits(self.machine.requests_at_once, read_seconds=self.machine.answer_seconds)
         where = endpoint(spec.endpoint, os.environ)
-        opened = OpenAIEngine(spec.model, where, spec.limit_field, limits)
+        opened = OpenAIEngine(spec.model, where, spec.limit_field, limits, self._no_structures)
         return opened.adapted(checkpoint.path, checkpoint.sha256) if checkpoint else opened
 
     def _opened(self, spec: ModelSpec, full: str | None) -> "TransformersEngine | VllmEngine":

@@ -1,5 +1,7 @@
 """The command as a user calls it."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,11 @@ from click.testing import CliRunner
 
 from stargate_assets.assets.frames import table
 from stargate_assets.cli import main
+from stargate_assets.driver import load
+from stargate_assets.jobs import data_version
 from stargate_assets.storage.warehouse import Warehouse
+from stargate_assets_tests.conftest import ROOT
+from stargate_assets_tests.reporting import frames
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +32,19 @@ def test_status_of_an_experiment_that_has_not_run() -> None:
     for key, state in (("0|test", "next"), ("0|train_a", "next"), ("1|train_b", "waiting")):
         assert f"│ {key} │" in output
         assert state in output
+
+
+def test_a_run_says_where_its_report_is() -> None:
+    shutil.copy(ROOT / "dagster.yaml", Path.cwd())
+    project = load("embedded")
+    version = data_version(project.definitions.get_repository_def().asset_graph, "everyday_mini")
+    drawn = replace(frames.tables(tasks=2, people=2), experiment=project.experiments["embedded"])
+    frames.store(drawn, project.warehouse, version)
+    page = Path("warehouse/reports/embedded.html")
+    code, output = call("run", "embedded")
+    assert code == 0
+    assert f"Report: {page} 0 model calls" in output
+    assert page.exists()
 
 
 @pytest.fixture

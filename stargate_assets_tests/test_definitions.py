@@ -83,7 +83,9 @@ def test_partition_keys_are_iteration_then_split(repository: dg.RepositoryDefini
 
 
 def test_jobs_and_sensors_are_declared(repository: dg.RepositoryDefinition) -> None:
-    jobs = {job.name for job in experiment_jobs("embedded", judged=True)} | {"everyday_mini_data"}
+    jobs = {
+        job.name for job in experiment_jobs("embedded", load_project().experiments["embedded"])
+    } | {"everyday_mini_data"}
     assert jobs <= set(repository.job_names)
     assert repository.has_sensor_def("embedded_walk")
 

@@ -19,6 +19,7 @@ from stargate_assets.driver import (
     open_instance,
     run_data_set,
     run_experiment,
+    written_report,
 )
 from stargate_assets.jobs import job_name
 from stargate_assets.machine import Machine
@@ -60,7 +61,9 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build
     assert report["iteration"].unique().sort().to_list() == [0, 1, 2]
     assert report.filter(metric="question_rate", iteration=0)["gain"].to_list() == [None]
     verify(project.warehouse.path.parent / "checkpoints" / "loop" / "0-train_a")
-    assert (project.warehouse.path.parent / "reports" / "loop.html").exists()
+    page = written_report(project, "loop")
+    assert page == project.warehouse.path.parent / "reports" / "loop.html"
+    written = page.stat().st_mtime_ns
     examples = project.warehouse.query("FROM loop.policy_examples")
     assert examples["iteration"].unique().sort().to_list() == [1, 2]
 
@@ -68,6 +71,7 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build
     assert walk(again) == []
     assert again.models.usage.made == 0
     assert again.warehouse.read("loop", "report", [{}]).equals(report)
+    assert written_report(again, "loop").stat().st_mtime_ns == written
 
     # What was trained from the same is not trained again, so nothing after the forced cell is out
     # of date; another experiment takes it over.

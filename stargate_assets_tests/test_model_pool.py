@@ -1,5 +1,6 @@
 """Which engine a spec gets, and what names its results in the completion store."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from stargate_assets.experiment import ExperimentError, ModelSpec, validated
 from stargate_assets.language_model import ChatRequest, EngineError, Message, Sampling
 from stargate_assets.model_pool import Checkpoint, Machine, ModelPool
 from stargate_assets_tests.conftest import USE
-from stargate_assets_tests.fault_server import requests, right, served
+from stargate_assets_tests.fault_server import failing, requests, right, served
 
 KEY = "sk-a-very-secret-key"
 
@@ -61,6 +62,20 @@ def test_a_model_that_counts_its_thoughts_gets_its_own_limit(
     (body,) = server.bodies
     assert body["max_completion_tokens"] == 9
     assert "max_tokens" not in body
+
+
+def test_a_model_that_takes_no_structure_is_remembered_while_the_process_lasts(
+    http: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.clear()
+    server = served(http)
+    server.faults = {"a": [failing(400, "unsupported_parameter", "response_format")]}
+    monkeypatch.setenv("FARM_BASE_URL", server.url)
+    pool = ModelPool(tmp_path)
+    for prompt in ("a", "b"):
+        asked = replace(requests(prompt)[0], structure='{"type": "object"}')
+        assert pool.open(spec(endpoint="FARM"), USE).chat([asked], "asking") == right(prompt)
+    assert [prompt for prompt, _ in server.asked] == ["a", "a", "b"]
 
 
 def test_a_whole_checkpoint_cannot_be_given_to_an_endpoint(tmp_path: Path) -> None:

@@ -49,11 +49,11 @@ class MissingReferenceError(StargateError):
     """What a cell is compared with is not there. The message names the cell that makes it."""
 
 
-def planned_tables(purpose: Purpose, *, judged: bool) -> tuple[str, ...]:
-    """What a planned cell consists of, in order; `judged` if the experiment has a Judge."""
+def planned_tables(purpose: Purpose, experiment: Experiment) -> tuple[str, ...]:
+    """What a planned cell consists of, in order."""
     if purpose == "train":
         return (*SIMULATED, *TRAINED)
-    return (*SIMULATED, "responses", *(JUDGED if judged else ()))
+    return (*SIMULATED, "responses", *(JUDGED if experiment.judge else ()))
 
 
 def iteration_partitions(experiment: Experiment) -> dg.StaticPartitionsDefinition:
@@ -152,7 +152,7 @@ def done_steps(warehouse: Warehouse, name: str, experiment: Experiment) -> list[
         if parent is not None and Step(parent, "train") not in done:
             continue
         version = cell_version(experiment, step.cell, policy, data)
-        tables = planned_tables(step.purpose, judged=experiment.judge is not None)
+        tables = planned_tables(step.purpose, experiment)
         slices = [there.get((table, step.cell.key)) for table in tables]
         if all(found is not None and found.version == version for found in slices):
             done.append(step)

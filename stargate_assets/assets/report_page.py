@@ -20,7 +20,7 @@ def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -
     """All tables of the planned cells that are done, and the data set's."""
     slices: dict[tuple[str, str], list[Slice]] = {}
     for step in done_steps(warehouse, name, experiment):
-        for table in planned_tables(step.purpose, judged=experiment.judge is not None):
+        for table in planned_tables(step.purpose, experiment):
             slices.setdefault((name, table), []).append(slice_of(step.cell.key))
     for table, split in warehouse.materializations(experiment.data_set):
         if table in DATA_TABLES:
@@ -34,11 +34,15 @@ def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -
     )
 
 
+def page_path(warehouse: Warehouse, names: Sequence[str]) -> Path:
+    """Where the page of these experiments is, written or not."""
+    return warehouse.path.parent / REPORTS / f"{'+'.join(names)}.html"
+
+
 def write_page(warehouse: Warehouse, experiments: Sequence[ExperimentTables]) -> Path:
     """Write the page of these experiments beside the warehouse, and say where."""
-    directory = warehouse.path.parent / REPORTS
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{'+'.join(tables.name for tables in experiments)}.html"
+    path = page_path(warehouse, [tables.name for tables in experiments])
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report_page(experiments), encoding="utf-8")
     return path
 

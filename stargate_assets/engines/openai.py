@@ -6,8 +6,8 @@ be loaded while a server runs; of servers only vLLM's do either, so these two sp
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -91,13 +91,15 @@ class _Scores(BaseModel):
 @dataclass(frozen=True, slots=True)
 class OpenAIEngine:
     """`model` is what the server calls it. `limit_field` is the field that the model takes the most
-    tokens of a completion in: newer models of OpenAI's refuse `max_tokens`.
+    tokens of a completion in: newer models of OpenAI's refuse `max_tokens`. `no_structures` are the
+    endpoints and models that were found to take no structure; engines may share it.
     """
 
     model: str
     endpoint: Endpoint
     limit_field: LimitField
     limits: Limits
+    no_structures: set[tuple[str, str]] = field(default_factory=set, compare=False)
 
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
         """Completions in the order in which they end. What a content filter refuses has the finish
@@ -195,12 +197,18 @@ class OpenAIEngine:
             f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
             f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
         )
-        if structure is not None:
-            schema = {"name": "answer", "schema": json.loads(structure), "strict": True}
-            asked = {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
-            with suppress(NotTakenError):
-                return await servers.ask("chat/completions", asked, _Completions, missing)
-        return await servers.ask("chat/completions", body, _Completions, missing)
+        plain = partial(servers.ask, "chat/completions", body, _Completions, missing)
+        model = (self.endpoint.label, self.model)
+        if structure is None or model in self.no_structures:
+            return await plain()
+        schema = {"name": "answer", "schema": json.loads(structure), "strict": True}
+        asked = {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
+        try:
+            return await servers.ask("chat/completions", asked, _Completions, missing)
+        except NotTakenError:
+            answer = await plain()
+        self.no_structures.add(model)  # the rest of the request was taken
+        return answer
 
     async def _score(self, servers: Servers, prompt: list[int], said: list[int]) -> Score:
         body = {

@@ -11,7 +11,7 @@ def percent(share: float) -> str:
 
 def nats(value: float) -> str:
     """A level, with one digit after the point and a true minus sign."""
-    return f"{value:,.1f}".replace("-", MINUS).replace(",", NARROW)
+    return f"{value:,.1f}".replace("-", MINUS)
 
 
 def signed(value: float, digits: int = 1) -> str:
@@ -20,7 +20,7 @@ def signed(value: float, digits: int = 1) -> str:
 
 
 def count(value: int) -> str:
-    return f"{value:,}".replace(",", NARROW)
+    return f"{value:,}"
 
 
 def points(share: float) -> str:

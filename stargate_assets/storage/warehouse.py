@@ -100,10 +100,16 @@ class Warehouse:
             connection.close()
 
     def write(
-        self, schema: str, table: str, where: Slice, frame: pl.DataFrame, version: str
+        self,
+        schema: str,
+        table: str,
+        where: Slice,
+        frame: pl.DataFrame,
+        version: str,
+        usage: Sequence[UsageRow] = (),
     ) -> None:
         """Replace one slice of `schema.table` by `frame`, checked against the table's dataframely
-        schema.
+        schema, and with it `warehouse.usage` if model calls were counted.
         """
         try:
             checked = SCHEMAS[table].validate(frame, cast=True)
@@ -131,6 +137,7 @@ class Warehouse:
                 "VALUES (?, ?, ?, ?, ?, current_timestamp)",
                 [schema, table, slice_name(where), version, checked.height],
             )
+            _replace_usage(connection, usage)
             refresh_views(connection, schema, table)
             connection.execute("COMMIT")
 
@@ -162,11 +169,7 @@ class Warehouse:
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
             connection.execute(_REGISTRY)
-            connection.execute("DELETE FROM warehouse.usage")
-            connection.executemany(
-                "INSERT INTO warehouse.usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [astuple(row) for row in rows],
-            )
+            _replace_usage(connection, rows)
             connection.execute("COMMIT")
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
@@ -185,6 +188,16 @@ class Warehouse:
     def _check_it_exists(self) -> None:
         if not self.path.exists():
             raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
+
+
+def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRow]) -> None:
+    if not rows:
+        return
+    connection.execute("DELETE FROM warehouse.usage")
+    connection.executemany(
+        "INSERT INTO warehouse.usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [astuple(row) for row in rows],
+    )
 
 
 def _frame(

@@ -126,9 +126,23 @@ def test_a_structure_that_a_server_does_not_take_is_left_out(server: FaultServer
     assert first.pop("response_format")
     assert first == second
 
-    server.always = failing(400, "context_length_exceeded")
+
+def test_a_structure_that_was_refused_is_not_asked_for_again(server: FaultServer) -> None:
+    server.faults = {"a": [failing(400, "unsupported_parameter", "response_format")]}
+    engine = server.engine(at_once=1)
+    for prompts in (("a", "b"), ("c", "d")):
+        assert [c for _, c in engine.chat(list(map(structured, prompts)))] == right(*prompts)
+    assert [prompt for prompt, _ in server.asked] == ["a", "a", "b", "c", "d"]
+    assert ["response_format" in body for body in server.bodies] == [True, *[False] * 4]
+
+
+def test_what_is_refused_for_another_reason_says_nothing_of_structures(server: FaultServer) -> None:
+    engine = server.engine(at_once=1)
+    server.faults = {"long": [failing(400, "context_length_exceeded")] * 2}
     with pytest.raises(EngineError, match="does not take a request"):
-        list(server.engine().chat([structured("b")]))
+        list(engine.chat([structured("long")]))
+    assert [c for _, c in engine.chat([structured("b")])] == right("b")
+    assert "response_format" in server.bodies[-1]
 
 
 @pytest.mark.parametrize("text", [None, ""])

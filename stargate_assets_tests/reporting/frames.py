@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from stargate_assets.assets.evaluation import report_version
 from stargate_assets.assets.grid import cell_version, planned_tables, policy_checkpoint
 from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.experiment import Experiment
@@ -161,22 +162,22 @@ def tables(
     return ExperimentTables(name, experiment(), frames, written, pl.DataFrame(usage_rows(name)))
 
 
-def store(tables: ExperimentTables, warehouse: Warehouse) -> None:
+def store(tables: ExperimentTables, warehouse: Warehouse, data_version: str = "1") -> None:
     """Write the tables as if the plan had run."""
     name, experiment = tables.name, tables.experiment
     for table in DATA_TABLES:
         for split in SPLITS:
             where = {"split": split}
             rows = tables.frame(table).filter(**where)
-            warehouse.write(experiment.data_set, table, where, rows, "1")
+            warehouse.write(experiment.data_set, table, where, rows, data_version)
     data = warehouse.materializations(experiment.data_set)
     for step in planned_steps(experiment.iterations):
         where = {"iteration": step.cell.iteration, "split": step.cell.split}
         policy = policy_checkpoint(warehouse, name, step.cell)
         version = cell_version(experiment, step.cell, policy, data)
-        for table in planned_tables(step.purpose, judged=experiment.judge is not None):
+        for table in planned_tables(step.purpose, experiment):
             warehouse.write(name, table, where, tables.frame(table).filter(**where), version)
-    warehouse.write(name, "report", {}, tables.frame("report"), "1")
+    warehouse.write(name, "report", {}, tables.frame("report"), report_version(warehouse, name))
 
 
 def usage_rows(name: str) -> list[UsageRow]:

@@ -1,6 +1,7 @@
 """Real DuckDB files."""
 
 import multiprocessing
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import duckdb
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from stargate_assets.storage import warehouse as module
+from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.warehouse import MissingSliceError, Warehouse, WarehouseError
 
 TEST, TRAIN = {"split": "test"}, {"split": "train_a"}
@@ -62,6 +64,17 @@ def test_an_invalid_frame_leaves_everything_as_it_was(
         warehouse.write("data", table, TEST, frame, "v2")
     assert warehouse.read("data", "tasks", [TEST])["text"].to_list() == ["kept"]
     assert set(warehouse.materializations("data")) == {("tasks", "test")}
+
+
+def test_rows_and_what_they_cost_are_written_together_or_not_at_all(warehouse: Warehouse) -> None:
+    row = UsageRow("data", "test", "oracle", "m", "chat", 2, 30, 4, 0.5, None)
+    warehouse.write("data", "tasks", TEST, tasks("test", "kept"), "v1", [row])
+    assert warehouse.query("FROM warehouse.usage").rows() == [astuple(row)]
+    with pytest.raises(duckdb.ConversionException):
+        bad = replace(row, kind="score", calls="many")  # pyright: ignore[reportArgumentType]
+        warehouse.write("data", "tasks", TEST, tasks("test", "lost"), "v2", [bad])
+    assert warehouse.read("data", "tasks", [TEST])["text"].to_list() == ["kept"]
+    assert warehouse.query("FROM warehouse.usage").rows() == [astuple(row)]
 
 
 @pytest.mark.parametrize("log_prob", [float("nan"), float("-inf"), 0.5])

@@ -32,18 +32,16 @@
   const nats = (score) => score === null ? "not scored" : score.toFixed(1).replace("-", "−") + " nats";
   const status = (row) => row[REASON] ? "ineligible: " + row[REASON].replaceAll("_", " ") : row[STATUS];
 
-  const byPair = new Map();
-  rows.forEach((row, index) => {
-    const key = row[E] + "|" + row[PAIR];
-    if (!byPair.has(key)) byPair.set(key, []);
-    byPair.get(key).push(index);
-  });
-  const responses = new Map();
-  for (const response of data.responses) {
-    const key = response[RE] + "|" + response[RPAIR];
-    if (!responses.has(key)) responses.set(key, []);
-    responses.get(key).push(response);
-  }
+  const byPair = (items, experiment, pair) => {
+    const groups = new Map();
+    for (const item of items) {
+      const key = item[experiment] + "|" + item[pair];
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(item);
+    }
+    return (row) => groups.get(row[E] + "|" + row[PAIR]) ?? [];
+  };
+  const conversationsOf = byPair(rows, E, PAIR), responsesOf = byPair(data.responses, RE, RPAIR);
 
   /* Filters */
   const fill = (select, all, entries) => {
@@ -73,8 +71,7 @@
   let texts;  // made at the first search
   const searchable = () => {
     texts ??= rows.map((row) => [task(row)[0], ...persona(row), ...row[QUESTIONS], ...row[ANSWERS],
-      ...(responses.get(row[E] + "|" + row[PAIR]) ?? []).filter((r) => r[RPOLICY] === row[POLICY])
-        .map((r) => r[TEXT])].join("\n").toLowerCase());
+      ...responsesOf(row).filter((r) => r[RPOLICY] === row[POLICY]).map((r) => r[TEXT])].join("\n").toLowerCase());
     return texts;
   };
 
@@ -150,13 +147,8 @@
 
   /* One conversation beside another policy's on the same pair. */
   const title = (row) => `Policy ${row[POLICY]}` + (row[POLICY] === 0 ? ", the base model" : "");
-  const samplesOf = (row, policy) =>
-    byPair.get(row[E] + "|" + row[PAIR]).filter((index) => rows[index][POLICY] === policy);
   const policiesOf = (row) =>
-    [...new Set(byPair.get(row[E] + "|" + row[PAIR]).map((index) => rows[index][POLICY]))]
-      .sort((a, b) => a - b);
-  const responseOf = (row, policy, arm) => (responses.get(row[E] + "|" + row[PAIR]) ?? [])
-    .find((r) => r[RPOLICY] === policy && r[ARM] === arm);
+    [...new Set(conversationsOf(row).map((one) => one[POLICY]))].sort((a, b) => a - b);
   let beside = null;  // what the reader chose; stays from one conversation to the next
 
   const shown = () => {
@@ -167,7 +159,7 @@
     const other = others.includes(beside) ? beside : row[POLICY] === 0 ? others.at(-1) : others[0];
     const select = $("beside");
     select.replaceChildren();
-    fill(select, "", others.length ? others.map((p) => [p, p]) : [["", "none"]]);
+    fill(select, "", others.length ? others.map((p) => [p, "policy " + p]) : [["", "none"]]);
     if (other !== undefined) select.value = other;
     select.disabled = others.length === 0;
     $("position").textContent = `${active + 1} of ${found.length}`;
@@ -179,9 +171,9 @@
     given.append(passage(name, life),
       passage("Gold response", data.pairs[row[PAIR]][3] ?? "There is none."));
     const columns = make("div", "two");
-    const theirs = other === undefined ? [] : samplesOf(row, other);
+    const theirs = conversationsOf(row).filter((one) => one[POLICY] === other);
     const pair = theirs.length
-      ? [row, rows[theirs[Math.min(row[SAMPLE], theirs.length - 1)]]].sort((a, b) => a[POLICY] - b[POLICY])
+      ? [row, theirs[Math.min(row[SAMPLE], theirs.length - 1)]].sort((a, b) => a[POLICY] - b[POLICY])
       : [row];
     for (const one of pair) columns.append(conversation(one, name));
     if (!theirs.length) columns.append(passage("No other policy",
@@ -207,7 +199,8 @@
       section.append(said("ask", "questioner", question));
       if (row[ANSWERS][turn]) section.append(said("", name, row[ANSWERS][turn]));
     });
-    const response = responseOf(row, row[POLICY], "method");
+    const response = responsesOf(row)
+      .find((r) => r[RPOLICY] === row[POLICY] && r[ARM] === "method");
     if (response) {
       const after = response[RSAMPLE] === null ? "" : `, after conversation ${response[RSAMPLE] + 1}`;
       section.append(make("h4", "", "Response" + after),
@@ -235,7 +228,7 @@
   };
   const otherArms = (row) => {
     const policies = new Set([row[POLICY], 0]);
-    const rest = (responses.get(row[E] + "|" + row[PAIR]) ?? [])
+    const rest = responsesOf(row)
       .filter((r) => r[ARM] !== "method" && policies.has(r[RPOLICY]));
     if (!rest.length) return null;
     const details = make("details");
