@@ -132,11 +132,8 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
         frame, source = train_checkpoint(context, models, pipes, name, cell, spec)
         row = frame.row(0, named=True)
         numbers: dict[str, float | str] = {"steps": row["steps"]}
-        for kind, losses in (
-            ("loss", row["losses"]),
-            ("preference_loss", row["preference_losses"]),
-        ):
-            if losses:
+        for kind in ("loss", "preference_loss"):
+            if losses := row[f"{kind}es"]:
                 numbers |= {f"first_{kind}": losses[0], f"last_{kind}": losses[-1]}
         if source is not None:
             numbers["taken over from"] = str(source)

@@ -129,3 +129,20 @@ def test_without_a_preference_nothing_is_trained(
     with pytest.raises(TrainingError, match=r"no preference to learn from.*simulation\.samples"):
         train(spec(tiny_model, tmp_path / "out", loss=loss), lambda *_: None)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"output": Path("elsewhere"), "processes": 2, "device": "cuda"}, True),
+        ({"gradient_checkpointing": True, "model": "moved"}, True),
+        ({"identity": "another"}, False),
+        ({"seed": 8}, False),
+        ({"bf16": True}, False),
+        ({"preferences": ()}, False),
+    ],
+)
+def test_the_digest_is_of_what_determines_the_result(changed: dict[str, Any], same: bool) -> None:
+    stated = comparing(Path("model"), Path("out"))
+    assert (stated.model_copy(update=changed).digest == stated.digest) is same
+    assert comparing(Path("model"), Path("out"), epochs=3).digest != stated.digest
