@@ -5,7 +5,9 @@ directories.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ from pytest_httpserver import HTTPServer
 from stargate_assets.bundled_model import bundled_model
 from stargate_assets.data_set import DataSet, validated_data_set
 from stargate_assets.definitions import Project, assemble
+from stargate_assets.driver import record_usage, run_experiment
+from stargate_assets.estimate import Estimate, estimate
 from stargate_assets.experiment import Experiment
-from stargate_assets.storage.completions import Use
+from stargate_assets.storage.completions import UsageRow, Use
 from stargate_assets_tests.vllm_serve import LiveServer, live_servers
 
 ROOT = Path(__file__).parent.parent
@@ -23,8 +27,12 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 """Of child processes, so that they run what is tested."""
 USE = Use("any", "all", "anyone")
 """Where a test does not care what a call is for."""
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-"""Of child processes, so that they run what is tested."""
+SCRIPTED = {"engine": "scripted", "model": "any"}
+JUDGED = {
+    "roleplayers": [{"model": SCRIPTED}],
+    "judge": {"model": SCRIPTED, "name": "oak", "method": "fit"},
+}
+"""What the finished loop states: roles that all say what the scripted engine says."""
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +115,23 @@ def scripted_experiment(model: Path, **changes: object) -> Experiment:
     return Experiment.model_validate(stated | changes)
 
 
+def project_files(directory: Path) -> Path:
+    """What a project's directory needs; returns where the data set's files are."""
+    shutil.copy(ROOT / "dagster.yaml", directory)
+    return write_data_set(directory / "mini")
+
+
+def loop(files: Path, model: Path, **changes: object) -> Project:
+    """The project of the current directory, with one scripted experiment, `loop`."""
+    experiment = scripted_experiment(model, **changes)
+    return assemble({"mini": mini_data_set(files)}, {"loop": experiment}, Path("warehouse"))
+
+
+def made_cells(announced: Sequence[str]) -> list[str]:
+    """The cells of `loop` that a run has made, of what it announced."""
+    return [line.split()[2] for line in announced if line.startswith("loop: cell")]
+
+
 @pytest.fixture(scope="session")
 def http() -> Iterator[HTTPServer]:
     """A real server on loopback, one for all: to stop it takes half a second."""
@@ -127,8 +152,7 @@ def live_vllm(
 def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files of a data set, in a project's directory that is the current one."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    return write_data_set(tmp_path / "mini")
+    return project_files(tmp_path)
 
 
 @pytest.fixture
@@ -136,7 +160,47 @@ def scripted_project(tiny_model: Path, mini: Path) -> Callable[..., Project]:
     """Builds a project with one scripted experiment, `loop`, in a temporary directory."""
 
     def build(**changes: object) -> Project:
-        experiment = scripted_experiment(tiny_model, **changes)
-        return assemble({"mini": mini_data_set(mini)}, {"loop": experiment}, Path("warehouse"))
+        return loop(mini, tiny_model, **changes)
+
+    return build
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The loop of `JUDGED`, run once: where it is, the cells in the order in which they were made,
+    and what was estimated before and asked then.
+    """
+
+    directory: Path
+    cells: Sequence[str]
+    estimated: list[Estimate]
+    asked: list[UsageRow]
+    made: int
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Not to be changed: `finished_project` is a copy."""
+    directory = tmp_path_factory.mktemp("finished")
+    announced: list[str] = []
+    with chdir(directory):
+        project = loop(project_files(directory), tiny_model, **JUDGED)
+        estimated = estimate(project, "loop")
+        run_experiment(project, "loop", None, announced.append)
+        asked = record_usage(project)
+    cells = made_cells(announced)
+    return Finished(directory, cells, estimated, asked, project.models.usage.made)
+
+
+@pytest.fixture
+def finished_project(
+    finished: Finished, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Project]:
+    """Builds a project on a copy of the finished loop, which is the current directory."""
+    shutil.copytree(finished.directory, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+    def build(**changes: object) -> Project:
+        return loop(tmp_path / "mini", tiny_model, **(JUDGED | changes))
 
     return build

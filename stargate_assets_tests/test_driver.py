@@ -16,8 +16,8 @@ from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import (
     DriverError,
     cell_states,
+    launcher,
     open_instance,
-    run_data_set,
     run_experiment,
     written_report,
 )
@@ -25,6 +25,7 @@ from stargate_assets.jobs import job_name
 from stargate_assets.machine import Machine
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.training.spec import TrainingError
+from stargate_assets_tests.conftest import Finished, made_cells
 
 Build = Callable[..., Project]
 
@@ -33,7 +34,7 @@ def walk(project: Project, force: str | None = None) -> list[str]:
     """Run and return the cells that were materialised, in order."""
     announced: list[str] = []
     run_experiment(project, "loop", force, announced.append)
-    return [line.split()[2] for line in announced if line.startswith("loop: cell")]
+    return made_cells(announced)
 
 
 def checkpoint_hashes(project: Project, name: str = "loop") -> list[str]:
@@ -52,11 +53,13 @@ def trained_metadata(project: Project, name: str) -> Mapping[str, dg.MetadataVal
     return trained.metadata
 
 
-def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build) -> None:
-    project = scripted_project()
-    assert walk(project) == ["0|test", "0|train_a", "1|test", "1|train_b", "2|test"]
+def test_the_loop_runs_and_resumes_and_sees_what_changed(
+    finished: Finished, finished_project: Build
+) -> None:
+    assert finished.cells == ["0|test", "0|train_a", "1|test", "1|train_b", "2|test"]
+    assert finished.made > 0
+    project = finished_project()
     assert {state.state for state in cell_states(project, "loop")} == {"done"}
-    assert project.models.usage.made > 0
     report = project.warehouse.read("loop", "report", [{}])
     assert report["iteration"].unique().sort().to_list() == [0, 1, 2]
     assert report.filter(metric="question_rate", iteration=0)["gain"].to_list() == [None]
@@ -67,7 +70,7 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build
     examples = project.warehouse.query("FROM loop.policy_examples")
     assert examples["iteration"].unique().sort().to_list() == [1, 2]
 
-    again = scripted_project()
+    again = finished_project()
     assert walk(again) == []
     assert again.models.usage.made == 0
     assert again.warehouse.read("loop", "report", [{}]).equals(report)
@@ -87,7 +90,7 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(scripted_project: Build
     verify(again.warehouse.path.parent / "checkpoints" / "twin" / "0-train_a")
 
     # Another learning rate: everything is due again.
-    changed = scripted_project(training={"method": "lora", "learning_rate": 5e-2, "batch_size": 2})
+    changed = finished_project(training={"method": "lora", "learning_rate": 5e-2, "batch_size": 2})
     assert [s.state for s in cell_states(changed, "loop")] == ["next", "next", *["waiting"] * 3]
 
 
@@ -105,30 +108,29 @@ def test_a_cell_without_its_policy_fails_before_a_model_is_opened(scripted_proje
     assert project.models.usage.made == 0
 
 
-def test_the_machine_says_over_how_many_devices_training_spreads(scripted_project: Build) -> None:
-    project = scripted_project(iterations=1)
+def test_the_machine_says_over_how_many_devices_training_spreads(finished_project: Build) -> None:
+    project = finished_project(training={"method": "lora", "batch_size": 2})
     project.models.machine = Machine(training_processes=9)
     with pytest.raises(TrainingError, match="training_processes is 9, and training"):
-        walk(project)
+        walk(project, force="0|train_a")
 
 
-def test_the_held_out_split_is_never_trained_on(scripted_project: Build) -> None:
-    project = scripted_project(iterations=1)
+def test_the_held_out_split_is_never_trained_on(finished_project: Build) -> None:
+    project = finished_project()
     repository = project.definitions.get_repository_def()
     with open_instance() as instance:
-        job = repository.get_job("mini_data")
-        job.execute_in_process(instance=instance, partition_key="test")
         result = repository.get_job("loop_train_iteration").execute_in_process(
             instance=instance, partition_key="0|test"
         )
-        assert result.success
-        made = {
-            e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key
-        }
-        policies = instance.get_materialized_partitions(dg.AssetKey(["loop", "policy"]))
-    assert "regularization_responses" in made
-    assert "checkpoints" not in made
-    assert policies == {"0"}
+    assert result.success
+    made = {
+        (e.asset_key.path[-1], e.partition)
+        for e in result.get_asset_materialization_events()
+        if e.asset_key
+    }
+    assert ("regularization_responses", "0|test") in made
+    assert "checkpoints" not in {table for table, _ in made}
+    assert {policy for table, policy in made if table == "policy"} == {"0"}
 
 
 def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
@@ -163,18 +165,19 @@ def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
     assert trained["preference_losses"][0] == pytest.approx(math.log(2), abs=1e-3)
 
 
-def test_excluded_gold_responses_are_in_no_comparison(scripted_project: Build) -> None:
-    project, where = scripted_project(iterations=1), {"split": "test"}
-    run_data_set(project, "mini", print)
+def test_excluded_gold_responses_are_in_no_comparison(finished_project: Build) -> None:
+    """And the Judge is not shown them as another's."""
+    project, where = finished_project(), {"split": "test"}
     gold = project.warehouse.read("mini", "gold_responses", [where])
     version = project.warehouse.materializations("mini")["gold_responses", "test"].version
     first = pl.when(pl.int_range(pl.len()) == 0)
     excluded = gold.with_columns(exclusion=first.then(pl.lit("refused")))
     project.warehouse.write("mini", "gold_responses", where, excluded, version)
 
-    run_experiment(project, "loop", None, print)
-    cell = {"iteration": 1} | where
-    for table, pairs in (("conversations", 4), ("gold_log_probs", 3)):
+    with launcher(project, models=True) as launch:
+        launch("loop_evaluate", "0|test")
+    cell = {"iteration": 0} | where
+    for table, pairs in (("conversations", 4), ("gold_log_probs", 3), ("judge_audit", 2)):
         frame = project.warehouse.read("loop", table, [cell])
         assert frame.select("task_id", "persona_id").n_unique() == pairs
 

@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 
 from stargate_assets.definitions import Project, load_project
-from stargate_assets.driver import record_usage, run_experiment
 from stargate_assets.estimate import Estimate, estimate
 from stargate_assets.experiment import ModelSpec
 from stargate_assets.language_model import Message
 from stargate_assets.machine import Machine, Price
 from stargate_assets.terminal import print_estimate
 from stargate_assets.token_counts import TokenCounter, token_counter
-
-SPEAKERS = {"roleplayers": [{"model": {"engine": "scripted", "model": "any"}}]}
+from stargate_assets_tests.conftest import JUDGED, Finished
 
 
 def calls(estimates: list[Estimate], *roles: str) -> Counter[tuple[str, str]]:
@@ -27,13 +25,11 @@ def calls(estimates: list[Estimate], *roles: str) -> Counter[tuple[str, str]]:
     return counted
 
 
-def test_what_was_estimated_is_what_is_asked(scripted_project: Callable[..., Project]) -> None:
-    judge = {"model": {"engine": "scripted", "model": "judge"}, "method": "fit"}
-    project = scripted_project(**SPEAKERS, judge=judge)
-    before = estimate(project, "loop")
-    run_experiment(project, "loop", None, lambda _: None)
-    used: Counter[tuple[str, str]] = Counter()
-    for row in record_usage(project):
+def test_what_was_estimated_is_what_is_asked(
+    finished: Finished, finished_project: Callable[..., Project]
+) -> None:
+    before, used = finished.estimated, Counter[tuple[str, str]]()
+    for row in finished.asked:
         used[row.slice, row.role] += row.calls
     roles = ("questioner", "roleplayer")
     assert calls(before, *roles) == Counter({k: n for k, n in used.items() if k[1] in roles})
@@ -44,6 +40,7 @@ def test_what_was_estimated_is_what_is_asked(scripted_project: Callable[..., Pro
     judging = calls(before, "judge")
     assert set(judging) == {(f"{i}|test", "judge") for i in range(3)}
     assert 0 < used["0|test", "judge"] <= judging["0|test", "judge"]
+    project = finished_project()
     assert estimate(project, "loop") == []
     table = project.warehouse.query("select sum(calls) as calls from warehouse.usage")
     assert table["calls"].item() == used.total()
@@ -52,8 +49,7 @@ def test_what_was_estimated_is_what_is_asked(scripted_project: Callable[..., Pro
 def test_each_arm_is_judged_by_both_letters_in_both_orders(
     scripted_project: Callable[..., Project],
 ) -> None:
-    judge = {"model": {"engine": "scripted", "model": "judge"}, "method": "choice"}
-    project = scripted_project(**SPEAKERS, judge=judge)
+    project = scripted_project(**JUDGED | {"judge": JUDGED["judge"] | {"method": "choice"}})
     pairs, letters_and_orders = 4, 4
     comparisons = {"0|test": 2 + 1, "1|test": 4, "2|test": 4}  # the audit counts as one of cell 0
     assert calls(estimate(project, "loop"), "judge") == {
@@ -61,12 +57,9 @@ def test_each_arm_is_judged_by_both_letters_in_both_orders(
     }
 
 
-def test_what_is_on_disk_is_subtracted(scripted_project: Callable[..., Project]) -> None:
-    project = scripted_project(**SPEAKERS)
-    run_experiment(project, "loop", None, lambda _: None)
+def test_what_is_on_disk_is_subtracted(finished_project: Callable[..., Project]) -> None:
     # Another schedule makes every table due, and the first policy's calls stay what they were.
-    again = scripted_project(**SPEAKERS, selection={"top": 2})
-    due = estimate(again, "loop")
+    due = estimate(finished_project(selection={"top": 2}, judge=None), "loop")
     first = [e for e in due if e.slice.startswith("0|") and e.role != "respondent"]
     assert first
     assert all(e.calls == e.stored > 0 for e in first)
