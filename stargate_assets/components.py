@@ -92,7 +92,7 @@ def experiment_definitions(
             "an edge from checkpoints back to conversations would be a cycle."
         ),
     )
-    judge = experiment.judge
+    judge, jobs = experiment.judge, experiment_jobs(name, experiment)
     return dg.Definitions(
         assets=[
             policy,
@@ -106,6 +106,6 @@ def experiment_definitions(
             *grid_checks(name, experiment),
             *evaluation_checks(name, experiment, oracle),
         ],
-        jobs=experiment_jobs(name, experiment),
-        sensors=[walk_sensor(name, experiment)],
+        jobs=jobs,
+        sensors=[walk_sensor(name, experiment, jobs)],
     )

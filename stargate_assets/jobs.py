@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -53,13 +53,13 @@ def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
     )
 
 
-@cache
-def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJobDefinition, ...]:
+def experiment_jobs(name: str, experiment: Experiment) -> list[UnresolvedAssetJobDefinition]:
+    """Of each purpose of a cell, and of the report."""
     descriptions = {
         "train": "Simulate, score, select, answer and train: one iteration, cell (i, s(i)).",
         "evaluate": "What policy i does on the test split, cell (i, test).",
     }
-    return (
+    return [
         *(
             dg.define_asset_job(
                 job_name(name, purpose),
@@ -73,7 +73,7 @@ def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJ
             _select(name, ("report",)),
             description="Estimates over all test cells that are there.",
         ),
-    )
+    ]
 
 
 def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
@@ -83,14 +83,16 @@ def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
     return str(graph.get(dg.AssetKey([data_set, DATA_TABLES[0]])).code_version)
 
 
-def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
+def walk_sensor(
+    name: str, experiment: Experiment, jobs: Sequence[UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
     """Launches what can run next, until the plan is done; a run that failed is not launched again
-    by itself.
+    by itself. `jobs` are the experiment's, the very ones that the definitions hold.
     """
 
     @dg.sensor(
         name=f"{name}_walk",
-        jobs=[data_set_job(experiment.data_set), *experiment_jobs(name, experiment)],
+        jobs=[data_set_job(experiment.data_set), *jobs],
         minimum_interval_seconds=10,
         description=f"Walks the plan of {name} unattended.",
     )
