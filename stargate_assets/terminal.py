@@ -21,6 +21,7 @@ from rich.table import Table
 
 from stargate_assets.language_model import OnProgress
 from stargate_assets.method.arms import Arm, Players, arms_of
+from stargate_assets.reporting.metrics import OF_CONVERSATIONS, SHARES
 
 if TYPE_CHECKING:
     from stargate_assets.estimate import Estimate
@@ -76,24 +77,22 @@ def print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
 
 def print_report(experiment: str, frame: pl.DataFrame) -> None:
     """A row for each policy: levels, and gains on policy 0, each with its interval."""
-    from stargate_assets.assets.evaluation import HEADINGS, QUESTION_RATE
-
     table = Table(
         title=f"{experiment} on the test split",
         caption="log p(gold response) in nats; 95 % intervals, clustered by task and persona",
         show_lines=True,
     )
     table.add_column("policy", justify="right")
-    for heading in HEADINGS.values():
+    for heading in OF_CONVERSATIONS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for iteration in sorted(frame["iteration"].unique()):
         cells: list[str] = []
-        for metric in HEADINGS:
+        for metric in OF_CONVERSATIONS:
             row = frame.row(
                 by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
                 named=True,
             )
-            digits = 2 if metric == QUESTION_RATE else 1
+            digits = 2 if metric in SHARES else 1
             lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
             if row["gain"] is not None:
                 lines.append(f"gain {row['gain']:+.{digits}f}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from stargate_assets.reporting import figures, quality
+from stargate_assets.reporting import curves, figures, quality
 from stargate_assets.reporting.style import Picture
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
@@ -90,10 +90,10 @@ def pictures_of(tables: ExperimentTables) -> list[Picture]:
     """The figures of one experiment, in the order in which a reader asks."""
     report = tables.frame("report")
     drawn = (
-        figures.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
-        figures.log_probs(report),
-        figures.question_rates({tables.name: report}),
-        figures.log_probs(report, controls=True),
+        curves.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
+        curves.log_probs(report),
+        curves.question_rates({tables.name: report}),
+        curves.log_probs(report, controls=True),
         figures.score_distributions(
             tables.frame("gold_log_probs"), tables.frame("best_conversations")
         ),
@@ -107,20 +107,20 @@ def pictures(experiments: Sequence[ExperimentTables]) -> list[Picture]:
     """The figures that hold several experiments against each other."""
     reports = {tables.name: tables.frame("report") for tables in experiments}
     drawn = [
-        figures.win_rates_by_experiment(
+        curves.win_rates_by_experiment(
             {tables.name: tables.frame("win_rates") for tables in experiments}
         ),
-        figures.question_rates(reports),
+        curves.question_rates(reports),
     ]
     scales = {(t.experiment.data_set, t.experiment.questioner) for t in experiments}
     if len(scales) == 1:
-        drawn.insert(1, figures.log_probs_by_experiment(reports))
+        drawn.insert(1, curves.log_probs_by_experiment(reports))
     return [picture for picture in drawn if picture is not None]
 
 
 def paper_values(tables: ExperimentTables) -> Sequence[float]:
     """The paper's win rates, for the preset whose models and data are the paper's."""
-    return figures.PAPER_WIN_RATES if tables.name == STAR_GATE else ()
+    return curves.PAPER_WIN_RATES if tables.name == STAR_GATE else ()
 
 
 def script_json(data: object) -> str:
