@@ -82,8 +82,8 @@ def log_probs(report: pl.DataFrame, *, controls: bool = False) -> Picture | None
         return Picture(
             "log_probs_with_controls",
             "Gold response, between the controls",
-            "The same with what bounds it: the task alone (negative control), and the whole persona "
-            "in the prompt (positive control; figures 6 and 7 of the paper).",
+            "The same with what bounds it: the task alone (negative control), and the whole "
+            "persona in the prompt (positive control; figures 6 and 7 of the paper).",
             figure,
         )
     return Picture(

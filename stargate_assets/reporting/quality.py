@@ -211,12 +211,18 @@ def costs(tables: ExperimentTables) -> list[Grid]:
 
 
 def _spent(rows: pl.DataFrame) -> list[str]:
+    totals = (rows[c].sum() for c in ("calls", "prompt_tokens", "completion_tokens"))
+    minutes = f"{rows['seconds'].sum() / 60:.1f}"
+    return [*(count(int(total)) for total in totals), minutes, spent_dollars(rows)]
+
+
+def spent_dollars(rows: pl.DataFrame) -> str:
+    """The dollars of these rows of `warehouse.usage`, and whether there are more of unknown
+    price.
+    """
     known, unknown = rows["dollars"].sum(), rows["dollars"].null_count()
     spent = "unknown" if unknown == rows.height else dollars(float(known))
-    if 0 < unknown < rows.height:
-        spent += " and unknown"
-    totals = (rows[c].sum() for c in ("calls", "prompt_tokens", "completion_tokens"))
-    return [*(count(int(total)) for total in totals), f"{rows['seconds'].sum() / 60:.1f}", spent]
+    return f"{spent} and unknown" if 0 < unknown < rows.height else spent
 
 
 def provenance(tables: ExperimentTables) -> list[Grid]:

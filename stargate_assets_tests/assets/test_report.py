@@ -27,8 +27,8 @@ def test_a_question_rate_and_its_interval_are_shares() -> None:
 
 
 def test_what_answers_show_is_counted_by_pair() -> None:
-    """Of policy 2's four answers one asks, two state what Ineke did not say, one of these what Tomás
-    did not say, and one tells Tomás of Ineke.
+    """Of policy 2's four answers one asks, two state what Ineke did not say, one of these what
+    Tomás did not say, and one tells Tomás of Ineke.
     """
     tables = frames.tables(tasks=2, people=2)
     nothing = pl.lit(["Well."], dtype=pl.List(pl.String))
