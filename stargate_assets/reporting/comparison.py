@@ -13,9 +13,11 @@ from stargate_assets.method.statistics import Estimate, paired_difference
 from stargate_assets.method.win_rates import WORTH
 from stargate_assets.reporting.curves import ARMS
 from stargate_assets.reporting.metrics import (
+    ANSWERS_THAT_ASK,
     METRICS,
-    OF_ANSWERS,
     QUESTION_RATE,
+    UNHEARD_FACTS,
+    UNHEARD_FACTS_BY_CHANCE,
     level,
 )
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
@@ -23,6 +25,11 @@ from stargate_assets.reporting.tables import ExperimentTables, PairValues, by_pa
 from stargate_assets.reporting.words import count, percent, points, signed
 
 WIN_RATE = "win rate"
+BEHAVIOUR = (
+    METRICS[QUESTION_RATE],
+    METRICS[ANSWERS_THAT_ASK],
+    f"{METRICS[UNHEARD_FACTS]} (by chance)",
+)
 COSTS = ("model calls", "minutes", "training steps", "dollars")
 
 
@@ -118,8 +125,15 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         [c.name, c.differs or NONE, _points(c.win_rate_difference), _nats(c.log_prob_difference)]
         for c in others
     ]
-    shown = (QUESTION_RATE, *OF_ANSWERS)
-    does = [[c.name, *(_level(c, metric) for metric in shown), *_cost(c)] for c in compared]
+    does = [
+        [
+            c.name,
+            *(_level(c, metric) for metric in (QUESTION_RATE, ANSWERS_THAT_ASK)),
+            f"{_level(c, UNHEARD_FACTS)} ({_level(c, UNHEARD_FACTS_BY_CHANCE)})",
+            *_cost(c),
+        ]
+        for c in compared
+    ]
     grids = [
         Grid(
             "What each policy gained",
@@ -130,7 +144,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         ),
         Grid(
             "What each policy does and costs",
-            ["experiment", *(METRICS[metric] for metric in shown), *COSTS],
+            ["experiment", *BEHAVIOUR, *COSTS],
             does,
             note="Unheard facts say something where they lie above those by chance. Costs are of "
             "the experiment without its data set; what another experiment had asked before was "
@@ -242,4 +256,5 @@ def _cost(compared: Compared) -> list[str]:
     if not used.height:
         return [NONE, NONE, steps, NONE]
     minutes = f"{used['seconds'].sum() / 60:.1f}"
-    return [count(int(used["calls"].sum())), minutes, steps, spent_dollars(used)]
+    spent = spent_dollars(used).replace(" and", "\nand")
+    return [count(int(used["calls"].sum())), minutes, steps, spent]

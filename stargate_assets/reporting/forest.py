@@ -16,7 +16,7 @@ from stargate_assets.reporting.style import (
     percent,
 )
 
-ROW_INCHES = 0.36
+ROW_INCHES = 0.32
 
 
 def forest(compared: Sequence[Compared]) -> Picture | None:
@@ -26,17 +26,19 @@ def forest(compared: Sequence[Compared]) -> Picture | None:
     drawn = [
         (values, label, neutral)
         for values, label, neutral in (
-            (win_rates, f"{WIN_RATE} against the base model", 0.5),
-            (gains, f"{METRICS[Condition.EXPERIMENTAL]}, gain on policy 0, nats", 0.0),
+            (win_rates, WIN_RATE, 0.5),
+            (gains, f"gain of {METRICS[Condition.EXPERIMENTAL]}, nats", 0.0),
         )
         if any(values)
     ]
     if not drawn:
         return None
+    from matplotlib.ticker import MaxNLocator
+
     same = len({c.policy for c in compared}) == 1
     names = [c.name if same else f"{c.name}, policy {c.policy}" for c in compared]
     rows = list(range(len(compared)))[::-1]
-    size = {"width": 1.6 * WIDTH_INCHES, "height": 1.1 + ROW_INCHES * len(compared)}
+    size = {"width": 1.15 * WIDTH_INCHES, "height": 0.9 + ROW_INCHES * len(compared)}
     with canvas(len(drawn), **size) as (figure, places):
         for axes, (values, label, neutral) in zip(places, drawn, strict=True):
             axes.axvline(neutral, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -58,6 +60,7 @@ def forest(compared: Sequence[Compared]) -> Picture | None:
             axes.grid(visible=True, axis="x")
             axes.spines["left"].set_color(MUTED)
             axes.set_xlabel(label)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
             if neutral:
                 percent(axes, "x")
     return Picture(
