@@ -17,6 +17,7 @@ from rich.table import Table
 
 from stargate_assets.terminal import (
     console,
+    print_comparison,
     print_estimate,
     print_report,
     print_rows,
@@ -204,6 +205,18 @@ def report(experiments: tuple[str, ...]) -> None:
 
     path = write_report(load(experiments[0]), experiments)
     console.print(f"Wrote {path}; open it in a browser.", soft_wrap=True)
+
+
+@main.command()
+@click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
+@click.option("--policy", type=click.IntRange(0), help="Of each; its latest unless stated.")
+def compare(experiments: tuple[str, ...], policy: int | None) -> None:
+    """Hold each EXPERIMENT against the first: gains, what differs, paired differences, costs; and
+    write the page of them all.
+    """
+    from stargate_assets.driver import load
+
+    print_comparison(load(experiments[0]), experiments, policy)
 
 
 @main.command()

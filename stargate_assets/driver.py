@@ -25,6 +25,9 @@ from stargate_assets.jobs import (
 )
 from stargate_assets.machine import load_machine
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
+from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.quality import Grid
+from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.io_manager import slice_of
 
@@ -172,11 +175,25 @@ def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
 
 def write_report(project: Project, names: Sequence[str]) -> Path:
     """The page of one experiment, or of several beside each other; returns where it is."""
-    tables = [
+    return write_page(project.warehouse, _evaluated(project, names))
+
+
+def compare_experiments(
+    project: Project, names: Sequence[str], policy: int | None = None
+) -> tuple[list[Grid], Path]:
+    """The tables that hold the latest policy of each experiment, or the one that is asked for,
+    against the first's; and where the page is that shows them with a figure.
+    """
+    tables = _evaluated(project, names)
+    grids = comparison_grids(compare(tables, policy))
+    return grids, write_page(project.warehouse, tables, policy)
+
+
+def _evaluated(project: Project, names: Sequence[str]) -> list[ExperimentTables]:
+    return [
         evaluated_tables(project.warehouse, name, experiment_of(project, name))
         for name in dict.fromkeys(names)
     ]
-    return write_page(project.warehouse, tables)
 
 
 def written_report(project: Project, name: str) -> Path:

@@ -21,12 +21,17 @@ from rich.table import Table
 
 from stargate_assets.language_model import OnProgress
 from stargate_assets.method.arms import Arm, Players, arms_of
+from stargate_assets.reporting.metrics import OF_CONVERSATIONS, SHARES
+from stargate_assets.reporting.words import NARROW
 
 if TYPE_CHECKING:
+    from stargate_assets.definitions import Project
     from stargate_assets.estimate import Estimate
     from stargate_assets.machine import Machine
+    from stargate_assets.reporting.quality import Grid
 
 WIDTH_OF_A_FILE = 110
+LONGEST_NAME = 28
 console = Console()
 if not console.is_terminal:
     console = Console(width=WIDTH_OF_A_FILE)
@@ -76,24 +81,22 @@ def print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
 
 def print_report(experiment: str, frame: pl.DataFrame) -> None:
     """A row for each policy: levels, and gains on policy 0, each with its interval."""
-    from stargate_assets.assets.evaluation import HEADINGS, QUESTION_RATE
-
     table = Table(
         title=f"{experiment} on the test split",
         caption="log p(gold response) in nats; 95 % intervals, clustered by task and persona",
         show_lines=True,
     )
     table.add_column("policy", justify="right")
-    for heading in HEADINGS.values():
+    for heading in OF_CONVERSATIONS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for iteration in sorted(frame["iteration"].unique()):
         cells: list[str] = []
-        for metric in HEADINGS:
+        for metric in OF_CONVERSATIONS:
             row = frame.row(
                 by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
                 named=True,
             )
-            digits = 2 if metric == QUESTION_RATE else 1
+            digits = 2 if metric in SHARES else 1
             lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
             if row["gain"] is not None:
                 lines.append(f"gain {row['gain']:+.{digits}f}")
@@ -101,6 +104,36 @@ def print_report(experiment: str, frame: pl.DataFrame) -> None:
             cells.append("\n".join(lines))
         table.add_row(str(iteration), *cells)
     console.print(table)
+
+
+def print_comparison(project: "Project", names: Sequence[str], policy: int | None = None) -> None:
+    """The tables of a comparison, and where its page is."""
+    from stargate_assets.driver import compare_experiments
+
+    grids, path = compare_experiments(project, names, policy)
+    for grid in grids:
+        console.print(grid_table(grid))
+    console.print(f"Wrote {path}, with a figure; open it in a browser.", soft_wrap=True)
+
+
+def grid_table(grid: "Grid") -> Table:
+    """A table of the page, for the terminal: each row's name and its numbers are as wide as they
+    must be, and other words take what is left.
+    """
+    table = Table(title=grid.title, caption=grid.note, show_lines=True)
+    rows = [[cell.replace(NARROW, "") for cell in row] for row in grid.rows]
+    for number, heading in enumerate(grid.head):
+        lines = [line for row in rows for line in row[number].splitlines()]
+        width = max(map(len, [*lines, *heading.split()]))
+        if number == 0:
+            table.add_column(heading, width=min(width, LONGEST_NAME), overflow="fold")
+        elif number < grid.texts:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, width=width, justify="right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _interval(low: float, high: float, digits: str) -> str:

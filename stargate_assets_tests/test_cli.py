@@ -34,7 +34,7 @@ def test_status_of_an_experiment_that_has_not_run() -> None:
         assert state in output
 
 
-def test_a_run_says_where_its_report_is() -> None:
+def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     shutil.copy(ROOT / "dagster.yaml", Path.cwd())
     project = load("embedded")
     version = data_version(project.definitions.get_repository_def().asset_graph, "everyday_mini")
@@ -45,6 +45,15 @@ def test_a_run_says_where_its_report_is() -> None:
     assert code == 0
     assert f"Report: {page} 0 model calls" in output
     assert page.exists()
+
+    code, output = call("compare", "embedded", "--policy", "1")
+    assert code == 0
+    for heading in ("What each policy gained", "What each policy does and costs"):
+        assert heading in output
+    assert f"Wrote {page}, with a figure" in output
+    code, output = call("compare", "embedded", "everyday_smoke")
+    assert code == 1
+    assert "No test cell of everyday_smoke is there yet; run it first: stargate run" in output
 
 
 @pytest.fixture
@@ -81,6 +90,7 @@ def test_a_query_that_duckdb_refuses_is_told_in_its_words() -> None:
         (("run", "embedded"), "no dagster.yaml here; run this from the project's directory"),
         (("run", "embedded", "--force", "3|test"), "not a planned cell; there are: 0|test"),
         (("run", "embedded", "--samples", "0"), "Invalid value for '--samples'"),
+        (("compare", "nothing"), "no experiment 'nothing'; there are: embedded"),
         (("sql", "select 1"), "stargate.duckdb is not there yet; run an experiment first"),
     ],
 )

@@ -1,61 +1,46 @@
 """Estimates per policy on the test split, from all cells that are there."""
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from stargate_assets.assets.answers import answer_values
 from stargate_assets.assets.frames import table
 from stargate_assets.assets.grid import CODE_VERSION, OWNERS, column_schema, shown, table_output
 from stargate_assets.assets.report_page import experiment_tables, write_page
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.method.scoring import CONTROLS, TESTED, Condition
+from stargate_assets.method.scoring import CONTROLS, TESTED
 from stargate_assets.method.statistics import (
     clustered_share,
     paired_difference,
     two_way_clustered,
 )
-from stargate_assets.reporting.figures import log_probs, win_rates_by_arm
-from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.reporting.curves import log_probs, win_rates_by_arm
+from stargate_assets.reporting.metrics import QUESTION_RATE, SHARES
+from stargate_assets.reporting.tables import ExperimentTables, PairValues, by_pair
 from stargate_assets.storage.warehouse import Warehouse
 
-QUESTION_RATE = "question_rate"
-HEADINGS = {
-    QUESTION_RATE: "question rate",
-    Condition.EXPERIMENTAL: "Q-experimental",
-    Condition.RANDOM: "Q-random",
-    Condition.NEGATIVE_CONTROL: "negative control",
-    Condition.POSITIVE_CONTROL: "positive control",
-}
-"""The metrics of the report, as people call them."""
-PairValues = dict[tuple[str, str], float]
+REPORTED = ("gold_log_probs", "responses", "win_rates")
+"""The last tables of a test cell that a report is made from."""
 
 
 class NothingEvaluatedError(StargateError):
     """There is no test cell to report on. The message says what to run."""
 
 
-def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl.DataFrame:
+def report_rows(tables: ExperimentTables) -> pl.DataFrame:
     """One row per policy and metric: the mean over pairs, and its paired difference to policy 0
     where the metric depends on the policy, both with intervals clustered by task and persona.
     """
-    values: dict[tuple[int, str], PairValues] = {}
-    for iteration in sorted(conversations["iteration"].unique()):
-        of_policy = conversations.filter(pl.col("iteration") == iteration)
-        values[iteration, QUESTION_RATE] = _by_pair(of_policy, QUESTION_RATE)
-        for condition in TESTED:
-            scored = gold_log_probs.filter(
-                (pl.col("iteration") == iteration) & (pl.col("condition") == condition)
-            )
-            if scored.height:
-                values[iteration, condition] = _by_pair(scored, "log_prob")
-
+    values = _conversation_values(tables) | answer_values(tables)
     rows: list[dict[str, object]] = []
     for (iteration, metric), observed in values.items():
-        level = (clustered_share if metric == QUESTION_RATE else two_way_clustered)(observed)
+        level = (clustered_share if metric in SHARES else two_way_clustered)(observed)
         base = values.get((0, metric), {})
         depends = iteration > 0 and metric not in CONTROLS
         gain = paired_difference(observed, base) if depends else None
@@ -79,12 +64,11 @@ def report_rows(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl
 def evaluated_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
     """What the warehouse holds of an experiment, with the estimates over its test cells."""
     tables = experiment_tables(warehouse, name, experiment)
-    tested = [tables.tested(table) for table in ("conversations", "gold_log_probs")]
-    if not tested[0].height:
+    if not tables.tested("conversations").height:
         raise NothingEvaluatedError(
             f"No test cell of {name} is there yet; run it first: stargate run {name}."
         )
-    return replace(tables, frames={**tables.frames, "report": report_rows(*tested)})
+    return replace(tables, frames={**tables.frames, "report": report_rows(tables)})
 
 
 def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
@@ -94,7 +78,8 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         key = dg.AssetKey([name, upstream])
         return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
 
-    read = ("conversations", "gold_log_probs", *(("win_rates",) if experiment.judge else ()))
+    read = ("conversations", "gold_log_probs", "responses")
+    read += ("win_rates",) if experiment.judge else ()
 
     @dg.asset(
         name="report",
@@ -103,8 +88,8 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         owners=OWNERS,
         code_version=f"{CODE_VERSION}-{experiment.digest()}",
-        description="Question rate and log p(gold response) per policy on the test split; with it "
-        "the page for people, warehouse/reports/NAME.html.",
+        description="Question rate, log p(gold response) and what the answers show, per policy on "
+        "the test split; with it the page for people, warehouse/reports/NAME.html.",
         metadata={"dagster/column_schema": column_schema("report")},
         deps=[every_cell(table) for table in read],
     )
@@ -128,13 +113,22 @@ def report_version(warehouse: Warehouse, name: str) -> str:
     """What a report is made from: the versions of the test cells that are there."""
     there = warehouse.materializations(name)
     versions = sorted(
-        found.version
+        f"{where} {table_name} {found.version}"
         for (table_name, where), found in there.items()
-        if table_name == "gold_log_probs" and where.endswith(TEST_SPLIT)
+        if table_name in REPORTED and where.endswith(TEST_SPLIT)
     )
-    return " ".join(versions)
+    return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:16]
 
 
-def _by_pair(frame: pl.DataFrame, column: str) -> PairValues:
-    means = frame.group_by("task_id", "persona_id").agg(pl.col(column).mean())
-    return {(task, persona): value for task, persona, value in means.iter_rows()}
+def _conversation_values(tables: ExperimentTables) -> dict[tuple[int, str], PairValues]:
+    """For each policy and metric, what each pair's conversations on the test split show."""
+    conversations, scored = tables.tested("conversations"), tables.tested("gold_log_probs")
+    values: dict[tuple[int, str], PairValues] = {}
+    for iteration in sorted(conversations["iteration"].unique()):
+        here = pl.col("iteration") == iteration
+        values[iteration, QUESTION_RATE] = by_pair(conversations.filter(here), QUESTION_RATE)
+        for condition in TESTED:
+            of_condition = scored.filter(here, pl.col("condition") == condition)
+            if of_condition.height:
+                values[iteration, condition] = by_pair(of_condition, "log_prob")
+    return values

@@ -8,12 +8,14 @@ import polars as pl
 from stargate_assets.assets.grid import done_steps, planned_tables
 from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.experiment import Experiment
+from stargate_assets.method.keys import text_id
 from stargate_assets.reporting.page import report_page
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Slice, Warehouse
 
 REPORTS = "reports"
+LONGEST_STEM = 120
 
 
 def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
@@ -36,14 +38,21 @@ def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -
 
 def page_path(warehouse: Warehouse, names: Sequence[str]) -> Path:
     """Where the page of these experiments is, written or not."""
-    return warehouse.path.parent / REPORTS / f"{'+'.join(names)}.html"
+    stem = "+".join(names)
+    if len(stem) > LONGEST_STEM:  # file systems have a limit, 255 bytes as a rule
+        stem = f"{names[0]}+{len(names) - 1}-{text_id(*names)}"
+    return warehouse.path.parent / REPORTS / f"{stem}.html"
 
 
-def write_page(warehouse: Warehouse, experiments: Sequence[ExperimentTables]) -> Path:
-    """Write the page of these experiments beside the warehouse, and say where."""
+def write_page(
+    warehouse: Warehouse, experiments: Sequence[ExperimentTables], policy: int | None = None
+) -> Path:
+    """Write the page of these experiments beside the warehouse, and say where. Several are compared
+    at their latest policies, or at the one that is asked for.
+    """
     path = page_path(warehouse, [tables.name for tables in experiments])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_page(experiments), encoding="utf-8")
+    path.write_text(report_page(experiments, policy), encoding="utf-8")
     return path
 
 

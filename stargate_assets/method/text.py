@@ -40,6 +40,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
+def unspaced(word: str) -> bool:
+    """Whether a word is of a script that writes no spaces between words, and so may be several."""
+    return _UNSPACED.search(word) is not None
+
+
 def runs(text: str, length: int) -> set[tuple[str, ...]]:
     """The runs of `length` consecutive words inside a sentence."""
     return {
@@ -80,7 +85,7 @@ def readdressed(text: str, name: str, to: str) -> str:
 
 
 def _as_a_word(name: str) -> str:
-    return re.escape(name) if _UNSPACED.search(name) else rf"(?<!\w){re.escape(name)}(?!\w)"
+    return re.escape(name) if unspaced(name) else rf"(?<!\w){re.escape(name)}(?!\w)"
 
 
 def script(text: str) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 import jinja2
 
-from stargate_assets.reporting import figures, quality
-from stargate_assets.reporting.style import Picture
+from stargate_assets.reporting import curves, figures, quality
+from stargate_assets.reporting.comparison import Compared, compare, comparison_grids
+from stargate_assets.reporting.forest import forest
+from stargate_assets.reporting.style import COLOURS, Picture
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.reporting.viewer import viewer_data
@@ -26,10 +28,13 @@ _environment = jinja2.Environment(
 )
 
 
-def report_page(experiments: Sequence[ExperimentTables]) -> str:
-    """The page of one experiment, or of several beside each other."""
+def report_page(experiments: Sequence[ExperimentTables], policy: int | None = None) -> str:
+    """The page of one experiment, or of several beside each other: the latest policy of each, or
+    the one that is asked for.
+    """
+    compared = compare(experiments, policy) if len(experiments) > 1 else []
     css, script = _source("report.css"), _source("viewer.js")
-    policy = "; ".join(
+    allowed = "; ".join(
         (
             "default-src 'none'",
             "img-src data:",
@@ -42,11 +47,12 @@ def report_page(experiments: Sequence[ExperimentTables]) -> str:
     data = viewer_data(experiments)
     return _environment.get_template("report.html.j2").render(
         title=", ".join(tables.name for tables in experiments),
-        policy=policy,
+        policy=allowed,
         css=css,
         script=script,
         data=script_json(data),
-        shared=pictures(experiments) if len(experiments) > 1 else [],
+        shared=pictures(compared) if compared else [],
+        comparison=comparison_grids(compared) if compared else [],
         sections=[section(tables) for tables in experiments],
         conversations=sum(shown for shown, _ in data["totals"]),
         all_conversations=sum(there for _, there in data["totals"]),
@@ -90,10 +96,10 @@ def pictures_of(tables: ExperimentTables) -> list[Picture]:
     """The figures of one experiment, in the order in which a reader asks."""
     report = tables.frame("report")
     drawn = (
-        figures.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
-        figures.log_probs(report),
-        figures.question_rates({tables.name: report}),
-        figures.log_probs(report, controls=True),
+        curves.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
+        curves.log_probs(report),
+        curves.question_rates({tables.name: report}),
+        curves.log_probs(report, controls=True),
         figures.score_distributions(
             tables.frame("gold_log_probs"), tables.frame("best_conversations")
         ),
@@ -103,24 +109,25 @@ def pictures_of(tables: ExperimentTables) -> list[Picture]:
     return [picture for picture in drawn if picture is not None]
 
 
-def pictures(experiments: Sequence[ExperimentTables]) -> list[Picture]:
-    """The figures that hold several experiments against each other."""
-    reports = {tables.name: tables.frame("report") for tables in experiments}
-    drawn = [
-        figures.win_rates_by_experiment(
-            {tables.name: tables.frame("win_rates") for tables in experiments}
-        ),
-        figures.question_rates(reports),
-    ]
-    scales = {(t.experiment.data_set, t.experiment.questioner) for t in experiments}
-    if len(scales) == 1:
-        drawn.insert(1, figures.log_probs_by_experiment(reports))
+def pictures(compared: Sequence[Compared]) -> list[Picture]:
+    """The figures that hold several experiments against each other; curves only while each can have
+    a colour of its own.
+    """
+    drawn = [forest(compared)]
+    experiments = [c.tables for c in compared]
+    if len(experiments) <= len(COLOURS):
+        reports = {tables.name: tables.frame("report") for tables in experiments}
+        win_rates = {tables.name: tables.frame("win_rates") for tables in experiments}
+        drawn.append(curves.win_rates_by_experiment(win_rates))
+        if len({(t.experiment.data_set, t.experiment.questioner) for t in experiments}) == 1:
+            drawn.append(curves.log_probs_by_experiment(reports))
+        drawn.append(curves.question_rates(reports))
     return [picture for picture in drawn if picture is not None]
 
 
 def paper_values(tables: ExperimentTables) -> Sequence[float]:
     """The paper's win rates, for the preset whose models and data are the paper's."""
-    return figures.PAPER_WIN_RATES if tables.name == STAR_GATE else ()
+    return curves.PAPER_WIN_RATES if tables.name == STAR_GATE else ()
 
 
 def script_json(data: object) -> str:

@@ -9,16 +9,14 @@ import yaml
 
 from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.method.plan import SPLITS
-from stargate_assets.method.scoring import CONTROLS, Condition
+from stargate_assets.method.scoring import CONTROLS
+from stargate_assets.reporting.metrics import EXPLAINED, METRICS, SHARES, change, level
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import (
     count,
     dollars,
-    nats,
     percent,
     plural,
-    points,
-    signed,
 )
 
 NONE = "–"
@@ -97,32 +95,25 @@ def breakdown(tables: ExperimentTables) -> list[Grid]:
 
 
 def estimates(tables: ExperimentTables) -> list[Grid]:
-    """The rows of `report`, as printed by `stargate run`."""
+    """The rows of `report`."""
     report = tables.frame("report")
-    names = {
-        "question_rate": "turns that ask",
-        Condition.EXPERIMENTAL: "gold response, own conversation",
-        Condition.RANDOM: "gold response, somebody else's",
-        Condition.NEGATIVE_CONTROL: "gold response, task alone",
-        Condition.POSITIVE_CONTROL: "gold response, persona and task",
-    }
     lines: list[list[str]] = []
-    for metric, name in names.items():
+    for metric, name in METRICS.items():
         rows = report.filter(pl.col("metric") == metric).sort("iteration")
         if metric in CONTROLS:
             rows = rows.head(1)  # they depend on no policy
         for row in rows.iter_rows(named=True):
-            share = metric == "question_rate"
-            shown, change = (percent, points) if share else (nats, signed)
             gain = NONE
             if row["gain"] is not None:
-                low, high = change(row["gain_low"]), change(row["gain_high"])
-                gain = f"{change(row['gain'])} ({low} to {high}){' points' if share else ''}"
-            level = f"{shown(row['mean'])} ({shown(row['low'])} to {shown(row['high'])})"
+                low, high = (change(metric, row[end]) for end in ("gain_low", "gain_high"))
+                unit = " points" if metric in SHARES else ""
+                gain = f"{change(metric, row['gain'])} ({low} to {high}){unit}"
+            mean, low, high = (level(metric, row[column]) for column in ("mean", "low", "high"))
+            shown = f"{mean} ({low} to {high})"
             policy = NONE if metric in CONTROLS else str(row["iteration"])
-            lines.append([name, policy, level, gain, count(row["pairs"])])
+            lines.append([name, policy, shown, gain, count(row["pairs"])])
     head = ["", "policy", "mean", "gain on policy 0", "pairs"]
-    return [Grid("Estimates", head, lines)] if lines else []
+    return [Grid("Estimates", head, lines, note=EXPLAINED)] if lines else []
 
 
 def data_quality(tables: ExperimentTables) -> list[Grid]:
@@ -220,12 +211,18 @@ def costs(tables: ExperimentTables) -> list[Grid]:
 
 
 def _spent(rows: pl.DataFrame) -> list[str]:
+    totals = (rows[c].sum() for c in ("calls", "prompt_tokens", "completion_tokens"))
+    minutes = f"{rows['seconds'].sum() / 60:.1f}"
+    return [*(count(int(total)) for total in totals), minutes, spent_dollars(rows)]
+
+
+def spent_dollars(rows: pl.DataFrame) -> str:
+    """The dollars of these rows of `warehouse.usage`, and whether there are more of unknown
+    price.
+    """
     known, unknown = rows["dollars"].sum(), rows["dollars"].null_count()
     spent = "unknown" if unknown == rows.height else dollars(float(known))
-    if 0 < unknown < rows.height:
-        spent += " and unknown"
-    totals = (rows[c].sum() for c in ("calls", "prompt_tokens", "completion_tokens"))
-    return [*(count(int(total)) for total in totals), f"{rows['seconds'].sum() / 60:.1f}", spent]
+    return f"{spent} and unknown" if 0 < unknown < rows.height else spent
 
 
 def provenance(tables: ExperimentTables) -> list[Grid]:

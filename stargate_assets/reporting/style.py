@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,8 +164,9 @@ def policies_on(axes: "Axes", policies: Sequence[int]) -> None:
     axes.set_xlabel("policy")
 
 
-def percent(axes: "Axes") -> None:
-    """The y axis as percentages."""
+def percent(axes: "Axes", way: Literal["x", "y"] = "y") -> None:
+    """An axis as percentages."""
     from matplotlib.ticker import PercentFormatter
 
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axis = axes.xaxis if way == "x" else axes.yaxis
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from stargate_assets.method.judging import TRUSTED_ACCURACY
+from stargate_assets.reporting.metrics import METRICS, QUESTION_RATE
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import percent, plural, points, signed
 
@@ -125,13 +126,13 @@ def _gold(report: pl.DataFrame, latest: int) -> Part:
 
 
 def _question_rate(report: pl.DataFrame, latest: int) -> Part:
-    now: dict[str, Any] | None = first_row(report, iteration=latest, metric="question_rate")
-    before: dict[str, Any] | None = first_row(report, iteration=0, metric="question_rate")
+    now: dict[str, Any] | None = first_row(report, iteration=latest, metric=QUESTION_RATE)
+    before: dict[str, Any] | None = first_row(report, iteration=0, metric=QUESTION_RATE)
     if now is None or before is None:
         return [], []
     return [
         Figure(
-            "turns that ask",
+            METRICS[QUESTION_RATE],
             percent(now["mean"]),
             f"{percent(now['low'])} to {percent(now['high'])}",
         )

@@ -9,6 +9,9 @@ from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.storage.schemas import SCHEMAS
 
+PairValues = dict[tuple[str, str], float]
+"""One value for each (task_id, persona_id)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExperimentTables:
@@ -37,3 +40,9 @@ def first_row(frame: pl.DataFrame, **values: object) -> dict[str, object] | None
     """The row with these values, or None."""
     found = frame.filter(*(pl.col(column) == value for column, value in values.items()))
     return found.row(0, named=True) if found.height else None
+
+
+def by_pair(frame: pl.DataFrame, column: str) -> PairValues:
+    """The mean of a column for each pair."""
+    means = frame.group_by("task_id", "persona_id").agg(pl.col(column).mean())
+    return {(task, persona): value for task, persona, value in means.iter_rows()}

@@ -13,6 +13,7 @@ from stargate_assets.assets.grid import cell_version, planned_tables, policy_che
 from stargate_assets.data_set import DATA_TABLES
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import SPLITS, planned_steps
+from stargate_assets.reporting.metrics import SHARES
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.warehouse import Warehouse
@@ -329,10 +330,13 @@ def _estimate(rows: dict[str, list[Row]], iteration: int, pairs: int) -> None:
         "random": (-327.1 + iteration, 13.0, 1.0 * iteration),
         "negative_control": (-326.0, 14.0, None),
         "positive_control": (-225.8, 10.0, None),
+        "answers_that_ask": (0.2 + 0.3 * iteration, 0.1, 0.3 * iteration),
+        "unheard_facts": (0.12 - 0.05 * iteration, 0.02, -0.05 * iteration),
+        "unheard_facts_by_chance": (0.06 - 0.02 * iteration, 0.02, -0.02 * iteration),
     }
     for metric, (mean, around, gain) in levels.items():
         gains = iteration > 0 and gain is not None
-        wide, top = around / 6, 1.0 if metric == "question_rate" else 0.0
+        wide, top = around / 6, 1.0 if metric in SHARES else 0.0
         rows["report"].append(
             {
                 "split": "test", "iteration": iteration, "metric": metric, "mean": mean,

@@ -8,7 +8,9 @@ import matplotlib as mpl
 import polars as pl
 import pytest
 
-from stargate_assets.reporting import figures
+from stargate_assets.method.scoring import TESTED
+from stargate_assets.reporting import curves, figures
+from stargate_assets.reporting.metrics import METRICS
 from stargate_assets.reporting.style import COLOURS, DARK, INK, Picture
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets_tests.reporting import frames
@@ -27,16 +29,16 @@ def lines(picture: Picture | None) -> dict[str, list[float]]:
 
 
 def test_a_line_has_the_values_of_its_arm(tables: ExperimentTables) -> None:
-    drawn = lines(figures.win_rates_by_arm(tables.frame("win_rates")))
-    assert set(drawn) == set(figures.ARMS.values())
+    drawn = lines(curves.win_rates_by_arm(tables.frame("win_rates")))
+    assert set(drawn) == set(curves.ARMS.values())
     wanted = tables.frame("win_rates").filter(arm="base_answers", dimension="all").sort("iteration")
-    assert drawn[figures.ARMS["base_answers"]] == wanted["win_rate"].to_list()
+    assert drawn[curves.ARMS["base_answers"]] == wanted["win_rate"].to_list()
 
 
 def test_controls_are_drawn_where_they_are_asked_for(tables: ExperimentTables) -> None:
     report = tables.frame("report")
-    assert set(lines(figures.log_probs(report))) == {"own conversation", "somebody else's"}
-    assert set(lines(figures.log_probs(report, controls=True))) == set(figures.CONDITIONS.values())
+    assert set(lines(curves.log_probs(report))) == {"Q-experimental", "Q-random"}
+    assert set(lines(curves.log_probs(report, controls=True))) == {METRICS[c] for c in TESTED}
 
 
 def test_kept_conversations_lie_above_the_mean_of_their_pair(tables: ExperimentTables) -> None:
@@ -68,8 +70,8 @@ def test_every_step_of_every_training_is_drawn(tables: ExperimentTables) -> None
 @pytest.mark.parametrize(
     ("draw", "table"),
     [
-        (figures.win_rates_by_arm, "win_rates"),
-        (figures.log_probs, "report"),
+        (curves.win_rates_by_arm, "win_rates"),
+        (curves.log_probs, "report"),
         (figures.turns_and_lengths, "conversations"),
         (figures.training_loss, "checkpoints"),
     ],
@@ -84,7 +86,7 @@ def test_a_figure_is_the_same_file_each_time_and_leaves_no_setting(
     tables: ExperimentTables,
 ) -> None:
     before = dict(mpl.rcParams)
-    one, two = (figures.log_probs(tables.frame("report")) for _ in range(2))
+    one, two = (curves.log_probs(tables.frame("report")) for _ in range(2))
     assert one is not None
     assert two is not None
     assert one.svg() == two.svg()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_assets.reporting import quality
+from stargate_assets.reporting.comparison import compare
 from stargate_assets.reporting.page import paper_values, pictures, report_page, script_json
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
@@ -287,15 +288,21 @@ def test_a_page_holds_whole_pairs_within_its_room(
 
 def test_several_experiments_stand_beside_each_other(tables: ExperimentTables) -> None:
     other = frames.tables("no_regularization", seed=4)
-    names = [picture.name for picture in pictures([tables, other])]
-    assert names == ["win_rates_by_experiment", "log_probs_by_experiment", "question_rates"]
-    elsewhere = replace(other, experiment=frames.experiment(data_set="other"))
-    names = [picture.name for picture in pictures([tables, elsewhere])]
-    assert names == ["win_rates_by_experiment", "question_rates"]  # scales differ
-    assert Elements(report_page([tables, other])).data()["experiments"] == [
-        "embedded",
-        "no_regularization",
+    names = [picture.name for picture in pictures(compare([tables, other]))]
+    assert names == [
+        "comparison",
+        "win_rates_by_experiment",
+        "log_probs_by_experiment",
+        "question_rates",
     ]
+    elsewhere = replace(other, experiment=frames.experiment(data_set="other"))
+    names = [picture.name for picture in pictures(compare([tables, elsewhere]))]
+    assert names == ["comparison", "win_rates_by_experiment", "question_rates"]  # scales differ
+    many = [replace(other, name=f"e{number}") for number in range(7)]
+    assert [picture.name for picture in pictures(compare(many))] == ["comparison"]  # too many lines
+    page = report_page([tables, other])
+    assert "<caption>Against embedded</caption>" in page
+    assert Elements(page).data()["experiments"] == ["embedded", "no_regularization"]
 
 
 def test_the_paper_stands_beside_its_own_preset_only(tables: ExperimentTables) -> None:

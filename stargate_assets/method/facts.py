@@ -1,0 +1,64 @@
+"""Which facts of a persona a response states although nobody said them: by words, not by meaning.
+
+A fact is a number, or a word of four letters or more, that stands in one persona of the split only.
+Another persona's facts, looked for in the same response, say what overlap by chance alone gives.
+"""
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from stargate_assets.method.conversation import Conversation, Persona
+from stargate_assets.method.keys import derive_seed, normalised
+from stargate_assets.method.text import unspaced, words
+
+LETTERS = 4
+"""Of the shortest word that is a fact; where words are written without spaces, any such run."""
+_LIST_NUMBER = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
+
+
+def unheard_facts(
+    response: str, persona: Persona, heard: Iterable[str], others: Iterable[Persona]
+) -> frozenset[str]:
+    """The persona's facts, as stems, that a response states and that are not in what was heard.
+    `others` are the split's personas; the persona itself may be among them.
+    """
+    known = _terms(persona.name).union(*map(_terms, heard))
+    known = known.union(*(_terms(o.text) for o in others if o.persona_id != persona.persona_id))
+    return (_terms(_LIST_NUMBER.sub(" ", response)) & _terms(persona.text)) - known
+
+
+def heard_in(conversation: Conversation) -> list[str]:
+    """What a respondent has read before it answers: the task, the user's name, and what was
+    said.
+    """
+    pair = conversation.pair
+    return [pair.task.text, pair.persona.name, *conversation.questions, *conversation.answers]
+
+
+def somebody_else(persona: Persona, people: Sequence[Persona], *key: str | int) -> Persona | None:
+    """Another persona, drawn by key; None if there is none."""
+    others = [other for other in people if other.persona_id != persona.persona_id]
+    others.sort(key=lambda other: other.persona_id)
+    return random.Random(derive_seed(*key)).choice(others) if others else None
+
+
+@lru_cache(maxsize=4096)
+def _terms(text: str) -> frozenset[str]:
+    """The stems of a text that can be facts."""
+    found: set[str] = set()
+    for word in words(normalised(text)):
+        if unspaced(word):
+            found.update(word[i : i + LETTERS] for i in range(len(word) - LETTERS + 1))
+        elif len(word) >= LETTERS or any(letter.isdigit() for letter in word):
+            found.add(_stem(word))
+    return frozenset(found)
+
+
+def _stem(word: str) -> str:
+    """The same for singular, plural and possessive: party, parties, party's."""
+    word = re.sub(r"['’]s$", "", word)
+    if not word.endswith(("ss", "us")):
+        word = word.removesuffix("s")
+    return re.sub("y$", "i", word.removesuffix("e"))

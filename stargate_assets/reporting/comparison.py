@@ -1,0 +1,260 @@
+"""Experiments beside each other: one policy of each, and how far it is from the first one's."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from stargate_assets.errors import StargateError
+from stargate_assets.method.arms import Arm
+from stargate_assets.method.scoring import Condition
+from stargate_assets.method.statistics import Estimate, paired_difference
+from stargate_assets.method.win_rates import WORTH
+from stargate_assets.reporting.curves import ARMS
+from stargate_assets.reporting.metrics import (
+    ANSWERS_THAT_ASK,
+    METRICS,
+    QUESTION_RATE,
+    UNHEARD_FACTS,
+    UNHEARD_FACTS_BY_CHANCE,
+    level,
+)
+from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
+from stargate_assets.reporting.tables import ExperimentTables, PairValues, by_pair, first_row
+from stargate_assets.reporting.words import count, percent, points, signed
+
+WIN_RATE = "win rate"
+BEHAVIOUR = (
+    METRICS[QUESTION_RATE],
+    METRICS[ANSWERS_THAT_ASK],
+    f"{METRICS[UNHEARD_FACTS]} (by chance)",
+)
+COSTS = ("model calls", "minutes", "training steps", "dollars")
+
+
+class NotEvaluatedError(StargateError):
+    """A policy that is to be compared has no test cell. The message says what to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One policy of an experiment. `differs` is what its experiment states otherwise than the
+    first; the differences are paired, on the test pairs of both, and None where nothing can be
+    compared.
+    """
+
+    tables: ExperimentTables
+    policy: int
+    differs: str = ""
+    win_rate_difference: Estimate | None = None
+    log_prob_difference: Estimate | None = None
+
+    @property
+    def name(self) -> str:
+        return self.tables.name
+
+    def win_rate(self, arm: Arm) -> Estimate | None:
+        row: dict[str, Any] | None = first_row(
+            self.tables.tested("win_rates"), iteration=self.policy, arm=arm, dimension="all"
+        )
+        if row is None or row["win_rate"] is None:
+            return None
+        return Estimate(row["win_rate"], row["low"], row["high"], row["pairs"])
+
+    def metric(self, metric: str, mean: str = "mean", prefix: str = "") -> Estimate | None:
+        row: dict[str, Any] | None = first_row(
+            self.tables.frame("report"), iteration=self.policy, metric=metric
+        )
+        if row is None or row[mean] is None:
+            return None
+        return Estimate(row[mean], row[f"{prefix}low"], row[f"{prefix}high"], row["pairs"])
+
+    def gain(self, metric: str) -> Estimate | None:
+        """Over policy 0 of the same experiment, paired."""
+        return self.metric(metric, "gain", "gain_")
+
+
+def compare(experiments: Sequence[ExperimentTables], policy: int | None = None) -> list[Compared]:
+    """The latest policy of each experiment, or one that is asked for, against the first's."""
+    first, *others = [Compared(tables, _policy(tables, policy)) for tables in experiments]
+    return [
+        first,
+        *(
+            Compared(
+                other.tables,
+                other.policy,
+                "; ".join(differences(_stated(first), _stated(other))),
+                _win_rate_difference(first, other),
+                _log_prob_difference(first, other),
+            )
+            for other in others
+        ),
+    ]
+
+
+def differences(first: object, other: object, path: str = "") -> Iterator[str]:
+    """The fields that differ, each with its value in the other."""
+    if isinstance(first, Mapping) and isinstance(other, Mapping):
+        for field in {**first, **other}:
+            below = f"{path}.{field}" if path else str(field)
+            yield from differences(first.get(field), other.get(field), below)
+    elif isinstance(first, list) and isinstance(other, list) and len(first) == len(other) == 1:
+        yield from differences(first[0], other[0], path)
+    elif first != other:
+        yield f"{path} {_short(other)}"
+
+
+def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
+    """What each policy gained, how far it is from the first experiment's, and what it does and
+    costs. Two lines of a cell are a value and its interval.
+    """
+    first, *others = compared
+    gold = (Condition.EXPERIMENTAL, Condition.RANDOM)
+    gains = [f"{METRICS[condition]}, gain" for condition in gold]
+    gained = [
+        [
+            c.name,
+            str(c.policy),
+            *(_share(c.win_rate(arm)) for arm in (Arm.METHOD, Arm.BASE_ANSWERS)),
+            *(_nats(c.gain(condition)) for condition in gold),
+        ]
+        for c in compared
+    ]
+    away = [
+        [c.name, c.differs or NONE, _points(c.win_rate_difference), _nats(c.log_prob_difference)]
+        for c in others
+    ]
+    does = [
+        [
+            c.name,
+            *(_level(c, metric) for metric in (QUESTION_RATE, ANSWERS_THAT_ASK)),
+            f"{_level(c, UNHEARD_FACTS)} ({_level(c, UNHEARD_FACTS_BY_CHANCE)})",
+            *_cost(c),
+        ]
+        for c in compared
+    ]
+    grids = [
+        Grid(
+            "What each policy gained",
+            ["experiment", "policy", WIN_RATE, ARMS[Arm.BASE_ANSWERS], *gains],
+            gained,
+            note="Win rates are against the base model's own answers, gains are on policy 0 of the "
+            "same experiment, in nats.",
+        ),
+        Grid(
+            "What each policy does and costs",
+            ["experiment", *BEHAVIOUR, *COSTS],
+            does,
+            note="Unheard facts say something where they lie above those by chance. Costs are of "
+            "the experiment without its data set; what another experiment had asked before was "
+            "not asked again.",
+        ),
+    ]
+    if others:
+        against = Grid(
+            f"Against {first.name}",
+            ["experiment", "what differs", f"{WIN_RATE}, points", "Q-experimental, nats"],
+            away,
+            texts=2,
+            note=f"Paired differences to policy {first.policy} of {first.name}, on the test pairs "
+            "that both have. A dash: they share none, or the judge, the base model or the gold "
+            "responses differ.",
+        )
+        grids.insert(1, against)
+    return grids
+
+
+def _policy(tables: ExperimentTables, wanted: int | None) -> int:
+    there = sorted(tables.frame("report")["iteration"].unique())
+    if wanted is None:
+        return there[-1]
+    if wanted not in there:
+        raise NotEvaluatedError(
+            f"Policy {wanted} of {tables.name} has no test cell; there are policies "
+            f"{', '.join(map(str, there))}. Run it first: stargate run {tables.name}."
+        )
+    return wanted
+
+
+def _stated(compared: Compared) -> dict[str, Any]:
+    return compared.tables.experiment.model_dump(mode="json")
+
+
+def _short(value: object) -> str:
+    """A field's value in a few words: of a model or a role, what tables call it."""
+    if isinstance(value, Mapping):
+        return _short(value.get("name") or value.get("model"))
+    if isinstance(value, list):
+        return ", ".join(map(_short, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
+
+
+def _win_rate_difference(first: Compared, other: Compared) -> Estimate | None:
+    """None where the judges differ, too: their verdicts cannot be held against each other."""
+    judges = [c.tables.experiment.judge for c in (first, other)]
+    asked = {(judge.model, judge.method) for judge in judges if judge is not None}
+    return paired_difference(_won(other), _won(first)) if len(asked) == 1 else None
+
+
+def _won(compared: Compared) -> PairValues:
+    """What each pair's verdict on the policy's response is worth."""
+    judged = compared.tables.tested("judgements").filter(
+        pl.col("iteration") == compared.policy,
+        pl.col("arm") == Arm.METHOD,
+        pl.col("verdict").is_not_null(),
+    )
+    worth = pl.col("verdict").replace_strict(WORTH, return_dtype=pl.Float64)
+    return by_pair(judged.with_columns(worth=worth), "worth")
+
+
+def _log_prob_difference(first: Compared, other: Compared) -> Estimate | None:
+    """Of Q-experimental, on pairs with the same gold response. None where the base models
+    differ.
+    """
+    if first.tables.experiment.questioner != other.tables.experiment.questioner:
+        return None
+    key = ["task_id", "persona_id"]
+    golds = [c.tables.tested("gold_responses").select(*key, "text") for c in (first, other)]
+    same = golds[0].join(golds[1], on=[*key, "text"], how="semi")
+    found: list[PairValues] = []
+    for c in (other, first):
+        scored = c.tables.tested("gold_log_probs").filter(
+            iteration=c.policy, condition=Condition.EXPERIMENTAL
+        )
+        found.append(by_pair(scored.join(same, on=key, how="semi"), "log_prob"))
+    return paired_difference(*found)
+
+
+def _share(value: Estimate | None) -> str:
+    return _shown(value, percent)
+
+
+def _points(value: Estimate | None) -> str:
+    return _shown(value, points)
+
+
+def _nats(value: Estimate | None) -> str:
+    return _shown(value, signed)
+
+
+def _shown(value: Estimate | None, number: Callable[[float], str]) -> str:
+    if value is None:
+        return NONE
+    return f"{number(value.mean)}\n({number(value.low)} to {number(value.high)})"
+
+
+def _level(compared: Compared, metric: str) -> str:
+    value = compared.metric(metric)
+    return NONE if value is None else level(metric, value.mean)
+
+
+def _cost(compared: Compared) -> list[str]:
+    """Model calls, their minutes, training steps and dollars."""
+    used = compared.tables.usage.filter(pl.col("schema_name") == compared.name)
+    steps = count(int(compared.tables.frame("checkpoints")["steps"].sum()))
+    if not used.height:
+        return [NONE, NONE, steps, NONE]
+    minutes = f"{used['seconds'].sum() / 60:.1f}"
+    spent = spent_dollars(used).replace(" and", "\nand")
+    return [count(int(used["calls"].sum())), minutes, steps, spent]

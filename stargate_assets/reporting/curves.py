@@ -1,0 +1,200 @@
+"""The paper's figures: curves over policies, with their numbers. Each takes frames as the warehouse
+holds them, and gives None where there is nothing to draw.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from stargate_assets.method.arms import Arm
+from stargate_assets.method.scoring import CONTROLS, TESTED, Condition
+from stargate_assets.reporting.metrics import METRICS, QUESTION_RATE
+from stargate_assets.reporting.style import (
+    INK,
+    MUTED,
+    WIDTH_INCHES,
+    Picture,
+    Series,
+    canvas,
+    draw_series,
+    percent,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOG_PROB = "log p(gold response), nats"
+ARMS = {
+    Arm.METHOD: "policy asks and answers",
+    Arm.BASE_ANSWERS: "policy asks, base answers",
+    Arm.BASE_ASKS: "base asks, policy answers",
+    Arm.NO_QUESTIONS: "policy answers at once",
+    Arm.INSTRUCTED: "base, told to use what was said",
+}
+"""Who asks and who answers, in the order of the legend."""
+PAPER_WIN_RATES = (0.68, 0.73, 0.70)
+"""Figure 3a, policies 1 to 3 of the method (Andukuri et al., 2024), judged by GPT-4."""
+
+
+def win_rates_by_experiment(win_rates: Mapping[str, pl.DataFrame]) -> Picture | None:
+    """Figures 3a and 3b: the method's win rate against the base model, a line an experiment."""
+    figure = _win_rate_curves([_arm(frame, Arm.METHOD, n) for n, frame in win_rates.items()])
+    if figure is None:
+        return None
+    return Picture(
+        "win_rates_by_experiment",
+        "Win rate by experiment",
+        "How often the judge prefers the policy's response, after its own questions, to the base "
+        "model's after the base's own. Ties count half; the dashed line is no difference. "
+        "Bars are 95 % intervals, clustered by task and persona (figures 3a and 3b of the paper).",
+        figure,
+    )
+
+
+def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Picture | None:
+    """Figures 3a and 5b: the win rate of each arm, the decomposition into asking and answering.
+    `paper` adds the paper's values, for an experiment whose scale they share.
+    """
+    series = [_arm(win_rates, arm, label) for arm, label in ARMS.items()]
+    figure = _win_rate_curves(series, paper, width=1.6 * WIDTH_INCHES)
+    if figure is None:
+        return None
+    return Picture(
+        "win_rates_by_arm",
+        "Who asks, who answers",
+        "Each line is an arm against the same reference: the base model asks and answers. What "
+        "remains when the base model answers the policy's conversations is due to the questions "
+        "alone (figures 3a and 5b of the paper).",
+        figure,
+        wide=True,
+    )
+
+
+def log_probs(report: pl.DataFrame, *, controls: bool = False) -> Picture | None:
+    """Figures 4a and 5a; with controls 6 and 7: log p(gold response) by policy and condition."""
+    wanted = [c for c in TESTED if controls or c not in CONTROLS]
+    figure = _curves([_metric(report, c, METRICS[c]) for c in wanted], LOG_PROB)
+    if figure is None:
+        return None
+    if controls:
+        return Picture(
+            "log_probs_with_controls",
+            "Gold response, between the controls",
+            "The same with what bounds it: the task alone (negative control), and the whole "
+            "persona in the prompt (positive control; figures 6 and 7 of the paper).",
+            figure,
+        )
+    return Picture(
+        "log_probs",
+        "Gold response after a conversation",
+        "How probable the base model finds the gold response after the policy's conversation with "
+        "this person (Q-experimental), and after one about the same task with somebody else "
+        "(Q-random). Higher is better; a gain in the second is not about the person "
+        "(figures 4a and 5a of the paper).",
+        figure,
+    )
+
+
+def log_probs_by_experiment(reports: Mapping[str, pl.DataFrame]) -> Picture | None:
+    """Figure 4b: Q-experimental, a line an experiment. Their scales agree only on one data set and
+    one base model.
+    """
+    series = [_metric(frame, Condition.EXPERIMENTAL, name) for name, frame in reports.items()]
+    figure = _curves(series, LOG_PROB)
+    if figure is None:
+        return None
+    return Picture(
+        "log_probs_by_experiment",
+        "Gold response by experiment",
+        "log p(gold response) after each experiment's own conversations (figure 4b of the paper).",
+        figure,
+    )
+
+
+def question_rates(reports: Mapping[str, pl.DataFrame]) -> Picture | None:
+    """The share of the questioner's turns that ask, a line an experiment."""
+    series = [_metric(frame, QUESTION_RATE, name) for name, frame in reports.items()]
+    figure = _curves(series, "turns that are questions", top=1.03)
+    if figure is None:
+        return None
+    return Picture(
+        "question_rates",
+        "Question rate",
+        "The share of the questioner's turns on the test split that end by asking.",
+        figure,
+    )
+
+
+def _arm(win_rates: pl.DataFrame, arm: str, label: str) -> Series:
+    rows = win_rates.filter(
+        (pl.col("arm") == arm) & (pl.col("dimension") == "all") & (pl.col("split") == "test")
+    ).drop_nulls("win_rate")
+    return _series(rows, label, "win_rate")
+
+
+def _metric(report: pl.DataFrame, metric: str, label: str) -> Series:
+    return _series(report.filter(pl.col("metric") == metric), label, "mean")
+
+
+def _series(rows: pl.DataFrame, label: str, mean: str) -> Series:
+    columns = ("iteration", mean, "low", "high")
+    policies, means, lows, highs = rows.sort("iteration").select(columns).to_dict().values()
+    return Series(label, *(list(column) for column in (policies, means, lows, highs)))
+
+
+def _curves(
+    series: Sequence[Series],
+    ylabel: str,
+    *,
+    top: float | None = None,
+    width: float = WIDTH_INCHES,
+    behind: Callable[["Axes"], None] | None = None,
+) -> "Figure | None":
+    """A line for each series that has a policy; `top` is where the axis of a share ends, and
+    `behind` draws what the lines are compared with.
+    """
+    drawn = [line for line in series if line.policies]
+    if not drawn:
+        return None
+    with canvas(width=width) as (figure, (axes,)):
+        axes.set_ylabel(ylabel)
+        if behind is not None:
+            behind(axes)
+        if top is not None:
+            axes.set_ylim(0, top)
+            percent(axes)
+        draw_series(axes, drawn)
+    return figure
+
+
+def _win_rate_curves(
+    series: Sequence[Series], paper: Sequence[float] = (), width: float = WIDTH_INCHES
+) -> "Figure | None":
+    def behind(axes: "Axes") -> None:
+        _half(axes)
+        _paper(axes, paper)
+
+    return _curves(series, "win rate against the base model", top=1, width=width, behind=behind)
+
+
+def _half(axes: "Axes") -> None:
+    axes.axhline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _paper(axes: "Axes", values: Sequence[float]) -> None:
+    if values:
+        policies = range(1, len(values) + 1)
+        axes.plot(
+            policies, values, color=MUTED, linestyle=(0, (1, 2)), marker="x", label="the paper"
+        )
+        axes.annotate(
+            "the paper",
+            (1, values[0]),
+            xytext=(-4, 4),
+            textcoords="offset points",
+            ha="right",
+            color=MUTED,
+            fontsize=10,
+        )
