@@ -44,7 +44,7 @@ def _select(schema: str, tables: tuple[str, ...]) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(dg.AssetKey([schema, table]) for table in tables))
 
 
-@cache  # a sensor must name the very job that the definitions hold
+@cache  # the sensors of experiments must name the very job that the definitions hold
 def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         data_job_name(data_set),
@@ -53,7 +53,6 @@ def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
     )
 
 
-@cache
 def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJobDefinition, ...]:
     descriptions = {
         "train": "Simulate, score, select, answer and train: one iteration, cell (i, s(i)).",
@@ -83,14 +82,16 @@ def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
     return str(graph.get(dg.AssetKey([data_set, DATA_TABLES[0]])).code_version)
 
 
-def walk_sensor(name: str, experiment: Experiment) -> dg.SensorDefinition:
-    """Launches what can run next, until the plan is done; a run that failed is not launched again
-    by itself.
+def walk_sensor(
+    name: str, experiment: Experiment, jobs: Iterable[UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
+    """Launches what can run next, with the experiment's `jobs`, until the plan is done; a run that
+    failed is not launched again by itself.
     """
 
     @dg.sensor(
         name=f"{name}_walk",
-        jobs=[data_set_job(experiment.data_set), *experiment_jobs(name, experiment)],
+        jobs=[data_set_job(experiment.data_set), *jobs],
         minimum_interval_seconds=10,
         description=f"Walks the plan of {name} unattended.",
     )
