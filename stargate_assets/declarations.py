@@ -22,7 +22,7 @@ from stargate_assets.components import DataSetComponent, ExperimentComponent, de
 from stargate_assets.data_set import DataSet
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Experiment
-from stargate_assets.inheritance import whole
+from stargate_assets.inheritance import Declared, whole
 from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
 
 FAULTS = (
@@ -34,8 +34,6 @@ FAULTS = (
     yaml.MarkedYAMLError,
 )
 """What Dagster raises for a defs.yaml that it cannot read."""
-DATA_SET = f"{DataSetComponent.__module__}.{DataSetComponent.__name__}"
-EXPERIMENT = f"{ExperimentComponent.__module__}.{ExperimentComponent.__name__}"
 
 
 class ProjectError(StargateError):
@@ -44,10 +42,11 @@ class ProjectError(StargateError):
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """All data sets and experiments of a project, by name."""
+    """All data sets and experiments of a project, by name, and what the experiments state."""
 
     data_sets: dict[str, DataSet]
     experiments: dict[str, Experiment]
+    declared: dict[str, Declared]
 
 
 def declarations(folder: Path) -> Declarations:
@@ -65,7 +64,8 @@ def declarations(folder: Path) -> Declarations:
     check_names([component.name for component in (*data_sets, *experiments)])
     declared = declared_in(experiments)
     of_data = {component.name: component.validated() for component in data_sets}
-    return Declarations(of_data, {name: whole(name, declared, of_data)[1] for name in declared})
+    of_experiments = {name: whole(name, declared, of_data)[1] for name in declared}
+    return Declarations(of_data, of_experiments, declared)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -83,6 +83,11 @@ def component_tree(folder: Path) -> dg.ComponentTree:
     package = ModuleSpec(stargate_assets.defs.__name__, None, is_package=True)
     package.submodule_search_locations = [str(folder)]
     return dg.ComponentTree.from_module(module_from_spec(package), folder.parent.parent)
+
+
+def type_name(component: type[dg.Component]) -> str:
+    """What a defs.yaml calls the type of a component."""
+    return f"{component.__module__}.{component.__name__}"
 
 
 def _check_file(path: Path) -> None:
@@ -108,7 +113,8 @@ def _fault(error: BaseException | None) -> str | None:
         case DagsterUnresolvableSymbolError():
             return (
                 f", type: there is none such ({str(error).rstrip('.')}); an experiment has the "
-                f"type {EXPERIMENT}, and a data set {DATA_SET}."
+                f"type {type_name(ExperimentComponent)}, and a data set "
+                f"{type_name(DataSetComponent)}."
             )
         case ResolutionException():
             found = re.search(r"\^ (.+)", str(error))

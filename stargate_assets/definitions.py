@@ -1,7 +1,7 @@
 """The composition root: resources, and everything that the folders under `defs/` declare."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,19 @@ def oracle_of(data_set: DataSet) -> ModelSpec | None:
     return data_set.oracle.model if data_set.oracle else None
 
 
+def check_data_set(name: str, experiment: Experiment, data_sets: Mapping[str, DataSet]) -> None:
+    """The data set of an experiment is there and has gold responses, or this is an
+    ExperimentError.
+    """
+    usable = sorted(other for other, data_set in data_sets.items() if data_set.has_gold_responses)
+    if experiment.data_set not in usable:
+        fault = "has no gold responses" if experiment.data_set in data_sets else "is not declared"
+        raise ExperimentError(
+            f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
+            f"there are: {', '.join(usable)}."
+        )
+
+
 def assemble(
     data_sets: dict[str, DataSet],
     experiments: dict[str, Experiment],
@@ -88,16 +101,8 @@ def assemble(
     pipes: dg.PipesSubprocessClient | None = None,
 ) -> Project:
     """A project from its parts, with its warehouse in the directory `root`."""
-    usable = sorted(name for name, data_set in data_sets.items() if data_set.has_gold_responses)
     for name, experiment in experiments.items():
-        if experiment.data_set not in usable:
-            fault = (
-                "has no gold responses" if experiment.data_set in data_sets else "is not declared"
-            )
-            raise ExperimentError(
-                f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
-                f"there are: {', '.join(usable)}."
-            )
+        check_data_set(name, experiment, data_sets)
     warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root, machine)
     return Project(warehouse, models, data_sets, experiments, pipes)
 

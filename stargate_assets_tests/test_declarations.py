@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -80,7 +81,8 @@ def test_an_experiment_is_one_file_of_at_most_ten_lines(folder: Path) -> None:
     assert repository.has_sensor_def("mine_walk")
 
     alone = component_tree(folder).build_defs_at_path("mine")
-    found = {asset.key.to_user_string() for asset in alone.assets or ()}
+    assets = [a for a in alone.assets or () if isinstance(a, dg.AssetsDefinition | dg.AssetSpec)]
+    found = {asset.key.to_user_string() for asset in assets}
     assert found == {key for key in keys if key.startswith("mine/")}
 
 
@@ -246,3 +248,54 @@ def test_a_fault_is_told_of_the_experiment_that_states_it(folder: Path) -> None:
     declare(folder, "b", like("base", "b", "{seed: -1}"))
     with pytest.raises(StargateError, match="The experiment b is not valid: seed"):
         load_project(folder=folder)
+
+
+def new(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["new", *words])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_new_writes_what_differs_and_it_loads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargate_assets.definitions.DEFS", folder)
+    stated = ("simulation.max_turns=1", "training.epochs=3", "judge=null", "selection.margin=1e-1")
+    code, output = new("short", "--from", "base", *stated)
+    path = folder / "short" / "defs.yaml"
+    assert (code, output) == (0, f"Wrote {path}. Run it: stargate run short")
+    assert path.read_text() == EXPERIMENT + (
+        "attributes:\n  name: short\n  like: base\n  experiment:\n    simulation:\n"
+        "      max_turns: 1\n    training:\n      epochs: 3\n    judge: null\n"
+        "    selection:\n      margin: 1e-1\n"
+    )
+    assert new("shorter", "--from", "short")[0] == 0
+    experiments = load_project(folder=folder).experiments
+    assert experiments["shorter"] == experiments["short"]
+    assert experiments["short"].training.epochs == 3
+    assert experiments["short"].selection.margin == 0.1
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("My", "--from", "base"), "'My' cannot name an experiment; use small letters"),
+        (("base", "--from", "base"), "is there already; choose another name"),
+        (("a", "--from", "nobody"), "The experiment a is like 'nobody', which is not declared"),
+        (("a", "--from", "base", "epochs"), "'epochs' is not of the form FIELD=VALUE"),
+        (("a", "--from", "base", "seed=[1"), "The value of seed is not YAML: [1."),
+        (("a", "--from", "base", "seed=-1"), "The experiment a is not valid: seed: Input should"),
+        (("a", "--from", "base", "seed=1", "seed=2"), "seed is stated twice; state it once."),
+        (("a", "--from", "base", "judge=null", "judge.name=x"), "judge.name is stated twice"),
+        (("a", "--from", "base", "data_set=ungold"), "'ungold', which has no gold responses"),
+    ],
+)
+def test_what_cannot_be_new_is_one_sentence_and_nothing_is_written(
+    folder: Path, words: tuple[str, ...], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargate_assets.definitions.DEFS", folder)
+    there = sorted(folder.rglob("defs.yaml"))
+    code, output = new(*words)
+    assert code != 0
+    assert complaint in output
+    assert "Traceback" not in output
+    assert sorted(folder.rglob("defs.yaml")) == there
