@@ -159,6 +159,32 @@ def init(
 
 
 @main.command()
+@click.argument("name")
+@click.option("--from", "like", metavar="EXPERIMENT", required=True, help="Whom it is like.")
+@click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
+def new(name: str, like: str, fields: tuple[str, ...]) -> None:
+    """Declare an experiment NAME like another but for what is stated, e.g. training.epochs=3. A
+    VALUE is YAML.
+    """
+    import yaml
+
+    from stargate_assets.scaffold import scaffold_experiment
+
+    stated: list[tuple[str, Any]] = []
+    for field in fields:
+        match = re.fullmatch(r"([\w.]+)=(.*)", field, re.DOTALL)
+        if match is None:
+            raise click.UsageError(f"{field!r} is not of the form FIELD=VALUE.")
+        try:
+            stated.append((match[1], yaml.safe_load(match[2])))
+        except yaml.YAMLError as error:
+            raise click.UsageError(f"The value of {match[1]} is not YAML: {match[2]}.") from error
+    path = scaffold_experiment(name, like, stated)
+    console.print(f"Wrote {path}.", soft_wrap=True)
+    console.print(f"Run it: stargate run {name}")
+
+
+@main.command()
 @click.argument("experiment")
 def status(experiment: str) -> None:
     """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""

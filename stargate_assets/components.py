@@ -2,6 +2,7 @@
 defs.yaml.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,8 @@ from stargate_assets.assets.judging import judging_assets
 from stargate_assets.assets.responses import responses_asset
 from stargate_assets.assets.training import training_assets
 from stargate_assets.data_set import DataSet, validated_data_set
-from stargate_assets.experiment import Experiment, ModelSpec, validated
+from stargate_assets.experiment import Experiment, ModelSpec
+from stargate_assets.inheritance import Declared, whole
 from stargate_assets.jobs import data_set_job, experiment_jobs, walk_sensor
 from stargate_assets.sources.tables import reader
 
@@ -57,14 +59,23 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
     """One run of STaR-GATE; `experiment` states what differs from the paper."""
 
     name: str = Field(description="Key prefix of the assets, group, and schema in DuckDB.")
-    experiment: dict[str, Any] = Field(description="Fields of `experiment.Experiment`.")
-
-    def validated(self) -> Experiment:
-        """The experiment, or an ExperimentError that names the field."""
-        return validated(self.name, self.experiment)
+    like: str | None = Field(
+        default=None, description="Another experiment, whose fields apply unless stated here."
+    )
+    experiment: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of `experiment.Experiment`."
+    )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        return experiment_definitions(self.name, self.validated())
+        tree = context.component_tree
+        declared = declared_in(tree.get_all_components(ExperimentComponent))
+        data_sets = {component.name for component in tree.get_all_components(DataSetComponent)}
+        return experiment_definitions(self.name, whole(self.name, declared, data_sets)[1])
+
+
+def declared_in(components: Iterable[ExperimentComponent]) -> dict[str, Declared]:
+    """What each experiment states, by name."""
+    return {c.name: Declared(c.like, c.experiment) for c in components}
 
 
 def data_set_definitions(name: str, data_set: DataSet) -> dg.Definitions:

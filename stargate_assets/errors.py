@@ -13,7 +13,7 @@ storage/checkpoints.py
   NothingEvaluatedError  no test cell to report on                              assets/evaluation.py
   ExperimentError     an experiment's YAML says what cannot be                   experiment.py
   TrainingError       training cannot start or must stop                        training/spec.py
-  ProjectError        what is declared does not fit together                    definitions.py
+  ProjectError        what is declared does not fit together                    declarations.py
   DriverError         the command line asks for what is not there               driver.py
 """
 

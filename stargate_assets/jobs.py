@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -44,7 +44,7 @@ def _select(schema: str, tables: tuple[str, ...]) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(dg.AssetKey([schema, table]) for table in tables))
 
 
-@cache  # a sensor must name the very job that the definitions hold
+@cache  # the sensors of experiments must name the very job that the definitions hold
 def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         data_job_name(data_set),
@@ -53,13 +53,12 @@ def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
     )
 
 
-def experiment_jobs(name: str, experiment: Experiment) -> list[UnresolvedAssetJobDefinition]:
-    """Of each purpose of a cell, and of the report."""
+def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJobDefinition, ...]:
     descriptions = {
         "train": "Simulate, score, select, answer and train: one iteration, cell (i, s(i)).",
         "evaluate": "What policy i does on the test split, cell (i, test).",
     }
-    return [
+    return (
         *(
             dg.define_asset_job(
                 job_name(name, purpose),
@@ -73,7 +72,7 @@ def experiment_jobs(name: str, experiment: Experiment) -> list[UnresolvedAssetJo
             _select(name, ("report",)),
             description="Estimates over all test cells that are there.",
         ),
-    ]
+    )
 
 
 def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
@@ -84,10 +83,10 @@ def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
 
 
 def walk_sensor(
-    name: str, experiment: Experiment, jobs: Sequence[UnresolvedAssetJobDefinition]
+    name: str, experiment: Experiment, jobs: Iterable[UnresolvedAssetJobDefinition]
 ) -> dg.SensorDefinition:
-    """Launches what can run next, until the plan is done; a run that failed is not launched again
-    by itself. `jobs` are the experiment's, the very ones that the definitions hold.
+    """Launches what can run next, with the experiment's `jobs`, until the plan is done; a run that
+    failed is not launched again by itself.
     """
 
     @dg.sensor(

@@ -1,4 +1,6 @@
-"""`stargate init`: a defs.yaml for a user's own files, written once they have been read whole."""
+"""`stargate init` and `stargate new`: a defs.yaml for a user's own files, or for an experiment like
+another, written once what it states has been found valid.
+"""
 
 import os
 import re
@@ -8,18 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import yaml
 
-import stargate_assets.defs
+from stargate_assets import definitions
+from stargate_assets.components import DataSetComponent, ExperimentComponent
 from stargate_assets.data_set import DATA_TABLES, DataError, validated_data_set
+from stargate_assets.declarations import ProjectError, check_names, declarations, type_name
+from stargate_assets.experiment import ExperimentError
+from stargate_assets.inheritance import Declared, whole
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.text import NEAR_DUPLICATE, near_duplicates, script
 from stargate_assets.sources.tables import read_tables
 from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
 
-DEFS = Path(stargate_assets.defs.__file__).parent
-PROJECT = DEFS.parent.parent
+PROJECT = definitions.DEFS.parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +45,10 @@ def scaffold_data_set(
 ) -> Scaffold:
     """Read `files` (by table), and only then write `DEFS/NAME/defs.yaml`.
 
-    `columns` are (table, field, column). Raises DataError, with nothing written, for a name that
-    cannot be or is taken, and for what is wrong in a file.
+    `columns` are (table, field, column). Raises ProjectError for a name that cannot be or is taken,
+    and DataError for what is wrong in a file; nothing is written then.
     """
-    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED_SCHEMAS:
-        raise DataError(
-            f"{name!r} cannot name a data set; use small letters, digits and _, and none of "
-            f"{', '.join(RESERVED_SCHEMAS)}."
-        )
-    path = DEFS / name / "defs.yaml"
-    if path.exists():
-        raise DataError(f"{path} is there already; choose another name, or delete its folder.")
+    path = _new_file(name, "a data set")
     stated: dict[str, Any] = {"seed": seed} if seed else {}
     for table, file in files.items():
         stated[table] = {"file": _shown(file, path.parent)}
@@ -66,13 +65,55 @@ def scaffold_data_set(
         read = getattr(tables, table)
         if read is not None:
             findings += _findings(table, read.frame, read.left_out)
-    content = {
-        "type": "stargate_assets.components.DataSetComponent",
-        "attributes": {"name": name, "data_set": stated},
-    }
+    _write(path, DataSetComponent, {"name": name, "data_set": stated})
+    return Scaffold(path, findings)
+
+
+def scaffold_experiment(name: str, like: str, stated: Sequence[tuple[str, Any]]) -> Path:
+    """Write `DEFS/NAME/defs.yaml`: like the experiment `like` but for what is `stated`, as pairs of
+    a field such as training.epochs and its value.
+
+    Raises ProjectError for a name that cannot be or is taken, and ExperimentError for what cannot
+    be stated; nothing is written then.
+    """
+    path, there = _new_file(name, "an experiment"), declarations(definitions.DEFS)
+    check_names([*there.data_sets, *there.experiments, name])
+    fields: dict[str, Any] = {}
+    for field, value in stated:
+        *parents, last = field.split(".")
+        inner = fields
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise ExperimentError(f"{field} is stated twice; state {parent} or what is in it.")
+        if last in inner:
+            raise ExperimentError(f"{field} is stated twice; state it once.")
+        inner[last] = value
+    declared = there.declared | {name: Declared(like, fields)}
+    _, experiment = whole(name, declared, there.data_sets)
+    definitions.check_data_set(name, experiment, there.data_sets)
+    attributes = {"name": name, "like": like}
+    _write(path, ExperimentComponent, attributes | ({"experiment": fields} if fields else {}))
+    return path
+
+
+def _new_file(name: str, what: str) -> Path:
+    """Where the defs.yaml of a new component goes."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED_SCHEMAS:
+        raise ProjectError(
+            f"{name!r} cannot name {what}; use small letters, digits and _, and none of "
+            f"{', '.join(RESERVED_SCHEMAS)}."
+        )
+    path = definitions.DEFS / name / "defs.yaml"
+    if path.exists():
+        raise ProjectError(f"{path} is there already; choose another name, or delete its folder.")
+    return path
+
+
+def _write(path: Path, component: type[dg.Component], attributes: dict[str, Any]) -> None:
+    content = {"type": type_name(component), "attributes": attributes}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return Scaffold(path, findings)
 
 
 def _shown(file: Path, folder: Path) -> str:

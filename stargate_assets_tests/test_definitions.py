@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from stargate_assets.assets.grid import JUDGED
-from stargate_assets.definitions import ProjectError, check_names, load_project
+from stargate_assets.declarations import ProjectError, check_names
+from stargate_assets.definitions import load_project
 from stargate_assets.jobs import experiment_jobs
 
 GRID = (
@@ -91,7 +92,8 @@ def test_jobs_and_sensors_are_declared(repository: dg.RepositoryDefinition) -> N
 
 
 def test_definitions_load_without_torch() -> None:
-    code = "import stargate_assets.definitions, sys; sys.exit('torch' in sys.modules)"
+    code = "from stargate_assets.definitions import defs; defs()"
+    code += "; import sys; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
         == 0

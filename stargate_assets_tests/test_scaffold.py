@@ -17,7 +17,7 @@ GOOD = "name,text\nAna,I sail.\nBo,I knit.\nCy,I bake.\n"
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("stargate_assets.scaffold.DEFS", tmp_path / "defs")
+    monkeypatch.setattr("stargate_assets.definitions.DEFS", tmp_path / "defs")
     write_mixed_scripts(tmp_path / "files")
     return tmp_path / "files"
 

@@ -98,6 +98,7 @@ def test_a_figure_is_the_same_file_each_time_and_leaves_no_setting(
 
 
 def test_definitions_load_without_matplotlib() -> None:
-    code = "import stargate_assets.definitions, sys; sys.exit('matplotlib' in sys.modules)"
+    code = "from stargate_assets.definitions import defs; defs()"
+    code += "; import sys; sys.exit('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert done.returncode == 0
