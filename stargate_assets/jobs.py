@@ -54,26 +54,28 @@ def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
 
 
 @cache
-def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJobDefinition, ...]:
+def _tables_job(
+    job: str, schema: str, tables: tuple[str, ...], description: str
+) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(job, _select(schema, tables), description=description)
+
+
+def experiment_jobs(name: str, experiment: Experiment) -> list[UnresolvedAssetJobDefinition]:
     descriptions = {
         "train": "Simulate, score, select, answer and train: one iteration, cell (i, s(i)).",
         "evaluate": "What policy i does on the test split, cell (i, test).",
     }
-    return (
-        *(
-            dg.define_asset_job(
-                job_name(name, purpose),
-                _select(name, planned_tables(purpose, experiment)),
-                description=descriptions[purpose],
-            )
-            for purpose in PURPOSES
-        ),
-        dg.define_asset_job(
-            report_job_name(name),
-            _select(name, ("report",)),
-            description="Estimates over all test cells that are there.",
-        ),
-    )
+    planned = [
+        _tables_job(
+            job_name(name, purpose),
+            name,
+            planned_tables(purpose, experiment),
+            descriptions[purpose],
+        )
+        for purpose in PURPOSES
+    ]
+    estimates = "Estimates over all test cells that are there."
+    return [*planned, _tables_job(report_job_name(name), name, ("report",), estimates)]
 
 
 def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:

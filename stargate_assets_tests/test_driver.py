@@ -49,7 +49,8 @@ def trained_metadata(project: Project, name: str) -> Mapping[str, dg.MetadataVal
     job = twin.definitions.get_repository_def().get_job(job_name(name, "train"))
     with open_instance() as instance:
         made = job.execute_in_process(instance=instance, partition_key="0|train_a")
-    (trained,) = made.asset_materializations_for_node(f"{name}__checkpoints")
+    trained, policy = made.asset_materializations_for_node(f"{name}__checkpoints")
+    assert policy.asset_key == dg.AssetKey([name, "policy"])
     return trained.metadata
 
 

@@ -232,7 +232,7 @@ def _converse(
     if scored:
         score, sample = max(scored)
         key = {"iteration": iteration, **_key(pair), "sample": sample}
-        rows["best_conversations"].append({**key, "rank": 1, "log_prob": score})
+        rows["best_conversations"].append({**key, "rank": 1, "value": score, "log_prob": score})
         rows["regularization_responses"].append(
             {**key, "text": "Start with ten minutes.", "truncated": draw.random() < 0.1}
         )
@@ -367,7 +367,7 @@ FRAMES: dict[str, dict[str, Any]] = {
         "condition": _TEXT, "sample": _INT, "heard_persona_id": _TEXT, "log_prob": _REAL,
         "tokens": _INT,
     },
-    "best_conversations": _CELL | {"sample": _INT, "rank": _INT, "log_prob": _REAL},
+    "best_conversations": _CELL | {"sample": _INT, "rank": _INT, "value": _REAL, "log_prob": _REAL},
     "regularization_responses": _CELL | {"sample": _INT, "text": _TEXT, "truncated": _BOOL},
     "checkpoints": {
         "iteration": _INT, "split": _TEXT, "path": _TEXT, "sha256": _TEXT,
