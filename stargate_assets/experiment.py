@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from stargate_assets.errors import StargateError
+from stargate_assets.method.arms import REFERENCE, Arm
 from stargate_assets.method.judging import JudgeMethod
 from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS
 from stargate_assets.method.selection import Objective
@@ -190,15 +191,27 @@ class Training(Frozen):
 
 
 class Evaluation(Frozen):
+    """What policies are tried on. Each arm is answered, and judged, on every pair."""
+
     samples: PositiveInt = Field(
         default=10, description="Conversations per pair on the test split."
     )
     answer_tokens: PositiveInt = Field(
         default=512, description="Of the responses that are compared, greedy ones."
     )
+    arms: tuple[Arm, ...] = Field(
+        default=tuple(Arm), description="Who asks and who answers: the responses that are compared."
+    )
     roleplayers: tuple[Roleplayer, ...] = Field(
         default=(), description="Who answers on the test split; those of training unless stated."
     )
+
+    @field_validator("arms")
+    @classmethod
+    def _with_the_reference(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        if REFERENCE not in arms:
+            raise ValueError(f"{REFERENCE} must be among them: every other arm is compared with it")
+        return arms
 
     @field_validator("roleplayers")
     @classmethod

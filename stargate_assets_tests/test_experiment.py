@@ -36,6 +36,7 @@ def test_the_defaults_are_the_paper_s() -> None:
     [
         ({"simulation": {"samples": 0}}, "simulation.samples"),
         ({"simulation": {"sample": 3}}, "simulation.sample"),
+        ({"evaluation": {"arms": ["no_questions"]}}, "evaluation.arms: method must be among them"),
         ({"questioner": {"engine": "magic", "model": "m"}}, "questioner.engine"),
         ({"training": {"learning_rate": -1}}, "training.learning_rate"),
         (

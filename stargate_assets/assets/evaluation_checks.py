@@ -20,6 +20,7 @@ def evaluation_checks(
 ) -> list[dg.AssetChecksDefinition]:
     """The checks of responses and, if the experiment has a Judge, of what it said."""
     data_set, check = experiment.data_set, grid_check(name, experiment)
+    wanted = experiment.evaluation.arms
 
     @check("responses", "Every pair has a response in every arm.")
     def expected_responses(
@@ -28,7 +29,7 @@ def evaluation_checks(
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "responses", [slice_of(context.partition_key)]).height
         pairs = pairs_there(warehouse, data_set, cell.split)
-        return count_result(rows, len(pairs) * len(arms_of(cell.iteration)))
+        return count_result(rows, len(pairs) * len(arms_of(cell.iteration, wanted)))
 
     of_responses = [schema_check(name, experiment, "responses"), expected_responses]
     if experiment.judge is None:
@@ -40,10 +41,8 @@ def evaluation_checks(
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "judgements", [slice_of(context.partition_key)]).height
-        return count_result(
-            rows,
-            len(pairs_there(warehouse, data_set, cell.split)) * len(judged_arms(cell.iteration)),
-        )
+        pairs = pairs_there(warehouse, data_set, cell.split)
+        return count_result(rows, len(pairs) * len(judged_arms(cell.iteration, wanted)))
 
     @check("judge_audit", "Every gold response that has a rival is in the audit.")
     def expected_audit(

@@ -81,8 +81,16 @@ def responded(
     conversations: Mapping[int, Sequence[Conversation]],
 ) -> list[Response]:
     """The responses of a cell, as the experiment wants them; the rest is by the policy's index."""
-    sampling = Sampling(experiment.evaluation.answer_tokens)
-    return respond(answerers, conversations, pairs, cell, seed=experiment.seed, sampling=sampling)
+    stated = experiment.evaluation
+    return respond(
+        answerers,
+        conversations,
+        pairs,
+        cell,
+        seed=experiment.seed,
+        sampling=Sampling(stated.answer_tokens),
+        wanted=stated.arms,
+    )
 
 
 def _counts(frame: pl.DataFrame, iteration: int) -> dict[str, float]:

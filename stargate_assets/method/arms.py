@@ -6,7 +6,7 @@ under one prompt (`respondent_messages`), so that no arm has an instruction that
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -44,25 +44,25 @@ class Players:
     answerer: int
 
 
-def arms_of(iteration: int) -> dict[Arm, Players]:
-    """The arms of policy `iteration`'s cells. Base_answers is the paper's base_response."""
-    if iteration == BASE:
-        return {
-            Arm.METHOD: Players(BASE, BASE),
-            Arm.NO_QUESTIONS: Players(None, BASE),
-            Arm.INSTRUCTED: Players(BASE, BASE),
-        }
-    return {
+def arms_of(iteration: int, wanted: Collection[Arm] = tuple(Arm)) -> dict[Arm, Players]:
+    """The arms of policy `iteration`'s cells, of those that are wanted. Base_answers is the paper's
+    base_response.
+    """
+    players = {
         Arm.METHOD: Players(iteration, iteration),
         Arm.BASE_ANSWERS: Players(iteration, BASE),
         Arm.BASE_ASKS: Players(BASE, iteration),
         Arm.NO_QUESTIONS: Players(None, iteration),
+        Arm.INSTRUCTED: Players(BASE, BASE),
     }
+    of_base = {Arm.METHOD, Arm.NO_QUESTIONS, Arm.INSTRUCTED}
+    there = of_base if iteration == BASE else set(Arm) - {Arm.INSTRUCTED}
+    return {arm: of for arm, of in players.items() if arm in there and arm in wanted}
 
 
-def judged_arms(iteration: int) -> list[Arm]:
+def judged_arms(iteration: int, wanted: Collection[Arm] = tuple(Arm)) -> list[Arm]:
     """The arms that are compared with the reference."""
-    return [arm for arm in arms_of(iteration) if (iteration, arm) != (BASE, REFERENCE)]
+    return [arm for arm in arms_of(iteration, wanted) if (iteration, arm) != (BASE, REFERENCE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,12 @@ def respond(
     *,
     seed: int,
     sampling: Sampling,
+    wanted: Collection[Arm] = tuple(Arm),
 ) -> list[Response]:
-    """Each pair's response in each arm of the cell, in the order of arms and pairs. `answerers` and
-    `conversations` are by the policy's index. One call for each answerer.
+    """Each pair's response in each wanted arm of the cell, in the order of arms and pairs.
+    `answerers` and `conversations` are by the policy's index. One call for each answerer.
     """
-    arms = arms_of(cell.iteration)
+    arms = arms_of(cell.iteration, wanted)
     heard = {
         asker: drawn_conversations(of_asker, Cell(asker, cell.split), seed)
         for asker, of_asker in conversations.items()

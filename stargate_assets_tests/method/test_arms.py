@@ -125,3 +125,14 @@ def test_how_a_response_ended_is_kept(reason: str, kept: str) -> None:
     )
     assert all(getattr(r, kept) for r in found)
     assert not any(r.truncated and r.refused for r in found)
+
+
+def test_only_the_arms_that_are_wanted_are_answered_and_judged() -> None:
+    wanted = (Arm.METHOD, Arm.BASE_ANSWERS)
+    assert [list(arms_of(i, wanted)) for i in (0, 1)] == [[Arm.METHOD], list(wanted)]
+    assert [judged_arms(i, wanted) for i in (0, 1)] == [[], list(wanted)]
+    models = {0: ScriptedModel(), 1: ScriptedModel()}
+    talked = {0: conversations(), 1: conversations()}
+    found = respond(models, talked, PAIRS, TEST, seed=0, sampling=SAMPLING, wanted=wanted)
+    assert [r.arm for r in found] == [arm for arm in wanted for _ in PAIRS]
+    assert found == [r for r in responses(base=conversations()) if r.arm in wanted]
