@@ -1,0 +1,69 @@
+"""The figures of docs/reproduction.md and its tables in Markdown, from what the warehouse holds.
+
+stargate run --all embedded && python benchmarks/ablations.py
+"""
+
+import sys
+from pathlib import Path
+
+from stargate_assets.assets.evaluation import NothingEvaluatedError, evaluated_tables
+from stargate_assets.definitions import Project, load_project
+from stargate_assets.reporting import curves
+from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.forest import forest
+from stargate_assets.reporting.quality import Grid
+from stargate_assets.reporting.tables import ExperimentTables
+
+FIRST = "embedded"
+ABLATIONS = ("no_regularization", "faulty_masking", "gold_response", "self_oracle")
+"""Experiments that the curves show beside the first, as figures 3a and 4 of the paper do."""
+FIGURES = Path(__file__).parent.parent / "docs" / "figures"
+
+
+def main() -> None:
+    """Write the figures, and print the tables."""
+    experiments = evaluated(load_project())
+    compared = compare(list(experiments.values()))
+    first = experiments[FIRST]
+    shown = {
+        name: experiments[name]
+        for name in (FIRST, *(f"{FIRST}_{other}" for other in ABLATIONS))
+        if name in experiments
+    }
+    win_rates = {name: tables.frame("win_rates") for name, tables in shown.items()}
+    reports = {name: tables.frame("report") for name, tables in shown.items()}
+    pictures = (
+        forest(compared),
+        curves.win_rates_by_experiment(win_rates),
+        curves.win_rates_by_arm(first.frame("win_rates")),
+        curves.log_probs(first.frame("report"), controls=True),
+        curves.question_rates(reports),
+    )
+    FIGURES.mkdir(exist_ok=True)
+    for picture in pictures:
+        if picture is not None:
+            (FIGURES / f"{picture.name}.svg").write_text(picture.svg(), encoding="utf-8")
+    for grid in comparison_grids(compared):
+        print(markdown(grid))
+
+
+def evaluated(project: Project) -> dict[str, ExperimentTables]:
+    """The embedded experiments that have a test cell, the first one first."""
+    found: dict[str, ExperimentTables] = {}
+    for name in sorted(n for n in project.experiments if n.startswith(FIRST)):
+        try:
+            found[name] = evaluated_tables(project.warehouse, name, project.experiments[name])
+        except NothingEvaluatedError as error:
+            print(error, file=sys.stderr)
+    return found
+
+
+def markdown(grid: Grid) -> str:
+    """A table, the lines of a cell in one."""
+    rows = [grid.head, ["---"] * len(grid.head), *grid.rows]
+    lines = ("| " + " | ".join(cell.replace("\n", " ") for cell in row) + " |" for row in rows)
+    return "\n".join((f"**{grid.title}**\n", *lines, ""))
+
+
+if __name__ == "__main__":
+    main()
