@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from stargate_assets.reporting.quality import Grid
 
 WIDTH_OF_A_FILE = 110
-LONGEST_NAME = 28
+LEAST_WORDS = 20
+"""Columns for words between a row's name and its numbers."""
 console = Console()
 if not console.is_terminal:
     console = Console(width=WIDTH_OF_A_FILE)
@@ -122,15 +123,17 @@ def grid_table(grid: "Grid") -> Table:
     """
     table = Table(title=grid.title, caption=grid.note, show_lines=True)
     rows = [[cell.replace(NARROW, "") for cell in row] for row in grid.rows]
+    widths: list[int] = []
     for number, heading in enumerate(grid.head):
         lines = [line for row in rows for line in row[number].splitlines()]
-        width = max(map(len, [*lines, *heading.split()]))
-        if number == 0:
-            table.add_column(heading, width=min(width, LONGEST_NAME), overflow="fold")
-        elif number < grid.texts:
-            table.add_column(heading, overflow="fold")
-        else:
-            table.add_column(heading, width=width, justify="right")
+        widths.append(max(map(len, [*lines, *heading.split()])))
+    others = sum(widths[grid.texts :]) + (grid.texts - 1) * LEAST_WORDS
+    room = WIDTH_OF_A_FILE - others - 3 * len(widths) - 1
+    table.add_column(grid.head[0], width=min(widths[0], room), overflow="fold")
+    for heading in grid.head[1 : grid.texts]:
+        table.add_column(heading, overflow="fold")
+    for heading, width in zip(grid.head[grid.texts :], widths[grid.texts :], strict=True):
+        table.add_column(heading, width=width, justify="right")
     for row in rows:
         table.add_row(*map(escape, row))
     return table

@@ -130,6 +130,9 @@ def test_an_experiment_alone_is_compared_with_nothing(tables: ExperimentTables) 
 def test_tables_fit_the_terminal(tables: ExperimentTables) -> None:
     longer = changed(tables, "tasks", seed=4, iterations=1, selection={"objective": "contrast"})
     longer = replace(longer, name="embedded_" + "and_so_on_" * 5)
+    wide = {"gain": 812.5, "gain_low": -1000.1, "gain_high": 1000.9}
+    report = longer.frame("report").with_columns(pl.lit(v).alias(c) for c, v in wide.items())
+    longer = replace(longer, frames={**longer.frames, "report": report})
     console = Console(width=110)
     for grid in comparison_grids(compare([tables, longer])):
         with console.capture() as capture:
