@@ -53,7 +53,7 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
     assert upstream(repository, own["responses"]) == data | {own["conversations"]}
     assert upstream(repository, own["judgements"]) == data | {own["responses"]}
     assert upstream(repository, own["win_rates"]) == {own["judgements"], own["judge_audit"]}
-    reported = ("conversations", "gold_log_probs", "win_rates")
+    reported = ("conversations", "gold_log_probs", "responses", "win_rates")
     assert upstream(repository, "embedded/report") == {own[table] for table in reported}
 
 
