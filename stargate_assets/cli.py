@@ -19,6 +19,7 @@ from stargate_assets.terminal import (
     console,
     print_comparison,
     print_estimate,
+    print_estimates,
     print_report,
     print_rows,
     progress_bars,
@@ -61,8 +62,14 @@ def _change_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_all_option = click.option(
+    "--all", "all_of_it", is_flag=True, help="NAME and every experiment that is called NAME_..."
+)
+
+
 @main.command()
 @click.argument("name")
+@_all_option
 @_change_options
 @click.option("--force", metavar="CELL", help="Make a planned cell again, e.g. '0|train_a'.")
 @click.option(
@@ -72,36 +79,47 @@ def _change_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 def run(
     name: str,
-    iterations: int | None,
-    samples: int | None,
-    seed: int | None,
+    all_of_it: bool,
     force: str | None,
     max_dollars: float | None,
+    **changes: Any,
 ) -> None:
     """Materialise what is missing of the experiment or data set NAME, and print its figures or its
     rows. The options change an experiment.
     """
     from stargate_assets.driver import (
+        family,
         judged_win_rates,
         load,
         run_data_set,
         run_experiment,
+        run_experiments,
         written_report,
     )
 
+    def show(experiment: str, report: pl.DataFrame) -> None:
+        print_report(experiment, report)
+        win_rates = judged_win_rates(project, experiment)
+        if win_rates is not None:
+            console.print(win_rates_table(experiment, win_rates))
+
     started = time.monotonic()
-    project = load(name, iterations=iterations, samples=samples, seed=seed, max_dollars=max_dollars)
+    project = load(name, all_of_it=all_of_it, **changes, max_dollars=max_dollars)
     with progress_bars() as on_progress:
         project.models.on_progress = on_progress
-        if name in project.data_sets:
-            if (iterations, samples, seed, force) != (None, None, None, None):
+        if all_of_it:
+            if force is not None:
+                raise click.UsageError("--force is for one experiment; leave --all out.")
+            names = family(project, name)
+            for experiment, report in run_experiments(project, names, announce=console.print):
+                show(experiment, report)
+            print_comparison(project, names)
+        elif name in project.data_sets:
+            if {force, *changes.values()} != {None}:
                 raise click.UsageError(f"{name} is a data set; the options are for experiments.")
             print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
         else:
-            print_report(name, run_experiment(project, name, force, announce=console.print))
-            win_rates = judged_win_rates(project, name)
-            if win_rates is not None:
-                console.print(win_rates_table(name, win_rates))
+            show(name, run_experiment(project, name, force, announce=console.print))
             console.print(f"Report: {written_report(project, name)}", soft_wrap=True)
     usage, seconds = project.models.usage, time.monotonic() - started
     paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
@@ -205,20 +223,25 @@ def status(experiment: str) -> None:
 
 
 @main.command()
-@click.argument("experiment")
+@click.argument("name")
+@_all_option
 @_change_options
-def estimate(
-    experiment: str, iterations: int | None, samples: int | None, seed: int | None
-) -> None:
-    """Show what EXPERIMENT would still ask of its models, and what that costs. Asks nothing."""
-    from stargate_assets.driver import experiment_of, load
-    from stargate_assets.estimate import estimate as estimated
+def estimate(name: str, all_of_it: bool, **changes: Any) -> None:
+    """Show what the experiment NAME would still ask of its models, and what that costs. Asks
+    nothing.
+    """
+    from stargate_assets.driver import experiment_of, family, load
+    from stargate_assets.estimate import estimates
 
-    project = load(experiment, iterations=iterations, samples=samples, seed=seed)
-    experiment_of(project, experiment)
+    project = load(name, all_of_it=all_of_it, **changes)
+    if not all_of_it:
+        experiment_of(project, name)
     with progress_bars() as project.models.on_progress:
-        found = estimated(project, experiment)
-    print_estimate(experiment, found, project.models.machine)
+        found = estimates(project, family(project, name) if all_of_it else [name])
+    if all_of_it:
+        print_estimates(found)
+    else:
+        print_estimate(name, found[name], project.models.machine)
 
 
 @main.command()

@@ -18,6 +18,8 @@ from stargate_assets.token_counts import TokenCounter
 _WORDS = ("water", "music", "garden", "paper", "winter", "letter", "market", "river", "quiet")
 _MOST_WORDS = 50
 """A question of more words would be too long to be scored."""
+Answer = Completion | Score
+Answers = Mapping[str, Answer]
 Request = TypeVar("Request", ChatRequest, ScoreRequest)
 
 
@@ -39,10 +41,13 @@ class CountingModel:
 
     counter: TokenCounter
     store: CompletionStore
-    identity: str | None
-    """None for a policy that is not trained yet: nothing that it says is stored."""
+    identity: str
     mean_tokens: float | None
     """Of a completion, as measured; None is not measured, and its limit is counted."""
+    before: Answers
+    """What will be on disk by then, by the store's key."""
+    asked: dict[str, Answer]
+    """Where what is made up is noted, by the same key."""
     counted: dict[str, Calls] = field(default_factory=lambda: defaultdict(Calls))
     """By kind of call: chat or score."""
 
@@ -69,23 +74,21 @@ class CountingModel:
     def _answered(
         self, requests: Sequence[Request], made_up: Callable[[Request], Any], kind: str
     ) -> list[Any]:
-        calls, results = self.counted[kind], self._stored(requests)
-        for request in dict.fromkeys(requests):
+        calls = self.counted[kind]
+        keys = {request: request_key(self.identity, request) for request in requests}
+        stored: Mapping[str, Answer] = self.store.read(list(keys.values()))
+        results: dict[Request, Answer] = {}
+        for request, key in keys.items():
             calls.calls += 1
-            if request in results:
+            there = stored.get(key) or self.before.get(key)
+            if there is not None:
                 calls.stored += 1
+                results[request] = there
                 continue
-            results[request] = result = made_up(request)
+            self.asked[key] = results[request] = result = made_up(request)
             calls.prompt_tokens += result.prompt_tokens
             calls.completion_tokens += result.completion_tokens
         return [results[request] for request in requests]
-
-    def _stored(self, requests: Sequence[Request]) -> dict[Request, Completion | Score]:
-        if self.identity is None:
-            return {}
-        keys = {request_key(self.identity, request): request for request in requests}
-        found: Mapping[str, Completion | Score] = self.store.read(list(keys))
-        return {keys[key]: result for key, result in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

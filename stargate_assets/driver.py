@@ -50,19 +50,40 @@ class CellState:
     rows: dict[str, int]
 
 
+def in_family(name: str, prefix: str) -> bool:
+    """Whether an experiment is that of the prefix, or one that is named after it."""
+    return name == prefix or name.startswith(f"{prefix}_")
+
+
+def family(project: Project, prefix: str) -> list[str]:
+    """The experiment that is called as the prefix, then those that are named after it; a
+    DriverError if there are none.
+    """
+    found = sorted(name for name in project.experiments if in_family(name, prefix))
+    if not found:
+        known = ", ".join(sorted(project.experiments))
+        raise DriverError(
+            f"No experiment is called {prefix!r} or {prefix}_...; there are: {known}."
+        )
+    return found
+
+
 def load(
     name: str,
     *,
+    all_of_it: bool = False,
     iterations: int | None = None,
     samples: int | None = None,
     seed: int | None = None,
     max_dollars: float | None = None,
     root: Path = WAREHOUSE,
 ) -> Project:
-    """The project, with one experiment and the spending limit changed as the command line asks."""
+    """The project, with one experiment, or with all of its family, and the spending limit changed
+    as the command line asks.
+    """
 
     def change(declared: str, experiment: Experiment) -> Experiment:
-        if declared != name:
+        if declared != name and not (all_of_it and in_family(declared, name)):
             return experiment
         update: dict[str, object] = {}
         if iterations is not None:
@@ -146,20 +167,37 @@ def run_experiment(
     """Materialise every planned cell that is missing or out of date, then the report; returns the
     report.
     """
-    experiment = experiment_of(project, name)
-    forced = _forced_step(experiment, force)
+    forced = _forced_step(experiment_of(project, name), force)
     with launcher(project, models=True) as launch:
-        _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
-        while True:
-            done = done_steps(project.warehouse, name, experiment)
-            ready = [forced] if forced else ready_steps(experiment.iterations, done)
-            if not ready:
-                break
-            step, forced = ready[0], None
-            announce(f"{name}: cell {step.cell.key} ({step.purpose})")
-            launch(job_name(name, step.purpose), step.cell.key)
-        if report_is_due(project.warehouse, name):
-            launch(report_job_name(name), None)
+        return _walk(project, name, forced, launch, announce)
+
+
+def run_experiments(
+    project: Project, names: Sequence[str], announce: Announce
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The same of several, one after another with the same warm engines; each name with its report
+    when it is done.
+    """
+    with launcher(project, models=True) as launch:
+        for name in names:
+            yield name, _walk(project, name, None, launch, announce)
+
+
+def _walk(
+    project: Project, name: str, forced: Step | None, launch: Launch, announce: Announce
+) -> pl.DataFrame:
+    experiment = experiment_of(project, name)
+    _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
+    while True:
+        done = done_steps(project.warehouse, name, experiment)
+        ready = [forced] if forced else ready_steps(experiment.iterations, done)
+        if not ready:
+            break
+        step, forced = ready[0], None
+        announce(f"{name}: cell {step.cell.key} ({step.purpose})")
+        launch(job_name(name, step.purpose), step.cell.key)
+    if report_is_due(project.warehouse, name):
+        launch(report_job_name(name), None)
     return project.warehouse.read(name, "report", [{}])
 
 

@@ -4,18 +4,14 @@ that count and do not answer.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from itertools import cycle
 
-import polars as pl
-
-from stargate_assets.assets.frames import gold_texts, pairs_of
 from stargate_assets.assets.grid import done_steps, policy_checkpoint
 from stargate_assets.assets.iteration import simulated
 from stargate_assets.assets.judging import judged
 from stargate_assets.assets.responses import responded
 from stargate_assets.assets.training import answered
-from stargate_assets.counting_model import Calls, CountingModel, Deciding, words
-from stargate_assets.data_set import DATA_TABLES, DataSet
+from stargate_assets.counted_pairs import CountedPairs, counted_pairs
+from stargate_assets.counting_model import Answer, Answers, Calls, CountingModel, Deciding, words
 from stargate_assets.definitions import Project
 from stargate_assets.experiment import Experiment, ModelSpec
 from stargate_assets.jobs import needed_splits
@@ -27,13 +23,9 @@ from stargate_assets.method.plan import Step, parent_cell, planned_steps
 from stargate_assets.method.prompts import persona_writer_messages
 from stargate_assets.method.scoring import score_gold_responses
 from stargate_assets.method.simulation import Cell, turn_count
-from stargate_assets.method.splits import draw
-from stargate_assets.sources.tables import EXAMPLES, Tables, reader
+from stargate_assets.sources.tables import EXAMPLES, reader
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.token_counts import token_counter
-
-COUNTED = 6
-"""Tasks and personas of a split whose prompts are made; the others are taken to be like them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +40,7 @@ class Estimate:
     kind: str
     calls: int
     stored: int
+    """On disk, or asked by an experiment that is run before."""
     prompt_tokens: int
     completion_tokens: int
     dollars: float | None
@@ -55,21 +48,6 @@ class Estimate:
     tokenizer: str
     measured: bool
     """Whether completions are taken to be as long as they were so far, not as their limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """All pairs of a split, those of them that are counted, and the gold responses that are
-    there.
-    """
-
-    every: list[Pair]
-    pairs: list[Pair]
-    gold: Mapping[tuple[str, str], str]
-
-    @property
-    def times(self) -> float:
-        return len(self.every) / len(self.pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +60,17 @@ class Reference:
 
 @dataclass(frozen=True)
 class Estimator:
-    """Estimates one experiment of a project. `usage` is of everything that was asked here."""
+    """Estimates one experiment of a project. `usage` is of everything that was asked here, and
+    `before` what other experiments will have been answered by then.
+    """
 
     project: Project
     name: str
     usage: Sequence[UsageRow]
+    before: Answers = field(default_factory=dict[str, Answer])
+    with_data: bool = True
+    """Whether the data set's own calls are this experiment's to make."""
+    asked: dict[str, Answer] = field(default_factory=dict[str, Answer])
     references: dict[str, Reference] = field(default_factory=dict[str, Reference])
     """By split."""
 
@@ -94,22 +78,24 @@ class Estimator:
     def experiment(self) -> Experiment:
         return self.project.experiments[self.name]
 
-    @property
-    def data_set(self) -> DataSet:
-        return self.project.data_sets[self.experiment.data_set]
-
     def estimates(self) -> Iterator[Estimate]:
         """What is not done yet, in the order in which it would be asked."""
-        splits = {split: self._split(split) for split in needed_splits(self.experiment)}
-        yield from self._data_set(splits)
+        schema = self.experiment.data_set
+        splits = {
+            split: counted_pairs(self.project, schema, split)
+            for split in needed_splits(self.experiment)
+        }
+        if self.with_data:
+            yield from self._data_set(splits)
         done = done_steps(self.project.warehouse, self.name, self.experiment)
         due = [s for s in planned_steps(self.experiment.iterations) if s not in done]
         for number, step in enumerate(due):
-            yield from self._cell(step, splits[step.cell.split], done)
+            yield from self._cell(step, splits[step.cell.split])
             self.project.models.on_progress("counting, cells", number + 1, len(due))
 
-    def _data_set(self, splits: Mapping[str, Split]) -> Iterator[Estimate]:
-        data_set, schema = self.data_set, self.experiment.data_set
+    def _data_set(self, splits: Mapping[str, CountedPairs]) -> Iterator[Estimate]:
+        schema = self.experiment.data_set
+        data_set = self.project.data_sets[schema]
         for split in self.project.missing_splits(schema, splits):
             if (writer := data_set.persona_writer) is not None:
                 model = self._base(schema, "persona_writer", writer.model)
@@ -125,9 +111,9 @@ class Estimator:
                 write_gold_responses(model, missing, oracle.answer_tokens)
                 yield from self._lines(split, "oracle", oracle.model, model, rows.times)
 
-    def _cell(self, step: Step, split: Split, done: Sequence[Step]) -> Iterator[Estimate]:
+    def _cell(self, step: Step, split: CountedPairs) -> Iterator[Estimate]:
         experiment, cell, base = self.experiment, step.cell, self.experiment.questioner
-        policy = self._identity(step, done)
+        policy = self._identity(cell)
 
         def lines(
             role: str, spec: ModelSpec, model: CountingModel, times: float = split.times
@@ -163,9 +149,9 @@ class Estimator:
     def _evaluation(
         self,
         cell: Cell,
-        split: Split,
+        split: CountedPairs,
         conversations: Sequence[Conversation],
-        policy: str | None,
+        policy: str,
     ) -> Iterator[Estimate]:
         """Responses and judgements. The audit asks the same in every cell, so cell 0 pays it."""
         experiment, base = self.experiment, self.experiment.questioner
@@ -191,7 +177,7 @@ class Estimator:
         judged(Deciding(model), judge, compared)
         yield from self._lines(cell.key, "judge", judge.model, model, split.times)
 
-    def _reference(self, name: str, split: Split) -> Reference:
+    def _reference(self, name: str, split: CountedPairs) -> Reference:
         """Made once a split: every policy is compared with the same."""
         if name not in self.references:
             experiment, cell = self.experiment, Cell(BASE, name)
@@ -209,20 +195,25 @@ class Estimator:
             for r in self.experiment.roleplayers_of(split)
         }
 
-    def _identity(self, step: Step, done: Sequence[Step]) -> str | None:
-        """Of the cell's policy; None while it is not trained as the experiment is now."""
-        parent = parent_cell(step.cell)
-        if parent is not None and Step(parent, "train") not in done:
-            return None
-        checkpoint = policy_checkpoint(self.project.warehouse, self.name, step.cell)
-        return self.project.models.identity(self.experiment.questioner, checkpoint)
+    def _identity(self, cell: Cell) -> str:
+        """Of the cell's policy: as trained by this experiment, or by another from the same. One
+        that nobody has trained has answered nothing yet.
+        """
+        project, questioner, parent = self.project, self.experiment.questioner, parent_cell(cell)
+        if parent is None:
+            return project.models.identity(questioner)
+        origin = self.experiment.digest(parent.split)
+        for name, other in ({self.name: self.experiment} | project.experiments).items():
+            same = other.digest(parent.split) == origin
+            if same and Step(parent, "train") in done_steps(project.warehouse, name, other):
+                checkpoint = policy_checkpoint(project.warehouse, name, cell)
+                return project.models.identity(questioner, checkpoint)
+        return f"policy {cell.iteration} of {origin}"
 
     def _base(self, schema: str, role: str, spec: ModelSpec) -> CountingModel:
         return self._model(schema, role, spec, self.project.models.identity(spec))
 
-    def _model(
-        self, schema: str, role: str, spec: ModelSpec, identity: str | None
-    ) -> CountingModel:
+    def _model(self, schema: str, role: str, spec: ModelSpec, identity: str) -> CountingModel:
         pool = self.project.models
         of_role = [
             row
@@ -236,6 +227,8 @@ class Estimator:
             pool.store(),
             identity,
             sum(row.completion_tokens for row in of_role) / calls if calls else None,
+            self.before,
+            self.asked,
         )
 
     def _lines(
@@ -274,52 +267,34 @@ class Estimator:
             return None
         return (prompt * read + completion) * sum(row.seconds for row in rows) / tokens
 
-    def _split(self, split: str) -> Split:
-        """From the tables if they are there, else from the sources."""
-        schema, data_set, warehouse = (
-            self.experiment.data_set,
-            self.data_set,
-            self.project.warehouse,
-        )
-        if (DATA_TABLES[-1], split) in warehouse.materializations(schema):
-            slices = [{"split": split}]
-            tasks, personas, gold = (warehouse.read(schema, t, slices) for t in DATA_TABLES)
-        else:
-            read = reader(schema, data_set)()
-            tasks = read.tasks.of(split)
-            personas = read.personas.of(split) if read.personas else self._stand_ins(read, split)
-            gold = read.gold_responses.of(split) if read.gold_responses else None
-        some_tasks, some_personas = (
-            rows.filter(pl.col(key).is_in(draw(rows[key], COUNTED, "estimate", split)))
-            for rows, key in ((tasks, "task_id"), (personas, "persona_id"))
-        )
-        return Split(
-            pairs_of(tasks, personas),
-            pairs_of(some_tasks, some_personas),
-            {} if gold is None else gold_texts(gold),
-        )
-
-    def _stand_ins(self, read: Tables, split: str) -> pl.DataFrame:
-        """The examples, for personas that are not written yet."""
-        assert self.data_set.persona_writer is not None
-        rows = [
-            {"persona_id": str(number), "name": example.name, "text": example.text}
-            for number, example in zip(
-                range(getattr(self.data_set.persona_writer.sizes, split)), cycle(read.examples)
-            )
-        ]
-        return pl.DataFrame(rows)
-
-    def _gold(self, split: Split) -> dict[tuple[str, str], str]:
+    def _gold(self, split: CountedPairs) -> dict[tuple[str, str], str]:
         """The gold responses of the pairs; of those that are not written, as many words."""
-        oracle, keys = self.data_set.oracle, [pair.key for pair in split.pairs]
+        schema, keys = self.experiment.data_set, [pair.key for pair in split.pairs]
+        oracle = self.project.data_sets[schema].oracle
         if oracle is None:
             return {key: split.gold[key] for key in keys if key in split.gold}
-        model = self._model(self.experiment.data_set, "oracle", oracle.model, None)
+        model = self._base(schema, "oracle", oracle.model)
         tokens = round(model.mean_tokens or oracle.answer_tokens)
         return {key: split.gold.get(key) or words(str(key), tokens) for key in keys}
 
 
 def estimate(project: Project, name: str) -> list[Estimate]:
     """What is not done yet of an experiment, by role and slice."""
-    return list(Estimator(project, name, project.models.store().usage()).estimates())
+    return estimates(project, [name])[name]
+
+
+def estimates(project: Project, names: Sequence[str]) -> dict[str, list[Estimate]]:
+    """The same of several that are run one after another: what an earlier one asks is on disk for
+    a later one.
+    """
+    usage = project.models.store().usage()
+    before: Answers = {}
+    found: dict[str, list[Estimate]] = {}
+    data_sets: set[str] = set()
+    for name in names:
+        data_set = project.experiments[name].data_set
+        estimator = Estimator(project, name, usage, before, data_set not in data_sets)
+        found[name] = list(estimator.estimates())
+        before = {**before, **estimator.asked}
+        data_sets.add(data_set)
+    return found

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +218,37 @@ def print_estimate(experiment: str, estimates: "Sequence[Estimate]", machine: "M
     console.print(table)
     for model in dict.fromkeys(e.model for e in estimates):
         console.print(escape(_model_line([e for e in estimates if e.model == model], machine)))
+
+
+def print_estimates(found: "Mapping[str, Sequence[Estimate]]") -> None:
+    """A row for each experiment, and their sum."""
+    table = Table(
+        title="What is still to be asked",
+        caption="on disk: there already, or asked by an experiment above",
+    )
+    table.add_column("experiment")
+    headings = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
+    for column in headings:
+        table.add_column(column, justify="right")
+    everything = [e for of_one in found.values() for e in of_one]
+    for number, (name, of_one) in enumerate((*found.items(), ("all", everything)), 1):
+        made = [e for e in of_one if e.calls > e.stored]
+        dollars, seconds = _sum(e.dollars for e in made), _sum(e.seconds for e in made)
+        written = sum(e.completion_tokens for e in of_one if e.kind == "chat")
+        read = sum(e.prompt_tokens + e.completion_tokens for e in of_one) - written
+        table.add_row(
+            *(name, f"{sum(e.calls for e in of_one):,}", f"{sum(e.stored for e in of_one):,}"),
+            *(f"{read:,}", f"{written:,}", _known(dollars, ",.2f")),
+            _known(seconds if seconds is None else seconds / 3600, ",.2f"),
+            end_section=number == len(found),
+        )
+    console.print(table)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """None if any is unknown."""
+    known = list(values)
+    return None if None in known else sum(v for v in known if v is not None)
 
 
 def _model_line(estimates: "Sequence[Estimate]", machine: "Machine") -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from stargate_assets.definitions import Project, load_project
-from stargate_assets.estimate import Estimate, estimate
-from stargate_assets.experiment import ModelSpec
+from stargate_assets.definitions import Project, assemble, load_project
+from stargate_assets.estimate import Estimate, estimate, estimates
+from stargate_assets.experiment import Judge, ModelSpec
 from stargate_assets.language_model import Message
 from stargate_assets.machine import Machine, Price
-from stargate_assets.terminal import print_estimate
+from stargate_assets.terminal import print_estimate, print_estimates
 from stargate_assets.token_counts import TokenCounter, token_counter
 from stargate_assets_tests.conftest import JUDGED, Finished
 
@@ -68,6 +68,29 @@ def test_what_is_on_disk_is_subtracted(finished_project: Callable[..., Project])
     assert [e.stored for e in later] == [0]
     assert later[0].measured
     assert later[0].seconds is not None
+
+
+def test_what_another_experiment_has_trained_or_asks_before_is_subtracted(
+    finished_project: Callable[..., Project], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = finished_project()
+    loop = project.experiments["loop"]
+    judge = Judge(model=ModelSpec(engine="scripted", model="another"), method="fit")
+    names = ["loop", "twin", "twin_again"]
+    alike = {"loop": loop} | dict.fromkeys(names[1:], loop.model_copy(update={"judge": judge}))
+    found = estimates(assemble(project.data_sets, alike, Path("warehouse")), names)
+    assert found["loop"] == []
+    made = Counter[str]()
+    for e in found["twin"]:
+        made[e.role] += e.calls - e.stored
+    assert {role for role, count in made.items() if count} == {"judge"}
+    assert [e.calls for e in found["twin_again"]] == [e.calls for e in found["twin"]]
+    assert all(e.calls == e.stored for e in found["twin_again"])
+    print_estimates(found)
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    numbers = {row[1].strip(): [cell.strip() for cell in row[2:4]] for row in rows}
+    assert numbers["all"][0] == f"{sum(e.calls for name in names for e in found[name]):,}"
+    assert numbers["twin_again"][0] == numbers["twin_again"][1]
 
 
 def test_prices_are_stated_or_unknown(
