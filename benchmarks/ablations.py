@@ -15,6 +15,8 @@ from stargate_assets.reporting.quality import Grid
 from stargate_assets.reporting.tables import ExperimentTables
 
 FIRST = "embedded"
+POLICY = 1
+"""The latest that all of them have."""
 ABLATIONS = ("no_regularization", "faulty_masking", "gold_response", "self_oracle")
 """Experiments that the curves show beside the first, as figures 3a and 4 of the paper do."""
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
@@ -23,7 +25,7 @@ FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 def main() -> None:
     """Write the figures, and print the tables."""
     experiments = evaluated(load_project())
-    compared = compare(list(experiments.values()))
+    compared = compare(list(experiments.values()), POLICY)
     first = experiments[FIRST]
     shown = {
         name: experiments[name]
@@ -48,13 +50,16 @@ def main() -> None:
 
 
 def evaluated(project: Project) -> dict[str, ExperimentTables]:
-    """The embedded experiments that have a test cell, the first one first."""
+    """The embedded experiments whose policy is evaluated, the first one first."""
     found: dict[str, ExperimentTables] = {}
     for name in sorted(n for n in project.experiments if n.startswith(FIRST)):
         try:
-            found[name] = evaluated_tables(project.warehouse, name, project.experiments[name])
+            tables = evaluated_tables(project.warehouse, name, project.experiments[name])
         except NothingEvaluatedError as error:
             print(error, file=sys.stderr)
+            continue
+        if POLICY in tables.frame("report")["iteration"]:
+            found[name] = tables
     return found
 
 
