@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 import time
 import warnings
@@ -12,9 +11,9 @@ from typing import Any
 
 import click
 import polars as pl
-from rich.markup import escape
 from rich.table import Table
 
+from stargate_assets.cli_declare import init, new, path_option
 from stargate_assets.terminal import (
     console,
     print_comparison,
@@ -62,6 +61,8 @@ def _change_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+main.add_command(init)
+main.add_command(new)
 _all_option = click.option(
     "--all", "all_of_it", is_flag=True, help="NAME and every experiment that is called NAME_..."
 )
@@ -127,79 +128,6 @@ def run(
         f"{usage.made} model calls in {usage.seconds:.0f} s{paid}, {usage.stored} answered from "
         f"disk, training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
     )
-
-
-def _file(help_text: str, *, required: bool = False) -> dict[str, Any]:
-    return {"type": click.Path(path_type=Path), "required": required, "help": help_text}
-
-
-@main.command()
-@click.argument("name")
-@click.option("--tasks", metavar="FILE", **_file("CSV, JSON lines or Parquet.", required=True))
-@click.option("--personas", metavar="FILE", **_file("The same, with names.", required=True))
-@click.option("--gold-responses", metavar="FILE", **_file("Recorded gold responses."))
-@click.option("--oracle", metavar="MODEL", help="Writes the gold responses that are not recorded.")
-@click.option(
-    "--column",
-    "columns",
-    metavar="TABLE.FIELD=COLUMN",
-    multiple=True,
-    help="Where a file calls it otherwise, e.g. tasks.text=query.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the drawn splits.")
-def init(
-    name: str,
-    tasks: Path,
-    personas: Path,
-    gold_responses: Path | None,
-    oracle: str | None,
-    columns: tuple[str, ...],
-    seed: int,
-) -> None:
-    """Check the files of a data set NAME and declare it under stargate_assets/defs/."""
-    from stargate_assets.scaffold import scaffold_data_set
-
-    stated: list[tuple[str, str, str]] = []
-    for column in columns:
-        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", column)
-        if match is None:
-            raise click.UsageError(f"--column {column!r} is not of the form TABLE.FIELD=COLUMN.")
-        stated.append((match[1], match[2], match[3]))
-    files = {"tasks": tasks, "personas": personas, "gold_responses": gold_responses}
-    given = {table: file for table, file in files.items() if file is not None}
-    made = scaffold_data_set(name, given, stated, oracle, seed)
-    for line in made.findings:
-        console.print(escape(line), soft_wrap=True)
-    console.print(f"Wrote {made.path}.", soft_wrap=True)
-    if gold_responses is None and oracle is None:
-        console.print("An experiment needs gold responses too: add a file or an oracle there.")
-    console.print(f"Load it: stargate run {name}")
-
-
-@main.command()
-@click.argument("name")
-@click.option("--from", "like", metavar="EXPERIMENT", required=True, help="Whom it is like.")
-@click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
-def new(name: str, like: str, fields: tuple[str, ...]) -> None:
-    """Declare an experiment NAME like another but for what is stated, e.g. training.epochs=3. A
-    VALUE is YAML.
-    """
-    import yaml
-
-    from stargate_assets.scaffold import scaffold_experiment
-
-    stated: list[tuple[str, Any]] = []
-    for field in fields:
-        match = re.fullmatch(r"([\w.]+)=(.*)", field, re.DOTALL)
-        if match is None:
-            raise click.UsageError(f"{field!r} is not of the form FIELD=VALUE.")
-        try:
-            stated.append((match[1], yaml.safe_load(match[2])))
-        except yaml.YAMLError as error:
-            raise click.UsageError(f"The value of {match[1]} is not YAML: {match[2]}.") from error
-    path = scaffold_experiment(name, like, stated)
-    console.print(f"Wrote {path}.", soft_wrap=True)
-    console.print(f"Run it: stargate run {name}")
 
 
 @main.command()
@@ -277,7 +205,7 @@ def compare(experiments: tuple[str, ...], policy: int | None) -> None:
     required=True,
     help="Tables as Parquet or JSON lines; preference pairs; training dialogues.",
 )
-@click.option("--to", metavar="DIRECTORY", **_file("Where; warehouse/exports/ unless stated."))
+@click.option("--to", metavar="DIRECTORY", **path_option("Else warehouse/exports/."))
 def export(experiment: str, kind: Any, to: Path | None) -> None:
     """Write the tables of EXPERIMENT, its preference pairs (dpo) or training dialogues (sft), with
     a data card.

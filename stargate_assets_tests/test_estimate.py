@@ -126,7 +126,9 @@ def test_the_paper_s_experiment_is_estimated_at_its_size(tmp_path: Path) -> None
     project = load_project(root=tmp_path)
     for name, experiment in project.experiments.items():
         if name.startswith("star_gate"):
-            assert (experiment.iterations, experiment.simulation.samples) == (3, 10)
+            llama = name in {"star_gate_llama3", "star_gate_self_oracle"}
+            assert experiment.iterations == (1 if llama else 3)
+            assert experiment.simulation.samples == 10
             assert (experiment.simulation.max_turns, experiment.selection.top) == (3, 1)
             assert experiment.training.batch_size == 64
     paper = project.experiments["star_gate"].training
