@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 
 from stargate_assets.assets.grid import done_steps, policy_checkpoint
-from stargate_assets.assets.iteration import simulated
+from stargate_assets.assets.iteration import selected, simulated
 from stargate_assets.assets.judging import judged
 from stargate_assets.assets.responses import responded
 from stargate_assets.assets.training import answered
@@ -135,12 +135,12 @@ class Estimator:
         scorer = self._base(self.name, "scorer", base)
         gold = self._gold(split)
         objective = experiment.selection.objective
-        score_gold_responses(scorer, conversations, gold, cell, experiment.seed, objective)
+        scores = score_gold_responses(scorer, conversations, gold, cell, experiment.seed, objective)
         yield from lines("scorer", base, scorer)
         if step.purpose == "train":
             if experiment.regularization.response == "own":
                 respondent = self._model(self.name, "respondent", base, policy)
-                best = [c for c in conversations if c.sample < experiment.selection.top]
+                best = selected(experiment, cell, conversations, scores)
                 answered(respondent, best, experiment.regularization.answer_tokens)
                 yield from lines("respondent", base, respondent)
             return

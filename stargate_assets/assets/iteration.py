@@ -32,7 +32,7 @@ from stargate_assets.experiment import Experiment, Roleplayer, Selection
 from stargate_assets.language_model import LanguageModel, Sampling
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
-from stargate_assets.method.scoring import Condition, score_gold_responses
+from stargate_assets.method.scoring import Condition, GoldLogProb, score_gold_responses
 from stargate_assets.method.selection import Candidate, select_best, value_of
 from stargate_assets.method.simulation import Cell, simulate, unasked_conversations
 from stargate_assets.method.text import words
@@ -73,11 +73,17 @@ def simulated(
     return conversations + unasked_conversations(pairs, samples, experiment.unasked(cell.split))
 
 
+def scored_conversations(conversations: pl.DataFrame, gold_log_probs: pl.DataFrame) -> pl.DataFrame:
+    """The conversations of a cell that were scored, with the log_prob of their gold response."""
+    own = gold_log_probs.filter(pl.col("condition") == Condition.EXPERIMENTAL)
+    return own.join(conversations, on=["task_id", "persona_id", "sample"])
+
+
 def best_of(
     cell: Cell, stated: Selection, scored: pl.DataFrame, gold_log_probs: pl.DataFrame
 ) -> pl.DataFrame:
-    """The rows of best_conversations. `scored` are the cell's conversations with the log_prob of
-    their gold response; `gold_log_probs` holds what an objective compares that with.
+    """The rows of best_conversations. `scored` are the cell's `scored_conversations`;
+    `gold_log_probs` holds what an objective compares their scores with.
     """
     key = ["task_id", "persona_id", *(["sample"] if stated.objective == "contrast" else [])]
     condition = {"gain": Condition.NEGATIVE_CONTROL, "contrast": Condition.CONTRAST}
@@ -113,6 +119,21 @@ def best_of(
         for rank, chosen in best
     ]
     return table("best_conversations", rows)
+
+
+def selected(
+    experiment: Experiment,
+    cell: Cell,
+    conversations: Sequence[Conversation],
+    scores: Sequence[GoldLogProb],
+) -> list[Conversation]:
+    """The conversations of a cell that are learnt from at most: whatever the margin leaves out."""
+    stated = experiment.selection.model_copy(update={"margin": None})
+    gold_log_probs = gold_log_probs_frame(cell, scores)
+    talked = conversations_frame(cell, BASE_POLICY, conversations)
+    best = best_of(cell, stated, scored_conversations(talked, gold_log_probs), gold_log_probs)
+    kept = set(best.select("task_id", "persona_id", "sample").iter_rows())
+    return [c for c in conversations if (*c.pair.key, c.sample) in kept]
 
 
 def means(log_probs: Mapping[str, pl.Series]) -> dict[str, float]:
@@ -223,9 +244,7 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         gold_log_probs: pl.DataFrame,
     ) -> dg.Output[pl.DataFrame]:
         cell = cell_of(context.partition_key)
-        scored = gold_log_probs.filter(pl.col("condition") == Condition.EXPERIMENTAL).join(
-            conversations, on=["task_id", "persona_id", "sample"]
-        )
+        scored = scored_conversations(conversations, gold_log_probs)
         frame = best_of(cell, experiment.selection, scored, gold_log_probs)
         pairs = conversations.select("task_id", "persona_id").n_unique()
         return grid_output(
