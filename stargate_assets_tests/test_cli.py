@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from stargate_assets.assets.frames import table
 from stargate_assets.cli import main
-from stargate_assets.driver import load
+from stargate_assets.driver import family, load
 from stargate_assets.jobs import data_version
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import ROOT
@@ -56,6 +56,20 @@ def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     assert "No test cell of everyday_smoke is there yet; run it first: stargate run" in output
 
 
+def test_options_change_all_of_a_family_and_nobody_else() -> None:
+    project = load("embedded", all_of_it=True, seed=3, iterations=1, samples=5)
+    changed = {
+        name
+        for name, e in project.experiments.items()
+        if (e.seed, e.iterations, e.simulation.samples) == (3, 1, 5)
+    }
+    assert len(changed) > 1
+    assert changed == set(family(project, "embedded"))
+    assert family(project, "embedded")[0] == "embedded"
+    (alone,) = (name for name, e in load("embedded", seed=3).experiments.items() if e.seed == 3)
+    assert alone == "embedded"
+
+
 @pytest.fixture
 def _one_task() -> None:
     row = {
@@ -90,6 +104,12 @@ def test_a_query_that_duckdb_refuses_is_told_in_its_words() -> None:
         (("run", "embedded"), "no dagster.yaml here; run this from the project's directory"),
         (("run", "embedded", "--force", "3|test"), "not a planned cell; there are: 0|test"),
         (("run", "embedded", "--samples", "0"), "Invalid value for '--samples'"),
+        (
+            ("run", "--all", "nothing"),
+            "No experiment is called 'nothing' or nothing_...",
+        ),
+        (("run", "--all", "embedded", "--force", "0|test"), "--force is for one experiment"),
+        (("estimate", "--all", "nothing"), "No experiment is called 'nothing' or nothing_..."),
         (("compare", "nothing"), "no experiment 'nothing'; there are: embedded"),
         (("sql", "select 1"), "stargate.duckdb is not there yet; run an experiment first"),
     ],

@@ -1,5 +1,8 @@
 """Experiments as YAML files: what one takes over from another, and what a bad file is told."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from stargate_assets.declarations import component_tree
 from stargate_assets.definitions import load_project
 from stargate_assets.errors import StargateError
 from stargate_assets.inheritance import merged
-from stargate_assets_tests.conftest import write_data_set
+from stargate_assets_tests.conftest import ENVIRONMENT, write_data_set
 
 EXPERIMENT = "type: stargate_assets.components.ExperimentComponent\n"
 DATA_SET = "type: stargate_assets.components.DataSetComponent\n"
@@ -234,6 +237,40 @@ def test_ten_bad_files_are_ten_clear_errors(
     monkeypatch.setattr("stargate_assets.definitions.DEFS", folder)
     result = CliRunner().invoke(main, ["run", "mine"])
     assert (result.exit_code, result.output) == (1, f"Error: {caught.value}\n")
+
+
+@pytest.mark.slow  # seconds for each
+@pytest.mark.parametrize("fault", TEN_BAD_FILES)
+def test_dg_says_the_same(folder: Path, fault: str) -> None:
+    pytest.importorskip("dagster_dg_cli")
+    text, complaint = TEN_BAD_FILES[fault]
+    declare(folder, "mine", text)
+    project = folder.parent.parent
+    (folder.parent / "definitions.py").write_text(
+        "from pathlib import Path\nimport dagster as dg\n"
+        "from stargate_assets.definitions import load_project\n\n"
+        "@dg.definitions\ndef defs() -> dg.Definitions:\n"
+        "    return load_project(folder=Path(__file__).parent / 'defs').definitions\n"
+    )
+    for package in (folder, folder.parent):
+        (package / "__init__.py").touch()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "project"\nversion = "0"\n[tool.dg]\ndirectory_type = "project"\n'
+        '[tool.dg.project]\nroot_module = "project"\ndefs_module = "project.defs"\n'
+    )
+    # Its own look at the YAML comes first unless it is left out, and is a trace for some.
+    command = [sys.executable, "-m", "dagster_dg_cli.cli", "check", "defs", "--no-check-yaml"]
+    path = f"{project}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
+    done = subprocess.run(
+        command,
+        cwd=project,
+        env=ENVIRONMENT | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert complaint in done.stdout + done.stderr
 
 
 def test_a_circle_of_two_is_told_from_one_of_them(folder: Path) -> None:

@@ -16,9 +16,11 @@ from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import (
     DriverError,
     cell_states,
+    family,
     launcher,
     open_instance,
     run_experiment,
+    run_experiments,
     written_report,
 )
 from stargate_assets.jobs import job_name
@@ -180,6 +182,34 @@ def test_excluded_gold_responses_are_in_no_comparison(finished_project: Build) -
     for table, pairs in (("conversations", 4), ("gold_log_probs", 3), ("judge_audit", 2)):
         frame = project.warehouse.read("loop", table, [cell])
         assert frame.select("task_id", "persona_id").n_unique() == pairs
+
+
+def test_a_family_is_walked_by_one_launcher_and_shares_what_is_alike(
+    finished_project: Build,
+) -> None:
+    project = finished_project()
+    loop = project.experiments["loop"]
+    again = loop.model_copy(update={"iterations": 1})
+    named = {"loop_again": again, "loop": loop, "loopy": loop, "other": loop}
+    project = assemble(project.data_sets, named, Path("warehouse"))
+    names = family(project, "loop")
+    assert names == ["loop", "loop_again"]
+    announced: list[str] = []
+    reports = dict(run_experiments(project, names, announced.append))
+    assert announced == [
+        "loop_again: cell 0|test (evaluate)",
+        "loop_again: cell 0|train_a (train)",
+        "loop_again: cell 1|test (evaluate)",
+    ]
+    assert {name: report["iteration"].max() for name, report in reports.items()} == {
+        "loop": 2,
+        "loop_again": 1,
+    }
+    assert (project.models.usage.made, project.models.usage.training_seconds) == (0, 0)
+    with pytest.raises(
+        DriverError, match=r"No experiment is called 'lo' or lo_\.\.\.; there are: loop, "
+    ):
+        family(project, "lo")
 
 
 def test_what_is_not_there_is_named(scripted_project: Build) -> None:
