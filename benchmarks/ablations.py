@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stargate_assets.assets.evaluation import NothingEvaluatedError, evaluated_tables
 from stargate_assets.definitions import Project, load_project
+from stargate_assets.driver import family
 from stargate_assets.reporting import curves
 from stargate_assets.reporting.comparison import compare, comparison_grids
 from stargate_assets.reporting.forest import forest
@@ -52,7 +53,7 @@ def main() -> None:
 def evaluated(project: Project) -> dict[str, ExperimentTables]:
     """The embedded experiments whose policy is evaluated, the first one first."""
     found: dict[str, ExperimentTables] = {}
-    for name in sorted(n for n in project.experiments if n.startswith(FIRST)):
+    for name in family(project, FIRST):
         try:
             tables = evaluated_tables(project.warehouse, name, project.experiments[name])
         except NothingEvaluatedError as error:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stargate_assets.reporting.quality import Grid
 
 WIDTH_OF_A_FILE = 110
+ESTIMATED = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
 LEAST_WORDS = 20
 """Columns for words between a row's name and its numbers."""
 console = Console()
@@ -204,17 +205,10 @@ def print_estimate(experiment: str, estimates: "Sequence[Estimate]", machine: "M
     table = Table(title=f"{experiment}: what is still to be asked")
     for column in ("cell", "role", "kind"):
         table.add_column(column)
-    headings = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
-    for column in headings:
+    for column in ESTIMATED:
         table.add_column(column, justify="right")
     for e in estimates:
-        written = e.completion_tokens if e.kind == "chat" else 0
-        scored = e.completion_tokens - written
-        table.add_row(
-            *(e.slice, e.role, e.kind, f"{e.calls:,}", f"{e.stored:,}"),
-            *(f"{e.prompt_tokens + scored:,}", f"{written:,}"),
-            *(_known(e.dollars, ",.2f"), _known(e.seconds and e.seconds / 3600, ",.2f")),
-        )
+        table.add_row(e.slice, e.role, e.kind, *_counted([e]), *_costs(e.dollars, e.seconds))
     console.print(table)
     for model in dict.fromkeys(e.model for e in estimates):
         console.print(escape(_model_line([e for e in estimates if e.model == model], machine)))
@@ -227,22 +221,28 @@ def print_estimates(found: "Mapping[str, Sequence[Estimate]]") -> None:
         caption="on disk: there already, or asked by an experiment above",
     )
     table.add_column("experiment")
-    headings = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
-    for column in headings:
+    for column in ESTIMATED:
         table.add_column(column, justify="right")
     everything = [e for of_one in found.values() for e in of_one]
     for number, (name, of_one) in enumerate((*found.items(), ("all", everything)), 1):
         made = [e for e in of_one if e.calls > e.stored]
         dollars, seconds = _sum(e.dollars for e in made), _sum(e.seconds for e in made)
-        written = sum(e.completion_tokens for e in of_one if e.kind == "chat")
-        read = sum(e.prompt_tokens + e.completion_tokens for e in of_one) - written
-        table.add_row(
-            *(name, f"{sum(e.calls for e in of_one):,}", f"{sum(e.stored for e in of_one):,}"),
-            *(f"{read:,}", f"{written:,}", _known(dollars, ",.2f")),
-            _known(seconds if seconds is None else seconds / 3600, ",.2f"),
-            end_section=number == len(found),
-        )
+        last = number == len(found)
+        table.add_row(name, *_counted(of_one), *_costs(dollars, seconds), end_section=last)
     console.print(table)
+
+
+def _counted(estimates: "Sequence[Estimate]") -> list[str]:
+    """Calls, those on disk, tokens read and tokens written."""
+    written = sum(e.completion_tokens for e in estimates if e.kind == "chat")
+    read = sum(e.prompt_tokens + e.completion_tokens for e in estimates) - written
+    calls, stored = sum(e.calls for e in estimates), sum(e.stored for e in estimates)
+    return [f"{number:,}" for number in (calls, stored, read, written)]
+
+
+def _costs(dollars: float | None, seconds: float | None) -> list[str]:
+    """Dollars and hours."""
+    return [_known(dollars, ",.2f"), _known(seconds and seconds / 3600, ",.2f")]
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

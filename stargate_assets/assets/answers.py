@@ -1,21 +1,24 @@
 """What the policy's own answers show, pair by pair: whether they ask, and what nobody told them."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from stargate_assets.assets.frames import conversations_of, pairs_of
 from stargate_assets.method.arms import Arm
-from stargate_assets.method.conversation import is_question
-from stargate_assets.method.facts import heard_in, somebody_else, unheard_facts
+from stargate_assets.method.conversation import is_question, somebody_else
+from stargate_assets.method.facts import heard_in, unheard_facts
 from stargate_assets.method.plan import TEST_SPLIT
+from stargate_assets.method.statistics import PairValues
 from stargate_assets.reporting.metrics import (
     ANSWERS_THAT_ASK,
     UNHEARD_FACTS,
     UNHEARD_FACTS_BY_CHANCE,
 )
-from stargate_assets.reporting.tables import ExperimentTables, PairValues
+from stargate_assets.reporting.tables import ExperimentTables
 
 
-def answer_values(tables: ExperimentTables) -> dict[tuple[int, str], PairValues]:
+def answer_values(tables: ExperimentTables) -> Mapping[tuple[int, str], PairValues]:
     """For each policy and metric, 1 or 0 for each pair's response of arm `method` on the test
     split.
     """
@@ -23,7 +26,7 @@ def answer_values(tables: ExperimentTables) -> dict[tuple[int, str], PairValues]
     people = list({pair.persona.persona_id: pair.persona for pair in pairs}.values())
     responses = tables.tested("responses").filter(pl.col("arm") == Arm.METHOD)
     conversations = tables.tested("conversations")
-    values: dict[tuple[int, str], PairValues] = {}
+    values: dict[tuple[int, str], dict[tuple[str, str], float]] = {}
     for iteration in sorted(responses["iteration"].unique()):
         here = pl.col("iteration") == iteration
         talked = {

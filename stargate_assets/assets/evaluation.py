@@ -16,13 +16,14 @@ from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.scoring import CONTROLS, TESTED
 from stargate_assets.method.statistics import (
+    PairValues,
     clustered_share,
     paired_difference,
     two_way_clustered,
 )
 from stargate_assets.reporting.curves import log_probs, win_rates_by_arm
 from stargate_assets.reporting.metrics import QUESTION_RATE, SHARES
-from stargate_assets.reporting.tables import ExperimentTables, PairValues, by_pair
+from stargate_assets.reporting.tables import ExperimentTables, by_pair
 from stargate_assets.storage.warehouse import Warehouse
 
 REPORTED = ("gold_log_probs", "responses", "win_rates")
@@ -37,7 +38,7 @@ def report_rows(tables: ExperimentTables) -> pl.DataFrame:
     """One row per policy and metric: the mean over pairs, and its paired difference to policy 0
     where the metric depends on the policy, both with intervals clustered by task and persona.
     """
-    values = _conversation_values(tables) | answer_values(tables)
+    values = {**_conversation_values(tables), **answer_values(tables)}
     rows: list[dict[str, object]] = []
     for (iteration, metric), observed in values.items():
         level = (clustered_share if metric in SHARES else two_way_clustered)(observed)

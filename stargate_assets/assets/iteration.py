@@ -32,7 +32,13 @@ from stargate_assets.experiment import Experiment, Roleplayer, Selection
 from stargate_assets.language_model import LanguageModel, Sampling
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
-from stargate_assets.method.scoring import Condition, GoldLogProb, score_gold_responses
+from stargate_assets.method.scoring import (
+    COMPARED_WITH,
+    CONTROLS,
+    Condition,
+    GoldLogProb,
+    score_gold_responses,
+)
 from stargate_assets.method.selection import Candidate, select_best, value_of
 from stargate_assets.method.simulation import Cell, simulate, unasked_conversations
 from stargate_assets.method.text import words
@@ -85,11 +91,10 @@ def best_of(
     """The rows of best_conversations. `scored` are the cell's `scored_conversations`;
     `gold_log_probs` holds what an objective compares their scores with.
     """
-    key = ["task_id", "persona_id", *(["sample"] if stated.objective == "contrast" else [])]
-    condition = {"gain": Condition.NEGATIVE_CONTROL, "contrast": Condition.CONTRAST}
-    compared = stated.objective in condition
-    if compared:
-        against = gold_log_probs.filter(condition=condition[stated.objective])
+    compared = COMPARED_WITH.get(stated.objective)
+    if compared is not None:
+        key = ["task_id", "persona_id", *([] if compared in CONTROLS else ["sample"])]
+        against = gold_log_probs.filter(condition=compared)
         scored = scored.join(
             against.select(*key, pl.col("log_prob").alias("compared_with")), on=key
         )
@@ -100,7 +105,7 @@ def best_of(
             stated.objective,
             row["log_prob"],
             row["tokens"],
-            compared_with=row["compared_with"] if compared else 0.0,
+            compared_with=0.0 if compared is None else row["compared_with"],
             cost=stated.question_cost * len(asked)
             + stated.word_cost * sum(len(words(question)) for question in asked),
         )
@@ -108,7 +113,7 @@ def best_of(
             row["task_id"], row["persona_id"], row["sample"], value, row["ineligibility"] is None
         )
         candidates[candidate] = row["log_prob"]
-    best = select_best(candidates, stated.top, stated.margin, absolute=compared)
+    best = select_best(candidates, stated.top, stated.margin, absolute=compared is not None)
     rows = [
         {
             **row_key(cell, chosen.task_id, chosen.persona_id, chosen.sample),

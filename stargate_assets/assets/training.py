@@ -53,6 +53,8 @@ from stargate_assets.training.spec import (
 )
 
 CHECKPOINTS = "checkpoints"
+SAMPLE = ["task_id", "persona_id", "sample"]
+"""The key of a conversation within a cell."""
 
 
 def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinition]:
@@ -127,7 +129,8 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
             context.log.info("The held-out split is never trained on: no checkpoint in this cell.")
             return
         split = tasks, personas, conversations, best_conversations
-        best, others = selected_conversations(*split), rejected_conversations(*split)
+        best = selected_conversations(*split)
+        others = rejected_conversations(*split) if experiment.training.compares else []
         spec = training_spec(models, name, experiment, cell, best, others, regularization_responses)
         frame, source = train_checkpoint(context, models, pipes, name, cell, spec)
         row = frame.row(0, named=True)
@@ -151,9 +154,8 @@ def selected_conversations(
     best_conversations: pl.DataFrame,
 ) -> list[Conversation]:
     """The best conversations with their transcripts, ordered by pair and sample."""
-    key = ["task_id", "persona_id", "sample"]
-    chosen = conversations.join(best_conversations.select(key), on=key, how="semi")
-    return conversations_of(chosen, pairs_of(tasks, personas))
+    best = conversations.join(best_conversations, on=SAMPLE, how="semi")
+    return conversations_of(best, pairs_of(tasks, personas))
 
 
 def rejected_conversations(
@@ -163,9 +165,9 @@ def rejected_conversations(
     best_conversations: pl.DataFrame,
 ) -> list[Conversation]:
     """The eligible conversations that are not among the best, ordered by pair and sample."""
-    key = ["task_id", "persona_id", "sample"]
-    eligible = conversations.filter(pl.col("ineligibility").is_null())
-    others = eligible.join(best_conversations.select(key), on=key, how="anti")
+    others = conversations.filter(pl.col("ineligibility").is_null()).join(
+        best_conversations, on=SAMPLE, how="anti"
+    )
     return conversations_of(others, pairs_of(tasks, personas))
 
 
@@ -215,10 +217,10 @@ def training_spec(
     rejected: Sequence[Conversation],
     responses: pl.DataFrame,
 ) -> TrainingSpec:
-    """What the training program is told of a cell."""
+    """What the training program is told of a cell. `rejected` are there where the loss compares."""
     training, final = experiment.training, checkpoint_directory(models, name, cell)
     dialogues = training_dialogues(best, responses, training.labels) if training.fine_tunes else []
-    compared = comparisons(best, rejected) if training.compares else []
+    compared = comparisons(best, rejected)
     return TrainingSpec(
         model=models.path(experiment.questioner),
         identity=models.identity(experiment.questioner),

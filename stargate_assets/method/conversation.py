@@ -1,6 +1,10 @@
 """One neutral transcript. What a role sees of it is a projection, made in `prompts.py`."""
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from stargate_assets.method.keys import derive_seed
 
 QUESTION_MARKS = ("?", "？", "؟")
 _CLOSERS = "\"'”’»)]*_ \n"
@@ -59,6 +63,13 @@ class Conversation:
     def answered(self, answer: str | None) -> "Conversation":
         """None is a refused turn."""
         return replace(self, answers=(*self.answers, answer or ""), refused=answer is None)
+
+
+def somebody_else(persona: Persona, people: Sequence[Persona], *key: str | int) -> Persona | None:
+    """Another persona, drawn by key; None if there is none."""
+    others = [other for other in people if other.persona_id != persona.persona_id]
+    others.sort(key=lambda other: other.persona_id)
+    return random.Random(derive_seed(*key)).choice(others) if others else None
 
 
 def is_question(utterance: str) -> bool:

@@ -4,13 +4,12 @@ A fact is a number, or a word of four letters or more, that stands in one person
 Another persona's facts, looked for in the same response, say what overlap by chance alone gives.
 """
 
-import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from stargate_assets.method.conversation import Conversation, Persona
-from stargate_assets.method.keys import derive_seed, normalised
+from stargate_assets.method.keys import normalised
 from stargate_assets.method.text import unspaced, words
 
 LETTERS = 4
@@ -35,13 +34,6 @@ def heard_in(conversation: Conversation) -> list[str]:
     """
     pair = conversation.pair
     return [pair.task.text, pair.persona.name, *conversation.questions, *conversation.answers]
-
-
-def somebody_else(persona: Persona, people: Sequence[Persona], *key: str | int) -> Persona | None:
-    """Another persona, drawn by key; None if there is none."""
-    others = [other for other in people if other.persona_id != persona.persona_id]
-    others.sort(key=lambda other: other.persona_id)
-    return random.Random(derive_seed(*key)).choice(others) if others else None
 
 
 @lru_cache(maxsize=4096)

@@ -2,14 +2,12 @@
 the paper, "Gold Responses").
 """
 
-import random
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from stargate_assets.language_model import ChatRequest, Completion, LanguageModel, Sampling
-from stargate_assets.method.conversation import Pair
-from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.conversation import Pair, somebody_else
 from stargate_assets.method.prompts import oracle_messages
 from stargate_assets.method.text import first_sentences, readdressed, words
 
@@ -75,12 +73,12 @@ def others_gold_responses(
         if pair.key in gold_responses:
             by_task.setdefault(pair.task.task_id, []).append(pair)
     found: dict[Pair, tuple[str, str]] = {}
-    for pair in (pair for of_task in by_task.values() for pair in of_task):
-        others = [o.persona for o in by_task[pair.task.task_id] if o.persona != pair.persona]
-        if others:
-            draw = random.Random(derive_seed(seed, purpose, split, *pair.key))
-            other = draw.choice(sorted(others, key=lambda persona: persona.persona_id))
-            theirs = gold_responses[pair.task.task_id, other.persona_id]
-            text = readdressed(theirs, other.name, pair.persona.name)
-            found[pair] = (other.persona_id, text)
+    for of_task in by_task.values():
+        people = [pair.persona for pair in of_task]
+        for pair in of_task:
+            other = somebody_else(pair.persona, people, seed, purpose, split, *pair.key)
+            if other is not None:
+                theirs = gold_responses[pair.task.task_id, other.persona_id]
+                text = readdressed(theirs, other.name, pair.persona.name)
+                found[pair] = (other.persona_id, text)
     return found

@@ -35,6 +35,11 @@ CONTROLS = (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
 """Conditions without a conversation, which depend on no policy."""
 TESTED = tuple(condition for condition in Condition if condition is not Condition.CONTRAST)
 """The conditions of the held-out split."""
+COMPARED_WITH: Mapping[Objective, Condition] = {
+    "gain": Condition.NEGATIVE_CONTROL,
+    "contrast": Condition.CONTRAST,
+}
+"""Of objectives that are differences: the condition whose log-probability they subtract."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import polars as pl
 from stargate_assets.errors import StargateError
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.scoring import Condition
-from stargate_assets.method.statistics import Estimate, paired_difference
+from stargate_assets.method.statistics import Estimate, PairValues, paired_difference
 from stargate_assets.method.win_rates import WORTH
 from stargate_assets.reporting.curves import ARMS
 from stargate_assets.reporting.metrics import (
@@ -21,7 +21,7 @@ from stargate_assets.reporting.metrics import (
     level,
 )
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
-from stargate_assets.reporting.tables import ExperimentTables, PairValues, by_pair, first_row
+from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row
 from stargate_assets.reporting.words import count, percent, points, signed
 
 WIN_RATE = "win rate"

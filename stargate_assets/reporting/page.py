@@ -66,12 +66,14 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
     roles = {
         "data set": experiment.data_set,
         "questioner": experiment.questioner.model,
-        "roleplayer": ", ".join(roleplayer.label for roleplayer in experiment.roleplayers),
-        **(
-            {"roleplayer at evaluation": ", ".join(r.label for r in evaluating)}
-            if (evaluating := experiment.evaluation.roleplayers)
-            else {}
-        ),
+        **{
+            role: ", ".join(roleplayer.label for roleplayer in players)
+            for role, players in (
+                ("roleplayer", experiment.roleplayers),
+                ("roleplayer at evaluation", experiment.evaluation.roleplayers),
+            )
+            if players
+        },
         "judge": judge.label if judge is not None else "none",
         "seed": str(experiment.seed),
     }

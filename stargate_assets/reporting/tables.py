@@ -7,10 +7,8 @@ import polars as pl
 
 from stargate_assets.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
+from stargate_assets.method.statistics import PairValues
 from stargate_assets.storage.schemas import SCHEMAS
-
-PairValues = dict[tuple[str, str], float]
-"""One value for each (task_id, persona_id)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
-from stargate_assets.method.facts import heard_in, somebody_else, unheard_facts
+from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, somebody_else
+from stargate_assets.method.facts import heard_in, unheard_facts
 from stargate_assets.method.text import words
 
 INEKE = Persona(
