@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from stargate_assets.errors import StargateError
 from stargate_assets.experiment import Frozen, ModelSpec, first_fault
@@ -36,6 +43,10 @@ def _transcript(pattern: str) -> str:
     return pattern
 
 
+def _several(stated: object) -> object:
+    return stated if isinstance(stated, list | tuple) else [stated]
+
+
 class HubDataSet(Frozen):
     """A data set on the Hugging Face Hub, or a local directory in its format (extra `hub`)."""
 
@@ -53,7 +64,9 @@ class Source(Frozen):
     and is counted.
     """
 
-    file: Path | None = Field(default=None, description="CSV, JSON lines or Parquet.")
+    file: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
+        default=(), description="CSV, JSON lines or Parquet; or a list of such files."
+    )
     hub: HubDataSet | None = None
     columns: dict[str, str] = Field(
         default_factory=dict, description="Our field: its column, where the names differ."
@@ -70,7 +83,7 @@ class Source(Frozen):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.file is None) == (self.hub is None):
+        if bool(self.file) == (self.hub is not None):
             raise ValueError("needs either a file or a hub data set")
         return self
 
@@ -152,7 +165,7 @@ def validated_data_set(name: str, stated: Mapping[str, Any], directory: Path) ->
     return with_sources(
         data_set,
         lambda source: source.model_copy(
-            update={"file": source.file and (directory / source.file).resolve()}
+            update={"file": tuple((directory / file).resolve() for file in source.file)}
         ),
     )
 

@@ -222,7 +222,7 @@ class Evaluation(Frozen):
 class Judge(Frozen):
     """Which of two responses fits the persona better. `written` is the paper's way, a comparison
     and a verdict; `choice` compares the letters' log-probabilities, and `fit` how much more
-    probable the persona makes each response.
+    probable the persona makes each response, where a response that only asks is none.
     """
 
     model: ModelSpec

@@ -172,7 +172,9 @@ def compared_responses(
 def win_rate_rows(
     cell: Cell, label: str, judgements: pl.DataFrame, judge_audit: pl.DataFrame
 ) -> pl.DataFrame:
-    """A row for each arm, and for each of its numbers of turns and kinds of task."""
+    """A row for each arm, and for each of its numbers of turns and kinds of task, where there are
+    several.
+    """
     audited = audit_accuracy(judge_audit)
     rows: list[dict[str, object]] = []
     for arm in judged_arms(cell.iteration):
@@ -180,7 +182,8 @@ def win_rate_rows(
         asked = of_arm.filter(pl.col("turns") > 0)
         groups = [("all", "", of_arm)] if of_arm.height else []
         groups += [("turns", str(turns), of) for (turns,), of in asked.group_by("turns")]
-        groups += [("kind", str(kind), of) for (kind,), of in of_arm.group_by("kind") if kind]
+        kinds = list(of_arm.group_by("kind"))
+        groups += [("kind", str(kind), of) for (kind,), of in kinds if kind and len(kinds) > 1]
         for dimension, value, group in sorted(groups, key=lambda group: group[:2]):
             found = win_rate([_judged(row) for row in group.iter_rows(named=True)])
             rows.append(

@@ -19,7 +19,7 @@ from stargate_assets.language_model import (
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.method.conversation import Pair
+from stargate_assets.method.conversation import Pair, is_question
 from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.prompts import (
     judge_again_messages,
@@ -27,6 +27,7 @@ from stargate_assets.method.prompts import (
     negative_control_messages,
     positive_control_messages,
 )
+from stargate_assets.method.text import sentences
 
 JudgeMethod = Literal["written", "choice", "fit"]
 TRUSTED_ACCURACY = 0.8
@@ -95,10 +96,11 @@ def judge(
     comparisons: Sequence[Comparison],
     sampling: Sampling,
 ) -> list[Judgement]:
-    """A judgement for each comparison, in order. An empty response loses without a call, and what
-    was refused is not scored. `sampling` is that of written comparisons.
+    """A judgement for each comparison, in order. An empty response loses without a call, for `fit`
+    one that does nothing but ask too, and what was refused is not scored. `sampling` is that of
+    written comparisons.
     """
-    settled = [_without_a_call(comparison) for comparison in comparisons]
+    settled = [_without_a_call(comparison, method) for comparison in comparisons]
     open_ = [c for c, known in zip(comparisons, settled, strict=True) if known is None]
     if method == "written":
         judged = _written(model, open_, sampling)
@@ -110,13 +112,18 @@ def judge(
     return [next(answers) if known is None else known for known in settled]
 
 
-def _without_a_call(comparison: Comparison) -> Judgement | None:
+def _without_a_call(comparison: Comparison, method: JudgeMethod) -> Judgement | None:
     response, reference = comparison.response, comparison.reference
     if response is None or reference is None:
         return Judgement(unscored=Unscored.REFUSED)
-    if response.strip() and reference.strip():
-        return None
-    return Judgement(verdict=_sign(bool(response.strip()) - bool(reference.strip())))
+    # How well the persona explains a text does not tell an answer from a question about the user.
+    is_answer = _says_something if method == "fit" else str.strip
+    answers = bool(is_answer(response)), bool(is_answer(reference))
+    return None if all(answers) else Judgement(verdict=_sign(answers[0] - answers[1]))
+
+
+def _says_something(text: str) -> bool:
+    return not all(map(is_question, sentences(text)))
 
 
 def _texts(comparison: Comparison) -> tuple[str, str]:

@@ -20,11 +20,18 @@ _OPTIONAL = ("split", "domain", "kind")
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """`place` is that of its record."""
+
     place: str
     values: dict[str, str]
 
     def __getitem__(self, column: str) -> str:
         return self.values[column]
+
+    def seen_from(self, other: "Row") -> str:
+        """The place, without its file where the other row is of the same."""
+        file, _, line = self.place.rpartition(", ")
+        return line if other.place.rpartition(", ")[0] == file else self.place
 
 
 @dataclass(slots=True)
@@ -46,7 +53,7 @@ class Rows:
 
     def complain(self, row: Row | Record, column: str, message: str) -> NoReturn:
         shown = self.columns.get(column, column)
-        raise DataError(f"{self.name}, {row.place}, column {shown!r}: {message}.")
+        raise DataError(f"{row.place}, column {shown!r}: {message}.")
 
     def keep(self, kept: Sequence[Row]) -> None:
         self.rows = list(kept)
@@ -56,29 +63,25 @@ def read_rows(source: Source, needed: Sequence[str]) -> Rows:
     """The rows with their `needed` columns and those of `split`, `domain` and `kind` that are
     there.
     """
-    found = read_file(source.file) if source.file else _hub(source)
+    parts = [read_hub(source.hub)] if source.hub else [read_file(file) for file in source.file]
+    rows = Rows(", ".join(part.name for part in parts), source.hub is None, source.columns)
     fields = (*needed, *_OPTIONAL)
     unknown = [name for name in source.columns if name not in fields]
     if unknown:
         raise DataError(
-            f"{found.name}: {unknown[0]!r} under columns is no field; there are: "
+            f"{rows.name}: {unknown[0]!r} under columns is no field; there are: "
             f"{', '.join(fields)}."
         )
-    rows = Rows(found.name, source.hub is None, source.columns)
-    _check_header(found, source, needed)
     pattern = re.compile(source.transcript, re.DOTALL) if source.transcript else None
-    for record in found.records:
-        row = _row(rows, record, needed, pattern)
-        if row is not None:
-            rows.rows.append(row)
+    for part in parts:
+        _check_header(part, source, needed)
+        for record in part.records:
+            row = _row(rows, record, needed, pattern)
+            if row is not None:
+                rows.rows.append(row)
     if not rows.rows:
-        raise DataError(f"{found.name} has no rows{_counted(rows.left_out)}; add some.")
+        raise DataError(f"{rows.name} has no rows{_counted(rows.left_out)}; add some.")
     return rows
-
-
-def _hub(source: Source) -> Records:
-    assert source.hub is not None
-    return read_hub(source.hub)
 
 
 def _check_header(found: Records, source: Source, needed: Sequence[str]) -> None:

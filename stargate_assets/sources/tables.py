@@ -50,11 +50,12 @@ def content_version(data_set: DataSet) -> str:
     """A digest of what is stated and of the files: other files, other tables. Where the files lie
     does not matter.
     """
-    stated = with_sources(data_set, lambda source: source.model_copy(update={"file": None}))
+    stated = with_sources(data_set, lambda source: source.model_copy(update={"file": ()}))
     digest = hashlib.sha256(f"{CODE_VERSION} {stated.model_dump_json()}".encode())
     for source in data_set.sources():
-        if source.file is not None and source.file.is_file():
-            digest.update(hashlib.sha256(source.file.read_bytes()).digest())
+        for file in source.file:
+            if file.is_file():
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 
@@ -198,8 +199,9 @@ def _shown(sizes: Mapping[str, int]) -> str:
 def _refuse_repeated(rows: Rows, column: str) -> None:
     again: set[int] = set()
     for first, later in repeated([row[column] for row in rows.rows]):
-        message = f"is the same as in {rows.rows[first].place}; remove one"
-        rows.refuse(rows.rows[later], column, Fault("repeated", message))
+        row = rows.rows[later]
+        message = f"is the same as in {rows.rows[first].seen_from(row)}; remove one"
+        rows.refuse(row, column, Fault("repeated", message))
         again.add(later)
     rows.keep([row for index, row in enumerate(rows.rows) if index not in again])
 
@@ -211,7 +213,7 @@ def _refuse_names_in_tasks(personas: Rows, tasks: Rows) -> None:
         if person in named:
             continue
         message = (
-            f"{names[person]!r} stands in the task of {tasks.name}, {tasks.rows[task].place}; "
+            f"{names[person]!r} stands in the task of {tasks.rows[task].place}; "
             "give the persona another name"
         )
         personas.refuse(personas.rows[person], "name", Fault("name_in_a_task", message))
@@ -248,7 +250,9 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
             continue
         pair = task[0], persona[0]
         if pair in recorded:
-            message = f"is a second gold response for the pair of {recorded[pair][1].place}"
+            message = (
+                f"is a second gold response for the pair of {recorded[pair][1].seen_from(row)}"
+            )
             rows.refuse(row, "text", Fault("repeated", f"{message}; remove one"))
             continue
         recorded[pair] = task[1], row

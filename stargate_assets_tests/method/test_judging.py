@@ -90,14 +90,29 @@ def test_equal_responses_are_a_tie() -> None:
 
 def test_fit_prefers_what_the_persona_makes_more_probable() -> None:
     """The scripted engine finds words of its context probable, so the task's words help both."""
-    about = Comparison(pair(), "bread without peanuts", "What should I buy?")
+    about = Comparison(pair(), "bread without peanuts", "Buy something else.")
     (found,) = judged(ScriptedModel(), "fit", about)
     assert found.verdict is Verdict.WIN
     assert (found.first, found.second) == (None, None)
     (mirrored,) = judged(
-        ScriptedModel(), "fit", Comparison(pair(), "What should I buy?", "bread without peanuts")
+        ScriptedModel(), "fit", Comparison(pair(), "Buy something else.", "bread without peanuts")
     )
     assert mirrored.preference == pytest.approx(-(found.preference or 0))
+
+
+def test_for_fit_a_response_that_only_asks_is_no_answer() -> None:
+    """How well a persona explains a text does not tell a question about the user from an answer."""
+    only_asks, answers = "What do you eat? What else?", "Buy bread. What else do you eat?"
+    model = ScriptedModel()
+    found = judged(
+        model,
+        "fit",
+        Comparison(pair(), only_asks, answers),
+        Comparison(pair(), answers, only_asks),
+        Comparison(pair(), only_asks, "Who are you?"),
+    )
+    assert [judgement.verdict for judgement in found] == [Verdict.LOSS, Verdict.WIN, Verdict.TIE]
+    assert not any(model.scored)
 
 
 class Constant(ScriptedModel):

@@ -119,6 +119,21 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     assert set(read.tasks.frame["kind"]) == {None}
 
 
+def test_a_table_may_lie_in_several_files(tmp_path: Path) -> None:
+    some_csv(tmp_path)
+    general = [["text", "kind"], ["How is glass made?", "general"]]
+    write_csv(tmp_path / "general.csv", general)
+    files = {"file": ["tasks.csv", "general.csv"]}
+    alone = read_tables(from_csv(tmp_path)).tasks.frame
+    together = read_tables(from_csv(tmp_path, tasks=files)).tasks.frame
+    assert together.height == alone.height + 1
+    assert together.filter(kind="general")["text"].to_list() == ["How is glass made?"]
+    write_csv(tmp_path / "general.csv", [*general, [alone["text"][0], "general"]])
+    twice = r"general.csv, line 3, column 'text': is the same as in .*tasks.csv, line \d+; remove"
+    with pytest.raises(DataError, match=twice):
+        read_tables(from_csv(tmp_path, tasks=files))
+
+
 def test_parquet_is_read_and_a_row_in_it_is_named(tmp_path: Path) -> None:
     some_csv(tmp_path)
     texts: list[str | None] = [f"Q{i}?" for i in range(5)]
@@ -296,4 +311,4 @@ def test_a_wrong_field_is_named(stated: dict[str, object], complaint: str) -> No
 def test_files_start_from_the_folder_of_the_defs_yaml(data: Path) -> None:
     stated = {"tasks": {"file": "../mini/tasks.jsonl"}, "personas": {"file": "personas.jsonl"}}
     read = validated_data_set("d", stated, data)
-    assert read.tasks.file == data / "tasks.jsonl"
+    assert read.tasks.file == (data / "tasks.jsonl",)
