@@ -105,7 +105,10 @@ class Deciding:
 
 
 def words(seed: str, tokens: int) -> str:
-    """A question of about that many tokens, another one for another seed."""
+    """About that many tokens, others for another seed: a statement, so that it may be an answer,
+    and a question, so that it may be a turn.
+    """
     draw = random.Random(seed)
-    drawn = [draw.choice(_WORDS) for _ in range(max(1, min(tokens - 1, _MOST_WORDS)))]
-    return " ".join(drawn + [","] * (tokens - 1 - len(drawn))) + "?"
+    drawn = [draw.choice(_WORDS) for _ in range(max(2, min(tokens - 2, _MOST_WORDS)))]
+    drawn[0] += "."
+    return " ".join(drawn + [","] * (tokens - 2 - len(drawn))) + "?"

@@ -278,14 +278,9 @@ class Estimator:
         return {key: split.gold.get(key) or words(str(key), tokens) for key in keys}
 
 
-def estimate(project: Project, name: str) -> list[Estimate]:
-    """What is not done yet of an experiment, by role and slice."""
-    return estimates(project, [name])[name]
-
-
 def estimates(project: Project, names: Sequence[str]) -> dict[str, list[Estimate]]:
-    """The same of several that are run one after another: what an earlier one asks is on disk for
-    a later one.
+    """What is not done yet of each experiment, by role and slice, when they are run one after
+    another: what an earlier one asks is on disk for a later one.
     """
     usage = project.models.store().usage()
     before: Answers = {}

@@ -17,7 +17,7 @@ from stargate_assets.bundled_model import bundled_model
 from stargate_assets.data_set import DataSet, validated_data_set
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import record_usage, run_experiment
-from stargate_assets.estimate import Estimate, estimate
+from stargate_assets.estimate import Estimate, estimates
 from stargate_assets.experiment import Experiment
 from stargate_assets.storage.completions import UsageRow, Use
 from stargate_assets_tests.vllm_serve import LiveServer, live_servers
@@ -185,7 +185,7 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Fini
     announced: list[str] = []
     with chdir(directory):
         project = loop(project_files(directory), tiny_model, **JUDGED)
-        estimated = estimate(project, "loop")
+        estimated = estimates(project, ["loop"])["loop"]
         run_experiment(project, "loop", None, announced.append)
         asked = record_usage(project)
     cells = made_cells(announced)

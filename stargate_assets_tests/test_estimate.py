@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stargate_assets.definitions import Project, assemble, load_project
-from stargate_assets.estimate import Estimate, estimate, estimates
+from stargate_assets.estimate import Estimate, estimates
 from stargate_assets.experiment import Judge, ModelSpec
 from stargate_assets.language_model import Message
 from stargate_assets.machine import Machine, Price
@@ -41,7 +41,7 @@ def test_what_was_estimated_is_what_is_asked(
     assert set(judging) == {(f"{i}|test", "judge") for i in range(3)}
     assert 0 < used["0|test", "judge"] <= judging["0|test", "judge"]
     project = finished_project()
-    assert estimate(project, "loop") == []
+    assert estimates(project, ["loop"])["loop"] == []
     table = project.warehouse.query("select sum(calls) as calls from warehouse.usage")
     assert table["calls"].item() == used.total()
 
@@ -52,14 +52,14 @@ def test_each_arm_is_judged_by_both_letters_in_both_orders(
     project = scripted_project(**JUDGED | {"judge": JUDGED["judge"] | {"method": "choice"}})
     pairs, letters_and_orders = 4, 4
     comparisons = {"0|test": 2 + 1, "1|test": 4, "2|test": 4}  # the audit counts as one of cell 0
-    assert calls(estimate(project, "loop"), "judge") == {
+    assert calls(estimates(project, ["loop"])["loop"], "judge") == {
         (cell, "judge"): arms * pairs * letters_and_orders for cell, arms in comparisons.items()
     }
 
 
 def test_what_is_on_disk_is_subtracted(finished_project: Callable[..., Project]) -> None:
     # Another schedule makes every table due, and the first policy's calls stay what they were.
-    due = estimate(finished_project(selection={"top": 2}, judge=None), "loop")
+    due = estimates(finished_project(selection={"top": 2}, judge=None), ["loop"])["loop"]
     first = [e for e in due if e.slice.startswith("0|") and e.role != "respondent"]
     assert first
     assert all(e.calls == e.stored > 0 for e in first)
@@ -108,7 +108,7 @@ def test_prices_are_stated_or_unknown(
         | {"as_of": "2024-05-06"}
     )
     project.models.machine = Machine(prices=(price,))
-    found = estimate(project, "loop")
+    found = estimates(project, ["loop"])["loop"]
     for e in found:
         if e.model == "known at NOWHERE":
             assert e.dollars == pytest.approx(2 * e.prompt_tokens + 3 * e.completion_tokens)

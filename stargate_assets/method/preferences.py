@@ -21,7 +21,7 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class PreferencePair:
     """`preference` is None where no question may be compared."""
 
     kept: Conversation
@@ -31,14 +31,14 @@ class Compared:
 
 def comparisons(
     kept: Iterable[Conversation], rejected: Iterable[Conversation]
-) -> Iterator[Compared]:
+) -> Iterator[PreferencePair]:
     """Each rejected conversation against every kept one of its pair."""
     by_pair: dict[tuple[str, str], list[Conversation]] = {}
     for conversation in kept:
         by_pair.setdefault(conversation.pair.key, []).append(conversation)
     for other in rejected:
         for better in by_pair.get(other.pair.key, ()):
-            yield Compared(better, other, preference(better, other))
+            yield PreferencePair(better, other, preference(better, other))
 
 
 def preference(kept: Conversation, rejected: Conversation) -> Preference | None:
