@@ -4,7 +4,10 @@ stargate run --all embedded && python benchmarks/ablations.py
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import polars as pl
 
 from stargate_assets.assets.evaluation import NothingEvaluatedError, evaluated_tables
 from stargate_assets.definitions import Project, load_project
@@ -19,7 +22,9 @@ FIRST = "embedded"
 POLICY = 1
 """The latest that all of them have."""
 ABLATIONS = ("no_regularization", "faulty_masking", "gold_response", "self_oracle")
-"""Experiments that the curves show beside the first, as figures 3a and 4 of the paper do."""
+ROLEPLAYERS = ("roleplayer_generated", "several_roleplayers")
+"""Experiments that the curves show beside the first, as figures 3a and 3b of the paper do."""
+SAME_GOLD_RESPONSES = ABLATIONS[:3]
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 
 
@@ -28,24 +33,30 @@ def main() -> None:
     experiments = evaluated(load_project())
     compared = compare(list(experiments.values()), POLICY)
     first = experiments[FIRST]
-    shown = {
-        name: experiments[name]
-        for name in (FIRST, *(f"{FIRST}_{other}" for other in ABLATIONS))
-        if name in experiments
+
+    def with_first(others: Sequence[str], table: str) -> dict[str, pl.DataFrame]:
+        names = [FIRST, *(f"{FIRST}_{other}" for other in others)]
+        return {name: experiments[name].frame(table) for name in names if name in experiments}
+
+    pictures = {
+        "comparison": forest(compared),
+        "win_rates_of_ablations": curves.win_rates_by_experiment(
+            with_first(ABLATIONS, "win_rates")
+        ),
+        "win_rates_by_roleplayer": curves.win_rates_by_experiment(
+            with_first(ROLEPLAYERS, "win_rates")
+        ),
+        "win_rates_by_arm": curves.win_rates_by_arm(first.frame("win_rates")),
+        "log_probs": curves.log_probs(first.frame("report"), controls=True),
+        "log_probs_of_ablations": curves.log_probs_by_experiment(
+            with_first(SAME_GOLD_RESPONSES, "report")
+        ),
+        "question_rates": curves.question_rates(with_first(ABLATIONS, "report")),
     }
-    win_rates = {name: tables.frame("win_rates") for name, tables in shown.items()}
-    reports = {name: tables.frame("report") for name, tables in shown.items()}
-    pictures = (
-        forest(compared),
-        curves.win_rates_by_experiment(win_rates),
-        curves.win_rates_by_arm(first.frame("win_rates")),
-        curves.log_probs(first.frame("report"), controls=True),
-        curves.question_rates(reports),
-    )
     FIGURES.mkdir(exist_ok=True)
-    for picture in pictures:
+    for name, picture in pictures.items():
         if picture is not None:
-            (FIGURES / f"{picture.name}.svg").write_text(picture.svg(), encoding="utf-8")
+            (FIGURES / f"{name}.svg").write_text(picture.svg(), encoding="utf-8")
     for grid in comparison_grids(compared):
         print(markdown(grid))
 

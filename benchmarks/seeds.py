@@ -38,14 +38,14 @@ def main() -> None:
     if names == [FIRST]:
         names = family(load(FIRST), FIRST)
     for seed in SEEDS:
-        directory = directory_of(seed)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory_of(seed).mkdir(parents=True, exist_ok=True)
         for file in SETTINGS:
-            shutil.copy(file, directory)
-        for name in names:
-            command = ["run", name, "--seed", str(seed), "--iterations", str(POLICY)]
-            stargate = Path(sys.executable).with_name("stargate")
-            subprocess.run([stargate, *command], cwd=directory, check=True)
+            shutil.copy(file, directory_of(seed))
+    stargate = Path(sys.executable).with_name("stargate")
+    for name in names:
+        for seed in SEEDS:
+            command = [stargate, "run", name, "--seed", str(seed), "--iterations", str(POLICY)]
+            subprocess.run(command, cwd=directory_of(seed), check=True)
     print(markdown(table(names, [found_with(seed) for seed in (0, *SEEDS)])))
 
 
