@@ -150,6 +150,11 @@ class Regularization(Frozen):
 
     response: Literal["own", "gold", "none"] = "own"
     answer_tokens: PositiveInt = 512
+    only_answers: bool = Field(
+        default=False,
+        description="Of its own answers, none that ends by asking, and of one that ran into its "
+        "limit the whole sentences.",
+    )
 
 
 class Training(Frozen):
@@ -272,10 +277,11 @@ class Experiment(Frozen):
 
     def digest(self, split: str = TEST_SPLIT) -> str:
         """What a split's tables were made from. More iterations do not change the earlier ones, and
-        what evaluates policies does not change how they are trained.
+        what evaluates policies does not change how they are trained. Defaults are left out, so that
+        a new knob makes nothing due.
         """
         evaluating = {"evaluation", "judge"} if split in TRAIN_SPLITS else set[str]()
-        content = self.model_dump_json(exclude={"iterations", *evaluating})
+        content = self.model_dump_json(exclude={"iterations", *evaluating}, exclude_defaults=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

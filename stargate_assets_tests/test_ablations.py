@@ -9,11 +9,11 @@ import pytest
 
 from stargate_assets.assets.frames import table
 from stargate_assets.assets.iteration import best_of
-from stargate_assets.assets.training import training_dialogues
+from stargate_assets.assets.training import learnt_of, training_dialogues
 from stargate_assets.definitions import Project
 from stargate_assets.driver import run_experiment
 from stargate_assets.experiment import Selection
-from stargate_assets.language_model import Message
+from stargate_assets.language_model import Completion, FinishReason, Message
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
 from stargate_assets.method.scoring import Condition
@@ -40,6 +40,26 @@ def responses(*conversations: Conversation, text: str = "Try soup.") -> pl.DataF
 def test_without_responses_only_the_questions_are_learnt() -> None:
     (dialogue,) = training_dialogues([ASKED], responses())
     assert (dialogue.kind, dialogue.messages) == ("question", questioner_messages(ASKED)[:-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "learnt"),
+    [
+        ("Eat rice. It is cheap.", "stop", ("Eat rice. It is cheap.", False)),
+        ("Eat rice. Do you like it?", "stop", (None, False)),
+        ("Do you like it? Eat rice.", "stop", ("Do you like it? Eat rice.", False)),
+        ("Eat rice. It is che", "length", ("Eat rice.", False)),
+        ("Do you like it? Eat ri", "length", (None, False)),
+        ("Eat rice and so on", "length", (None, False)),
+        ("", "refused", (None, False)),
+    ],
+)
+def test_of_answers_alone_only_what_answers_is_learnt(
+    text: str, finish_reason: FinishReason, learnt: tuple[str | None, bool]
+) -> None:
+    answer = Completion(text, finish_reason, 1, 1)
+    assert learnt_of(answer, only_answers=True) == learnt
+    assert learnt_of(answer, only_answers=False) == (text, finish_reason == "length")
 
 
 def test_with_the_authors_masking_the_last_reply_is_in_the_dialogue() -> None:

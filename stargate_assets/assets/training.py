@@ -34,7 +34,7 @@ from stargate_assets.language_model import (
     Sampling,
 )
 from stargate_assets.method.conversation import Conversation
-from stargate_assets.method.examples import Dialogue
+from stargate_assets.method.examples import Dialogue, answer_alone
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.plan import TEST_SPLIT, is_training_cell
 from stargate_assets.method.preferences import comparisons
@@ -82,15 +82,16 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
     ) -> dg.Output[pl.DataFrame]:
         cell, stated = cell_of(context.partition_key), experiment.regularization
         best = selected_conversations(tasks, personas, conversations, best_conversations)
-        said: list[tuple[str, bool]] = []
-        refused = 0
+        said: list[tuple[str | None, bool]] = []
+        counts: dict[str, int] = {}
         if stated.response == "own":
             checkpoint = policy_checkpoint(warehouse, name, cell)
             use = Use(name, cell.key, "respondent")
             policy = models.open(experiment.questioner, use, checkpoint)
             answers = answered(policy, best, stated.answer_tokens)
-            said = [(answer.text, answer.finish_reason == "length") for answer in answers]
-            refused = sum(answer.finish_reason == "refused" for answer in answers)
+            said = [learnt_of(answer, only_answers=stated.only_answers) for answer in answers]
+            counts["refused"] = sum(answer.finish_reason == "refused" for answer in answers)
+            counts["no_answer"] = sum(text is None for text, _ in said)
         elif stated.response == "gold":
             gold = gold_texts(gold_responses)
             said = [(gold[c.pair.key], False) for c in best]
@@ -98,10 +99,11 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
         rows = [
             {**row_key(cell, *c.pair.key, c.sample), "text": text, "truncated": truncated}
             for c, (text, truncated) in zip(learnt, said, strict=True)
+            if text is not None
         ]
         frame = table("regularization_responses", rows)
-        metadata = {"truncated": int(frame["truncated"].sum()), "refused": refused}
-        return grid_output(frame, warehouse, name, experiment, cell, metadata)
+        counts["truncated"] = int(frame["truncated"].sum())
+        return grid_output(frame, warehouse, name, experiment, cell, counts)
 
     @asset(
         "checkpoints",
@@ -178,6 +180,14 @@ def answered(
     sampling = Sampling(max_tokens)
     requests = [ChatRequest(respondent_messages(c), sampling) for c in conversations]
     return policy.chat(requests, "answering tasks")
+
+
+def learnt_of(answer: Completion, *, only_answers: bool) -> tuple[str | None, bool]:
+    """What is learnt of an answer, None for nothing, and whether it is cut off."""
+    truncated = answer.finish_reason == "length"
+    if only_answers:
+        return answer_alone(answer.text, broken_off=truncated), False
+    return answer.text, truncated
 
 
 def training_dialogues(

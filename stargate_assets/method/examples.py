@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from stargate_assets.language_model import Message
+from stargate_assets.method.conversation import is_question
+from stargate_assets.method.text import first_sentences, sentences
 
 IGNORED = -100
 Kind = Literal["question", "question_and_reply", "answer"]
@@ -52,6 +54,14 @@ class Example:
     kind: Kind
     tokens: tuple[int, ...]
     labels: tuple[int, ...]
+
+
+def answer_alone(text: str, *, broken_off: bool) -> str | None:
+    """The whole sentences of an answer; None where there are none, or where they end by asking:
+    who learns that, learns to ask where it should answer.
+    """
+    whole = first_sentences(text, len(sentences(text)) - broken_off, broken_off=False)
+    return whole if whole and not is_question(whole) else None
 
 
 def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
