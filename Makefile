@@ -15,6 +15,7 @@ test: .venv/.installed-dev
 
 slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slow
+	ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 $(BIN)/python -m pytest stargate_assets_tests/engines/test_transformers.py
 
 test-vllm: .venv-vllm/.installed
 	.venv-vllm/bin/python -m pytest -m vllm

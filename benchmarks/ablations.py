@@ -15,7 +15,7 @@ from stargate_assets.driver import family
 from stargate_assets.reporting import curves
 from stargate_assets.reporting.comparison import compare, comparison_grids
 from stargate_assets.reporting.forest import forest
-from stargate_assets.reporting.quality import Grid
+from stargate_assets.reporting.quality import NONE, Grid
 from stargate_assets.reporting.tables import ExperimentTables
 
 FIRST = "embedded"
@@ -57,8 +57,7 @@ def main() -> None:
     for name, picture in pictures.items():
         if picture is not None:
             (FIGURES / f"{name}.svg").write_text(picture.svg(), encoding="utf-8")
-    for grid in comparison_grids(compared):
-        print(markdown(grid))
+    print(markdown(in_one(*comparison_grids(compared))))
 
 
 def evaluated(project: Project) -> dict[str, ExperimentTables]:
@@ -73,6 +72,23 @@ def evaluated(project: Project) -> dict[str, ExperimentTables]:
         if POLICY in tables.frame("report")["iteration"]:
             found[name] = tables
     return found
+
+
+def in_one(gained: Grid, away: Grid, does: Grid) -> Grid:
+    """The comparison's tables as one: what was gained, how far that is from the first experiment,
+    and what each policy does and costs.
+    """
+
+    def columns(grid: Grid, *wanted: int) -> dict[str, list[str]]:
+        return {row[0]: [row[column] for column in wanted] for row in [grid.head, *grid.rows]}
+
+    won, differs, behaves = columns(gained, 2, 4, 5), columns(away, 3), columns(does, 1, 2, 3, 4)
+    head, *rows = [
+        [name.removeprefix(f"{FIRST}_"), *values, *differs.get(name, [NONE]), *behaves[name]]
+        for name, values in won.items()
+    ]
+    head[4] = f"less that of {FIRST}"
+    return Grid(f"Policy {POLICY}", head, rows)
 
 
 def markdown(grid: Grid) -> str:

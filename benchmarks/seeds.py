@@ -78,7 +78,7 @@ def table(names: Sequence[str], seeds: Sequence[Found]) -> Grid:
         asking = _means(c.metric(ANSWERS_THAT_ASK) for c in found)
         rows.append(
             [
-                name,
+                name.removeprefix(f"{FIRST}_"),
                 ", ".join(map(signed, gains)),
                 _over_seeds(gains),
                 _over_seeds(away),

@@ -1,10 +1,10 @@
 """A key-value cache whose rows have lengths of their own, and the attention that reads it.
 
 Every row keeps its tokens contiguous from position 0, and the attention is a plain product over a
-key axis padded to a multiple of `ALIGNMENT`. In bf16 on CPU the arithmetic of a row is then the
-same, bit for bit, whatever stands in the other rows and however its prompt was split into prefixes
-(`stargate_assets_tests/engines/test_transformers.py`): a resumed run samples what an uninterrupted
-one would have.
+key axis padded to a multiple of `ALIGNMENT`. In bf16 on a CPU without AMX the arithmetic of a row
+is then the same, bit for bit, whatever stands in the other rows and however its prompt was split
+into prefixes (`stargate_assets_tests/engines/test_transformers.py`): a resumed run samples what an
+uninterrupted one would have.
 """
 
 from typing import Any

@@ -2,6 +2,7 @@
 time.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from stargate_assets.language_model import (
     Score,
     ScoreRequest,
 )
+from stargate_assets_tests.conftest import WITHOUT_AMX
 
 TASKS = ("What should I cook tonight?", "How can I sleep better?", "Where could I travel?")
 SYSTEM = Message("system", "You ask people short questions to get to know them. " * 4)
 BF16 = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+AMX = torch.cpu.get_capabilities().get("amx_bf16") and not WITHOUT_AMX.keys() & os.environ.keys()
+alike_in_any_batch = pytest.mark.skipif(not BF16 or bool(AMX), reason="no bf16 but with AMX")
 
 
 def engine(path: Path, dtype: str = "float32", **limits: int) -> TransformersEngine:
@@ -137,7 +141,7 @@ def test_greedy_text_is_that_of_generate(fp32: TransformersEngine, plain: tuple[
 
 @pytest.mark.parametrize(
     "dtype",
-    ["float32", pytest.param("bfloat16", marks=pytest.mark.skipif(not BF16, reason="no bf16"))],
+    ["float32", pytest.param("bfloat16", marks=alike_in_any_batch)],
 )
 def test_a_sample_depends_on_its_own_seed_alone(smollm: Path, dtype: str) -> None:
     """Neither on batch mates, nor on order, nor on how many rows and tokens fit the machine."""
@@ -151,7 +155,7 @@ def test_a_sample_depends_on_its_own_seed_alone(smollm: Path, dtype: str) -> Non
     assert ordered(cramped.chat(reseeded)) != together
 
 
-@pytest.mark.skipif(not BF16, reason="no bf16")
+@alike_in_any_batch
 def test_bf16_scores_are_bit_identical_in_any_batch(smollm: Path) -> None:
     one = engine(smollm, "bfloat16")
     assert ordered(one.score(scores()))[2:4] == ordered(one.score(scores()[2:4]))
