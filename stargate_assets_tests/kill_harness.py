@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from stargate_assets.data_set import Sizes
 from stargate_assets.definitions import Project, assemble
 from stargate_assets.driver import load, run_experiment
 from stargate_assets.experiment import Evaluation, Experiment
@@ -23,6 +24,7 @@ EXPERIMENT_FILE = "experiment.json"
 made small.
 """
 
+FEW_TASKS = Sizes(train_a=6, train_b=1, test=3)
 KILL_THE_PARENT_AFTER_ONE_STEP = """
 import os, signal, sys
 from stargate_assets.training import __main__, trainer
@@ -53,7 +55,9 @@ def project(stage: str) -> tuple[Project, str]:
         name, data_sets = "loop", {"mini": mini_data_set(Path("mini"))}
     else:
         name, whole = "embedded", load("embedded", iterations=1, samples=1)
-        shipped, data_sets = whole.experiments[name], whole.data_sets
+        shipped, data_set = whole.experiments[name], whole.data_sets["everyday_mini"]
+        tasks = data_set.tasks.model_copy(update={"sizes": FEW_TASKS})
+        data_sets = {"everyday_mini": data_set.model_copy(update={"tasks": tasks})}
         evaluation = Evaluation(samples=1, answer_tokens=16)
         experiment = shipped.model_copy(update={"evaluation": evaluation})
     return assemble(data_sets, {name: experiment}, Path("warehouse"), pipes=pipes), name
