@@ -18,13 +18,8 @@ from stargate_assets.language_model import (
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.method.judging import Comparison, Unscored, judge
-from stargate_assets.storage.completions import CompletionStore
-from stargate_assets.stored_model import StoredModel
-from stargate_assets_tests.conftest import USE
 from stargate_assets_tests.engines.test_transformers import scores
 from stargate_assets_tests.engines.test_vllm import adapter, chats, differences, ordered
-from stargate_assets_tests.method.people import pair
 from stargate_assets_tests.vllm_serve import NAME, LiveServer
 
 pytestmark = pytest.mark.vllm
@@ -135,19 +130,3 @@ def test_what_vllm_refuses_says_what_to_do(
         list(replace(live, model=model).chat([ChatRequest((USER,), asked)]))
     with pytest.raises(EngineError, match="gives no log-probabilities of prompts for 'nobody'"):
         list(replace(live, model="nobody").score(scores()))
-
-
-def test_a_judge_writes_verdicts_that_can_be_read(live: OpenAIEngine, tmp_path: Path) -> None:
-    """Whatever a small model says, the schema that the Judge asks for makes it say a letter."""
-    store = CompletionStore(tmp_path / "completions.sqlite")
-    model = StoredModel("live", store, lambda: live, lambda *_: None, USE)
-    comparisons = [
-        Comparison(pair(name=name), "Cook rice and beans.", reference)
-        for name in ("Ada", "Bo")
-        for reference in ("Bake a cake with nuts.", "Order a pizza.")
-    ]
-    found = judge(model, "written", comparisons, Sampling(384))
-    orders = [said for judgement in found for said in (judgement.first, judgement.second)]
-    assert sum(said is not None for said in orders) >= 0.75 * len(orders)
-    assert all((j.verdict is None) == (j.unscored is Unscored.UNPARSED) for j in found)
-    assert any(j.comparison_first and "Verdict:" in j.comparison_first for j in found)
