@@ -34,9 +34,8 @@ Found = Mapping[str, Compared]
 
 def main() -> None:
     """Run what is missing, and print the table."""
-    names = list(dict.fromkeys([FIRST, *sys.argv[1:]]))
-    if names == [FIRST]:
-        names = family(load(FIRST), FIRST)
+    asked = sys.argv[1:] or family(load(FIRST), FIRST)
+    names = list(dict.fromkeys([FIRST, *asked]))
     for seed in SEEDS:
         directory_of(seed).mkdir(parents=True, exist_ok=True)
         for file in SETTINGS:

@@ -25,9 +25,9 @@ from stargate_assets_tests.vllm_serve import LiveServer, live_servers
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 """Of child processes, so that they run what is tested."""
-USE = Use("any", "all", "anyone")
 WITHOUT_AMX = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
 """An environment in which the sums of a bf16 product do not depend on its batch."""
+USE = Use("any", "all", "anyone")
 """Where a test does not care what a call is for."""
 SCRIPTED = {"engine": "scripted", "model": "any"}
 JUDGED = {

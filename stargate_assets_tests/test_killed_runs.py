@@ -3,7 +3,6 @@ killed.
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,13 @@ from stargate_assets.bundled_model import BUNDLED
 from stargate_assets.experiment import ModelSpec
 from stargate_assets.model_pool import ModelPool
 from stargate_assets.storage.completions import CompletionStore
-from stargate_assets_tests.conftest import ROOT, WITHOUT_AMX, scripted_experiment, write_data_set
+from stargate_assets_tests.conftest import (
+    ENVIRONMENT,
+    ROOT,
+    WITHOUT_AMX,
+    scripted_experiment,
+    write_data_set,
+)
 from stargate_assets_tests.kill_harness import EXPERIMENT_FILE
 
 STAGES = ("asking", "scoring gold responses", "training")
@@ -27,7 +32,7 @@ STAGES = ("asking", "scoring gold responses", "training")
 
 def run(directory: Path, stage: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "stargate_assets_tests.kill_harness", stage, "out.json"]
-    environment = {**os.environ, **WITHOUT_AMX, "PYTHONPATH": str(ROOT)}
+    environment = {**ENVIRONMENT, **WITHOUT_AMX}
     return subprocess.run(
         command, cwd=directory, env=environment, check=False, capture_output=True, timeout=1200
     )

@@ -30,6 +30,6 @@ def read_hub(hub: HubDataSet) -> Records:
 
     def records() -> Iterator[Record]:
         for number, row in enumerate(rows, start=1):
-            yield Record(f"{hub.repository}, row {number}", row)
+            yield Record(f"row {number}", row)
 
     return Records(hub.repository, rows.column_names, records())

@@ -17,7 +17,7 @@ from stargate_assets.data_set import DataError
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`place` is the file and its line or row, as a person counts them; `values` are by column."""
+    """`place` is a line or a row as a person counts them; `values` are by column."""
 
     place: str
     values: Mapping[str, object]
@@ -47,13 +47,13 @@ def _json_lines(path: Path) -> Records:
         for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
             if not line.strip():
                 continue
-            place = f"{path}, line {number}"
+            place = f"line {number}"
             try:
                 value = json.loads(_decoded(path, line, number))
             except json.JSONDecodeError as error:
-                raise DataError(f"{place}: not JSON ({error.msg}); correct it.") from error
+                raise DataError(f"{path}, {place}: not JSON ({error.msg}); correct it.") from error
             if not isinstance(value, dict):
-                raise DataError(f"{place}: not a JSON object; write {{...}} on each line.")
+                raise DataError(f"{path}, {place}: not a JSON object; write {{...}} on each line.")
             yield Record(place, value)
 
     return Records(str(path), None, records())
@@ -95,7 +95,7 @@ def _csv(path: Path) -> Records:
                     f"{path}, line {line}: {len(fields)} fields where the header has "
                     f"{len(header)}; correct the commas, or put the text in double quotes."
                 )
-            yield Record(f"{path}, line {line}", dict(zip(header, fields, strict=True)))
+            yield Record(f"line {line}", dict(zip(header, fields, strict=True)))
 
     return Records(str(path), header, records())
 
@@ -106,8 +106,7 @@ def _parquet(path: Path) -> Records:
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} is not a Parquet file ({error}); write it again.") from error
     numbered = enumerate(frame.iter_rows(named=True), start=1)
-    records = (Record(f"{path}, row {number}", row) for number, row in numbered)
-    return Records(str(path), frame.columns, records)
+    return Records(str(path), frame.columns, (Record(f"row {n}", row) for n, row in numbered))
 
 
 def _decoded(path: Path, data: bytes, first_line: int) -> str:

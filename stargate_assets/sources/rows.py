@@ -20,18 +20,23 @@ _OPTIONAL = ("split", "domain", "kind")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`place` is that of its record."""
+    """`file` is what its records are called, a file or a data set of the Hub, and `place` its
+    record's.
+    """
 
+    file: str
     place: str
     values: dict[str, str]
 
     def __getitem__(self, column: str) -> str:
         return self.values[column]
 
+    def __str__(self) -> str:
+        return f"{self.file}, {self.place}"
+
     def seen_from(self, other: "Row") -> str:
-        """The place, without its file where the other row is of the same."""
-        file, _, line = self.place.rpartition(", ")
-        return line if other.place.rpartition(", ")[0] == file else self.place
+        """Where it stands, without its file if the other row is of the same."""
+        return self.place if other.file == self.file else str(self)
 
 
 @dataclass(slots=True)
@@ -45,15 +50,15 @@ class Rows:
     rows: list[Row] = field(default_factory=list[Row])
     left_out: Counter[str] = field(default_factory=Counter[str])
 
-    def refuse(self, row: Row | Record, column: str, found: Fault) -> None:
+    def refuse(self, row: Row, column: str, found: Fault) -> None:
         """Raise DataError for a row that can be mended; count one that cannot."""
         if self.mendable:
             self.complain(row, column, found.message)
         self.left_out[found.reason] += 1
 
-    def complain(self, row: Row | Record, column: str, message: str) -> NoReturn:
+    def complain(self, row: Row, column: str, message: str) -> NoReturn:
         shown = self.columns.get(column, column)
-        raise DataError(f"{row.place}, column {shown!r}: {message}.")
+        raise DataError(f"{row}, column {shown!r}: {message}.")
 
     def keep(self, kept: Sequence[Row]) -> None:
         self.rows = list(kept)
@@ -76,7 +81,7 @@ def read_rows(source: Source, needed: Sequence[str]) -> Rows:
     for part in parts:
         _check_header(part, source, needed)
         for record in part.records:
-            row = _row(rows, record, needed, pattern)
+            row = _row(rows, part.name, record, needed, pattern)
             if row is not None:
                 rows.rows.append(row)
     if not rows.rows:
@@ -95,9 +100,9 @@ def _check_header(found: Records, source: Source, needed: Sequence[str]) -> None
 
 
 def _row(
-    rows: Rows, record: Record, needed: Sequence[str], pattern: re.Pattern[str] | None
+    rows: Rows, file: str, record: Record, needed: Sequence[str], pattern: re.Pattern[str] | None
 ) -> Row | None:
-    values: dict[str, str] = {}
+    row = Row(file, record.place, {})
     for name in (*needed, *_OPTIONAL):
         value = record.values.get(rows.columns.get(name, name))
         if name not in needed and value in (None, ""):
@@ -105,9 +110,9 @@ def _row(
         found = _kept(value, pattern) if name == TRANSCRIPT_GROUP else value
         wrong = found if isinstance(found, Fault) else _fault(name, found)
         if wrong is not None:
-            return rows.refuse(record, name, wrong)
-        values[name] = str(found).strip()
-    return Row(record.place, values)
+            return rows.refuse(row, name, wrong)
+        row.values[name] = str(found).strip()
+    return row
 
 
 def _kept(value: object, pattern: re.Pattern[str] | None) -> object | Fault:

@@ -213,7 +213,7 @@ def _refuse_names_in_tasks(personas: Rows, tasks: Rows) -> None:
         if person in named:
             continue
         message = (
-            f"{names[person]!r} stands in the task of {tasks.rows[task].place}; "
+            f"{names[person]!r} stands in the task of {tasks.rows[task]}; "
             "give the persona another name"
         )
         personas.refuse(personas.rows[person], "name", Fault("name_in_a_task", message))

@@ -15,11 +15,10 @@ import pytest
 from stargate_assets.engines.vllm_messages import Adapter, Generated, Score, Scored, Work
 from stargate_assets.engines.vllm_process import VllmProcess
 from stargate_assets.language_model import EngineError
-from stargate_assets_tests.conftest import ROOT
+from stargate_assets_tests.conftest import ENVIRONMENT
 from stargate_assets_tests.engines.stand_in_server import CRASH, FAULT, TWICE
 from stargate_assets_tests.engines.vllm_owner import STAND_IN, START, generate
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 SECONDS_TO_BE_GONE = 30
 ADAPTER = Adapter(number=1, path="a")
 
