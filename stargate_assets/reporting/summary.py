@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from stargate_assets.method.judging import TRUSTED_ACCURACY
-from stargate_assets.reporting.metrics import METRICS, QUESTION_RATE
+from stargate_assets.reporting.metrics import ANSWERS_THAT_ASK, METRICS, QUESTION_RATE
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import percent, plural, points, signed
 
@@ -47,7 +47,7 @@ def summary(tables: ExperimentTables) -> Summary:
             _win_rate(win_rates, latest),
             _questions_alone(win_rates, latest),
             _gold(report, latest),
-            _question_rate(report, latest),
+            _asking(report, latest),
         ):
             figures += found
             findings += said
@@ -125,21 +125,27 @@ def _gold(report: pl.DataFrame, latest: int) -> Part:
     return [Figure("gold response, nats", signed(row["gain"]), interval)], findings
 
 
-def _question_rate(report: pl.DataFrame, latest: int) -> Part:
-    now: dict[str, Any] | None = first_row(report, iteration=latest, metric=QUESTION_RATE)
-    before: dict[str, Any] | None = first_row(report, iteration=0, metric=QUESTION_RATE)
-    if now is None or before is None:
-        return [], []
-    return [
-        Figure(
-            METRICS[QUESTION_RATE],
-            percent(now["mean"]),
-            f"{percent(now['low'])} to {percent(now['high'])}",
-        )
-    ], [
-        f"It asks in {percent(now['mean'])} of its turns; the base model in "
-        f"{percent(before['mean'])}."
-    ]
+def _asking(report: pl.DataFrame, latest: int) -> Part:
+    """Where it should ask, and where it should answer."""
+    figures: list[Figure] = []
+    findings: list[str] = []
+    for metric, said in (
+        (QUESTION_RATE, "It asks in {} of its turns; the base model in {}."),
+        (
+            ANSWERS_THAT_ASK,
+            "Of its answers {} end by asking; of the base model's {}.",
+        ),
+    ):
+        now: dict[str, Any] | None = first_row(report, iteration=latest, metric=metric)
+        before: dict[str, Any] | None = first_row(report, iteration=0, metric=metric)
+        if now is None or before is None:
+            continue
+        mean = percent(now["mean"])
+        findings.append(said.format(mean, percent(before["mean"])))
+        if metric == QUESTION_RATE:
+            interval = f"{percent(now['low'])} to {percent(now['high'])}"
+            figures.append(Figure(METRICS[metric], mean, interval))
+    return figures, findings
 
 
 def _audit(win_rates: pl.DataFrame) -> Part:

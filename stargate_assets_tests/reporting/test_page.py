@@ -131,6 +131,8 @@ def test_the_summary_counts_and_warns(tables: ExperimentTables) -> None:
     text = said(tables)
     assert "+16.0 nats a response (+13.8 to +18.2), 16 % of what reading the whole persona" in text
     assert "changed by +2.0 nats (−0.2 to +4.2): what was gained is about the person" in text
+    assert "asks in 93 % of its turns; the base model in 23 %" in text
+    assert "Of its answers 80 % end by asking; of the base model's 20 %." in text
     assert "87 % of pairs whose truth is known (74 % to 96 %): usable" in text
     assert "32 pairs come from 8 tasks and 4 people" in text
     assert "1 verdict of policy 2 could not be read" in text
