@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -193,11 +193,10 @@ class Warehouse:
 def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRow]) -> None:
     if not rows:
         return
+    counted = pl.DataFrame([asdict(row) for row in rows], infer_schema_length=None)
+    connection.register("counted", counted.to_arrow())
     connection.execute("DELETE FROM warehouse.usage")
-    connection.executemany(
-        "INSERT INTO warehouse.usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [astuple(row) for row in rows],
-    )
+    connection.execute("INSERT INTO warehouse.usage BY NAME FROM counted")
 
 
 def _frame(
