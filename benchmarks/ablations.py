@@ -13,7 +13,14 @@ from stargate_assets.assets.evaluation import NothingEvaluatedError, evaluated_t
 from stargate_assets.definitions import Project, load_project
 from stargate_assets.driver import family
 from stargate_assets.reporting import curves
-from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.comparison import (
+    BEHAVIOUR,
+    COSTS,
+    GAINS,
+    WIN_RATE,
+    compare,
+    comparison_grids,
+)
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.quality import NONE, Grid
 from stargate_assets.reporting.tables import ExperimentTables
@@ -21,10 +28,10 @@ from stargate_assets.reporting.tables import ExperimentTables
 FIRST = "embedded"
 POLICY = 1
 """The latest that all of them have."""
-ABLATIONS = ("no_regularization", "faulty_masking", "gold_response", "self_oracle")
+ABLATIONS = ("no_regularization", "any_answer", "faulty_masking", "gold_response", "self_oracle")
 ROLEPLAYERS = ("roleplayer_generated", "several_roleplayers")
 """Experiments that the curves show beside the first, as figures 3a and 3b of the paper do."""
-SAME_GOLD_RESPONSES = ABLATIONS[:3]
+SAME_GOLD_RESPONSES = ABLATIONS[:-1]
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 
 
@@ -79,10 +86,13 @@ def in_one(gained: Grid, away: Grid, does: Grid) -> Grid:
     and what each policy does and costs.
     """
 
-    def columns(grid: Grid, *wanted: int) -> dict[str, list[str]]:
-        return {row[0]: [row[column] for column in wanted] for row in [grid.head, *grid.rows]}
+    def columns(grid: Grid, *wanted: str) -> dict[str, list[str]]:
+        at = [grid.head.index(column) for column in wanted]
+        return {row[0]: [row[column] for column in at] for row in [grid.head, *grid.rows]}
 
-    won, differs, behaves = columns(gained, 2, 4, 5), columns(away, 3), columns(does, 1, 2, 3, 4)
+    won = columns(gained, WIN_RATE, *GAINS)
+    differs = columns(away, away.head[-1])
+    behaves = columns(does, *BEHAVIOUR, COSTS[0])
     head, *rows = [
         [name.removeprefix(f"{FIRST}_"), *values, *differs.get(name, [NONE]), *behaves[name]]
         for name, values in won.items()

@@ -24,7 +24,9 @@ from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
 from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row
 from stargate_assets.reporting.words import count, percent, points, signed
 
+GOLD = (Condition.EXPERIMENTAL, Condition.RANDOM)
 WIN_RATE = "win rate"
+GAINS = tuple(f"{METRICS[condition]}, gain" for condition in GOLD)
 BEHAVIOUR = (
     METRICS[QUESTION_RATE],
     METRICS[ANSWERS_THAT_ASK],
@@ -110,14 +112,12 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     costs. Two lines of a cell are a value and its interval.
     """
     first, *others = compared
-    gold = (Condition.EXPERIMENTAL, Condition.RANDOM)
-    gains = [f"{METRICS[condition]}, gain" for condition in gold]
     gained = [
         [
             c.name,
             str(c.policy),
             *(_share(c.win_rate(arm)) for arm in (Arm.METHOD, Arm.BASE_ANSWERS)),
-            *(_nats(c.gain(condition)) for condition in gold),
+            *(_nats(c.gain(condition)) for condition in GOLD),
         ]
         for c in compared
     ]
@@ -137,7 +137,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     grids = [
         Grid(
             "What each policy gained",
-            ["experiment", "policy", WIN_RATE, ARMS[Arm.BASE_ANSWERS], *gains],
+            ["experiment", "policy", WIN_RATE, ARMS[Arm.BASE_ANSWERS], *GAINS],
             gained,
             note="Win rates are against the base model's own answers, gains are on policy 0 of the "
             "same experiment, in nats.",
