@@ -10,8 +10,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 demo: .venv/.installed
 	$(BIN)/stargate run embedded
 
+# A process a core, each with one thread of torch: two with two threads each would wait for each other.
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slow

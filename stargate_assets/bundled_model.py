@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from stargate_assets.language_model import EngineError, OnProgress
 from stargate_assets.storage.checkpoints import (
     MANIFEST,
@@ -32,21 +34,23 @@ def bundled_model(models: Path, on_progress: OnProgress) -> Path:
     every use.
     """
     directory = models / DIRECTORY
-    if (directory / MANIFEST).exists():
-        try:
-            verify(directory)
-        except CheckpointError as error:
-            raise EngineError(
-                f"The bundled model in {directory} is damaged; delete that directory, and it is "
-                "made again."
-            ) from error
-        return directory
-    on_progress("converting the bundled model", 0, 1)
-    aside = directory.with_name(f".{DIRECTORY}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    _convert(_gguf_file(), aside)
-    publish(aside, directory)
-    on_progress("converting the bundled model", 1, 1)
+    models.mkdir(parents=True, exist_ok=True)
+    with FileLock(models / f".{DIRECTORY}.lock"):  # processes may want it at the same moment
+        if not (directory / MANIFEST).exists():
+            on_progress("converting the bundled model", 0, 1)
+            aside = directory.with_name(f".{DIRECTORY}.partial")
+            shutil.rmtree(aside, ignore_errors=True)
+            _convert(_gguf_file(), aside)
+            publish(aside, directory)
+            on_progress("converting the bundled model", 1, 1)
+            return directory
+    try:
+        verify(directory)
+    except CheckpointError as error:
+        raise EngineError(
+            f"The bundled model in {directory} is damaged; delete that directory, and it is made "
+            "again."
+        ) from error
     return directory
 
 

@@ -37,6 +37,14 @@ JUDGED = {
 """What the finished loop states: roles that all say what the scripted engine says."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of what takes a minute to make run in one process, which makes it once."""
+    for item in items:
+        if "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("finished"))
+
+
 @pytest.fixture(scope="session")
 def smollm() -> Path:
     """The bundled model, converted once into the project's own warehouse."""

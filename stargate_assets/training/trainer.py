@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.helpers import disable_input_dtype_casting
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import (
     AutoModelForCausalLM,
@@ -54,14 +55,15 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     arguments = [_arguments(spec, stage) for stage in stages]
     model = _model(spec)  # after the arguments, which join the processes that it is spread over
     total, losses = sum(stage.steps for stage in stages), list[list[float]]()
-    for stage, stated in zip(stages, arguments, strict=True):
-        before = sum(map(len, losses))
+    with disable_input_dtype_casting(model):  # to fp32, from which autocast casts back to bf16
+        for stage, stated in zip(stages, arguments, strict=True):
+            before = sum(map(len, losses))
 
-        def told(step: int, loss: float, before: int = before) -> None:
-            on_loss(before + step, total, loss)
+            def told(step: int, loss: float, before: int = before) -> None:
+                on_loss(before + step, total, loss)
 
-        losses.append(learnt(model, stage, stated, told))
-        gc.collect()  # a trainer that is gone leaves no moments, and no hooks on gradients
+            losses.append(learnt(model, stage, stated, told))
+            gc.collect()  # a trainer that is gone leaves no moments, and no hooks on gradients
     _save(model, tokenizer, spec, first=arguments[0].process_index == 0)
     return TrainingResult(
         question_examples=sum(example.kind != "answer" for example in examples),
