@@ -90,7 +90,7 @@ def in_one(gained: Grid, away: Grid, does: Grid) -> Grid:
         at = [grid.head.index(column) for column in wanted]
         return {row[0]: [row[column] for column in at] for row in [grid.head, *grid.rows]}
 
-    won = columns(gained, WIN_RATE, *GAINS)
+    won = columns(gained, WIN_RATE, *GAINS.values())
     differs = columns(away, away.head[-1])
     behaves = columns(does, *BEHAVIOUR, COSTS[0])
     head, *rows = [

@@ -22,7 +22,7 @@ from stargate_assets.driver import family, load
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.scoring import Condition
 from stargate_assets.method.statistics import Estimate, t_quantile
-from stargate_assets.reporting.comparison import GAINS, GOLD, WIN_RATE, Compared, compare
+from stargate_assets.reporting.comparison import GAINS, WIN_RATE, Compared, compare
 from stargate_assets.reporting.metrics import ANSWERS_THAT_ASK, METRICS
 from stargate_assets.reporting.quality import NONE, Grid
 from stargate_assets.reporting.words import percent, signed
@@ -85,7 +85,7 @@ def table(names: Sequence[str], seeds: Sequence[Found]) -> Grid:
                 ", ".join(map(percent, asking)),
             ]
         )
-    gain = GAINS[GOLD.index(Condition.EXPERIMENTAL)]
+    gain = GAINS[Condition.EXPERIMENTAL]
     head = ["experiment", f"{gain} by seed", "over seeds", f"less that of {FIRST}"]
     return Grid("Seeds", [*head, WIN_RATE, METRICS[ANSWERS_THAT_ASK]], rows)
 

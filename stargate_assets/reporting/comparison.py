@@ -24,9 +24,8 @@ from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
 from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row
 from stargate_assets.reporting.words import count, percent, points, signed
 
-GOLD = (Condition.EXPERIMENTAL, Condition.RANDOM)
 WIN_RATE = "win rate"
-GAINS = tuple(f"{METRICS[condition]}, gain" for condition in GOLD)
+GAINS = {c: f"{METRICS[c]}, gain" for c in (Condition.EXPERIMENTAL, Condition.RANDOM)}
 BEHAVIOUR = (
     METRICS[QUESTION_RATE],
     METRICS[ANSWERS_THAT_ASK],
@@ -117,7 +116,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
             c.name,
             str(c.policy),
             *(_share(c.win_rate(arm)) for arm in (Arm.METHOD, Arm.BASE_ANSWERS)),
-            *(_nats(c.gain(condition)) for condition in GOLD),
+            *(_nats(c.gain(condition)) for condition in GAINS),
         ]
         for c in compared
     ]
@@ -137,7 +136,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     grids = [
         Grid(
             "What each policy gained",
-            ["experiment", "policy", WIN_RATE, ARMS[Arm.BASE_ANSWERS], *GAINS],
+            ["experiment", "policy", WIN_RATE, ARMS[Arm.BASE_ANSWERS], *GAINS.values()],
             gained,
             note="Win rates are against the base model's own answers, gains are on policy 0 of the "
             "same experiment, in nats.",

@@ -131,10 +131,7 @@ def _asking(report: pl.DataFrame, latest: int) -> Part:
     findings: list[str] = []
     for metric, said in (
         (QUESTION_RATE, "It asks in {} of its turns; the base model in {}."),
-        (
-            ANSWERS_THAT_ASK,
-            "Of its answers {} end by asking; of the base model's {}.",
-        ),
+        (ANSWERS_THAT_ASK, "Of its answers {} end by asking; of the base model's {}."),
     ):
         now: dict[str, Any] | None = first_row(report, iteration=latest, metric=metric)
         before: dict[str, Any] | None = first_row(report, iteration=0, metric=metric)
