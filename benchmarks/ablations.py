@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from stargate_assets.assets.evaluation import NothingEvaluatedError, evaluated_tables
-from stargate_assets.definitions import Project, load_project
-from stargate_assets.driver import family
+from stargate_assets.cli.driver import family
+from stargate_assets.definitions.project import Project, load_project
+from stargate_assets.pipeline.assets.evaluation import NothingEvaluatedError, evaluated_tables
 from stargate_assets.reporting import curves
 from stargate_assets.reporting.comparison import (
     BEHAVIOUR,

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stargate_assets.assets.frames import gold_texts, pairs_of
-from stargate_assets.bundled_model import BUNDLED
-from stargate_assets.definitions import load_project
-from stargate_assets.experiment import ModelSpec
-from stargate_assets.language_model import Sampling
+from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.definitions.project import load_project
 from stargate_assets.method.judging import JudgeMethod, audit, judge
+from stargate_assets.method.language_model import Sampling
 from stargate_assets.method.plan import TRAIN_SPLITS
 from stargate_assets.method.win_rates import Judged, win_rate
-from stargate_assets.model_pool import ModelPool
-from stargate_assets.sources.tables import read_tables
+from stargate_assets.models.bundled import BUNDLED
+from stargate_assets.models.pool import ModelPool
+from stargate_assets.pipeline.assets.frames import gold_texts, pairs_of
+from stargate_assets.pipeline.sources.tables import read_tables
 from stargate_assets.storage.completions import Use
 
 METHODS: tuple[JudgeMethod, ...] = ("choice", "fit")

@@ -15,11 +15,11 @@ started = time.process_time()
 
 import dagster as dg  # noqa: E402
 
-from stargate_assets.definitions import DEFS, load_project  # noqa: E402
+from stargate_assets.definitions.project import DEFS, load_project  # noqa: E402
 
 IMPORTS = time.process_time() - started
 ROUNDS = 5
-EXPERIMENT = """type: stargate_assets.components.ExperimentComponent
+EXPERIMENT = """type: stargate_assets.pipeline.components.ExperimentComponent
 attributes:
   name: {name}
   like: embedded

@@ -26,9 +26,9 @@ from starlette.routing import Route
 
 from stargate_assets.engines.endpoints import Endpoint, Limits
 from stargate_assets.engines.openai import OpenAIEngine
-from stargate_assets.language_model import ChatRequest, Message, Sampling
+from stargate_assets.method.language_model import ChatRequest, Message, Sampling
+from stargate_assets.models.stored import StoredModel
 from stargate_assets.storage.completions import CompletionStore, Use
-from stargate_assets.stored_model import StoredModel
 
 PROMPT = "My name is Ada. What should I cook tonight? " * 20
 console = Console()

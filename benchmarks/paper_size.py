@@ -16,10 +16,10 @@ import click
 import dagster as dg
 from rich.console import Console
 
-from stargate_assets.assets.grid import planned_tables
-from stargate_assets.data_set import DATA_TABLES, DataSet
-from stargate_assets.definitions import Project, assemble, load_project
-from stargate_assets.experiment import Experiment, ModelSpec
+from stargate_assets.config.data_set import DATA_TABLES, DataSet
+from stargate_assets.config.experiment import Experiment, ModelSpec
+from stargate_assets.definitions.project import Project, assemble, load_project
+from stargate_assets.pipeline.assets.grid import planned_tables
 
 EXPERIMENT, SPLIT, CELL = "star_gate", "train_a", "0|train_a"
 SCRIPTED = ModelSpec(engine="scripted", model="any")
@@ -83,7 +83,7 @@ def main() -> None:
             f"cell {CELL} without training: {cell_seconds:.0f} s, goal < 600; {usage.made:,} calls "
             f"made; {gib:.2f} GiB of memory at most, goal < 3; {disk:.2f} GiB on disk"
         )
-    os._exit(0)  # see stargate_assets.cli.entry
+    os._exit(0)  # see stargate_assets.cli.main.entry
 
 
 if __name__ == "__main__":

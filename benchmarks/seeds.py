@@ -17,8 +17,8 @@ from statistics import fmean, stdev
 
 from ablations import FIRST, POLICY, evaluated, markdown
 
-from stargate_assets.definitions import WAREHOUSE
-from stargate_assets.driver import family, load
+from stargate_assets.cli.driver import family, load
+from stargate_assets.definitions.project import WAREHOUSE
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.scoring import Condition
 from stargate_assets.method.statistics import Estimate, t_quantile

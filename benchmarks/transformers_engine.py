@@ -18,16 +18,16 @@ from rich.console import Console
 from rich.progress import track
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from stargate_assets.assets.frames import gold_texts, pairs_of
-from stargate_assets.bundled_model import BUNDLED, bundled_model
-from stargate_assets.definitions import load_project
+from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.definitions.project import load_project
 from stargate_assets.engines.transformers import Limits, TransformersEngine
-from stargate_assets.experiment import ModelSpec
-from stargate_assets.language_model import ChatRequest, Sampling, ScoreRequest
 from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.language_model import ChatRequest, Sampling, ScoreRequest
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
-from stargate_assets.model_pool import ModelPool
-from stargate_assets.sources.tables import read_tables
+from stargate_assets.models.bundled import BUNDLED, bundled_model
+from stargate_assets.models.pool import ModelPool
+from stargate_assets.pipeline.assets.frames import gold_texts, pairs_of
+from stargate_assets.pipeline.sources.tables import read_tables
 
 PLAIN_SCORING_BATCH = 8
 QUESTION = "What does a usual day look like for you?"

@@ -22,12 +22,12 @@ import click
 from rich.console import Console
 from transformers_engine import requests
 
-from stargate_assets.bundled_model import BUNDLED, bundled_model
+from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.engines.transformers import Limits, TransformersEngine
 from stargate_assets.engines.vllm import Model, Room, VllmEngine
-from stargate_assets.experiment import ModelSpec
-from stargate_assets.language_model import ChatRequest, ScoreRequest
-from stargate_assets.model_pool import ModelPool
+from stargate_assets.method.language_model import ChatRequest, ScoreRequest
+from stargate_assets.models.bundled import BUNDLED, bundled_model
+from stargate_assets.models.pool import ModelPool
 
 PAIRS, SAMPLES = 16, 4
 Chat = Callable[[list[ChatRequest]], int]

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from stargate_assets.bundled_model import bundled_model
-from stargate_assets.data_set import DataSet, validated_data_set
-from stargate_assets.definitions import Project, assemble
-from stargate_assets.driver import record_usage, run_experiment
-from stargate_assets.estimate import Estimate, estimates
-from stargate_assets.experiment import Experiment
+from stargate_assets.cli.driver import record_usage, run_experiment
+from stargate_assets.cli.estimate.estimator import Estimate, estimates
+from stargate_assets.config.data_set import DataSet, validated_data_set
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.definitions.project import Project, assemble
+from stargate_assets.models.bundled import bundled_model
 from stargate_assets.storage.completions import UsageRow, Use
-from stargate_assets_tests.vllm_serve import LiveServer, live_servers
+from stargate_assets_tests.servers.live_vllm_servers import LiveServer, live_servers
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

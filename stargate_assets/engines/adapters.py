@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
-from stargate_assets.language_model import EngineError
+from stargate_assets.method.language_model import EngineError
 
 
 class AdaptedWeights:

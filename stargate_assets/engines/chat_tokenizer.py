@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from stargate_assets.language_model import ChatRequest, EngineError, Message, ScoreRequest
+from stargate_assets.method.language_model import ChatRequest, EngineError, Message, ScoreRequest
 
 
 def turns(messages: Sequence[Message], has_system_role: bool) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ import httpx2
 import openai
 from pydantic import BaseModel, ValidationError
 
-from stargate_assets.language_model import EngineError
+from stargate_assets.method.language_model import EngineError
 
 OPENAI = "OPENAI"
 NO_KEY = "none"

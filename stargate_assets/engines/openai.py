@@ -23,7 +23,7 @@ from stargate_assets.engines.endpoints import (
 )
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
 from stargate_assets.engines.under_way import as_they_end
-from stargate_assets.language_model import (
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from stargate_assets.language_model import Sampling
+from stargate_assets.method.language_model import Sampling
 
 BLOCK = 256
 

@@ -10,7 +10,13 @@ better than one that does not.
 import random
 from collections.abc import Sequence
 
-from stargate_assets.language_model import ChatRequest, Completion, Results, Score, ScoreRequest
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    Results,
+    Score,
+    ScoreRequest,
+)
 
 UTTERANCES = (
     "What do you do for a living?",

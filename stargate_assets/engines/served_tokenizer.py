@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from stargate_assets.engines.chat_tokenizer import turns
 from stargate_assets.engines.endpoints import NotTakenError, Servers
-from stargate_assets.language_model import EngineError, Message
+from stargate_assets.method.language_model import EngineError, Message
 
 _SYSTEM, _USER = Message("system", "zxqsys"), Message("user", "zxqusr")
 _ANSWERS = "zxqa", "zxqb"

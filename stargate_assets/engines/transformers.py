@@ -22,7 +22,7 @@ from stargate_assets.engines.forward import Forward, SharedPrefixes
 from stargate_assets.engines.prefixes import Tokens
 from stargate_assets.engines.row_cache import CPU_ATTENTION, FEWEST_ROWS
 from stargate_assets.engines.sampling import sample
-from stargate_assets.language_model import (
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,

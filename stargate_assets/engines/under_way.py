@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from stargate_assets.language_model import EngineError, Results
+from stargate_assets.method.language_model import EngineError, Results
 
 Item = TypeVar("Item")
 Session = TypeVar("Session")

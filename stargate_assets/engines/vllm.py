@@ -25,7 +25,7 @@ from stargate_assets.engines.vllm_messages import (
 )
 from stargate_assets.engines.vllm_messages import Score as ScoreTokens
 from stargate_assets.engines.vllm_process import SERVER, VllmProcess
-from stargate_assets.language_model import (
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,

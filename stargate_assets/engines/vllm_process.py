@@ -22,7 +22,7 @@ from stargate_assets.engines.vllm_messages import (
     Work,
     line,
 )
-from stargate_assets.language_model import EngineError
+from stargate_assets.method.language_model import EngineError
 
 SERVER = (sys.executable, "-m", "stargate_assets.engines.vllm_server")
 SECONDS_TO_END = 10.0

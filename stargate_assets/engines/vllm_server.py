@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from stargate_assets.child_process import watch_parent
+from stargate_assets.engines.child_process import watch_parent
 from stargate_assets.engines.vllm_messages import (
     COMMANDS,
     Failed,

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stargate_assets.language_model import ChatRequest, LanguageModel, Message, Sampling
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.language_model import ChatRequest, LanguageModel, Message, Sampling
 from stargate_assets.method.prompts import (
     instructed_messages,
     negative_control_messages,

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from stargate_assets.language_model import Message
 from stargate_assets.method.conversation import is_question
+from stargate_assets.method.language_model import Message
 from stargate_assets.method.text import first_sentences, sentences
 
 IGNORED = -100

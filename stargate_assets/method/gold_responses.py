@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from stargate_assets.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.conversation import Pair, somebody_else
+from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.prompts import oracle_messages
 from stargate_assets.method.text import first_sentences, readdressed, words
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-from stargate_assets.language_model import (
+from stargate_assets.method.conversation import Pair, is_question
+from stargate_assets.method.gold_responses import others_gold_responses
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     LanguageModel,
@@ -19,8 +21,6 @@ from stargate_assets.language_model import (
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.method.conversation import Pair, is_question
-from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.prompts import (
     judge_again_messages,
     judge_messages,

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from stargate_assets.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.conversation import Persona
 from stargate_assets.method.hygiene import fault
 from stargate_assets.method.keys import derive_seed, text_id
+from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.prompts import persona_writer_messages
 from stargate_assets.method.text import (
     NEAR_DUPLICATE,

@@ -5,8 +5,8 @@ of one prompt reads it (not in the paper, which drops what it does not select).
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from stargate_assets.language_model import Message
 from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.language_model import Message
 from stargate_assets.method.prompts import questioner_messages
 
 

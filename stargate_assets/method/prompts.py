@@ -9,8 +9,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from stargate_assets.language_model import Message
 from stargate_assets.method.conversation import Conversation, Pair, Persona
+from stargate_assets.method.language_model import Message
 
 _TEMPLATES = Environment(
     loader=PackageLoader("stargate_assets.method", "prompts"),

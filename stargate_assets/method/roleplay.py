@@ -8,14 +8,14 @@ probable than a contentless prompt does.
 
 from collections.abc import Callable, Sequence
 
-from stargate_assets.language_model import (
+from stargate_assets.method.conversation import Conversation, is_question
+from stargate_assets.method.language_model import (
     ChatRequest,
     LanguageModel,
     Message,
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.method.conversation import Conversation, is_question
 from stargate_assets.method.prompts import roleplayer_messages
 from stargate_assets.method.text import sentences
 

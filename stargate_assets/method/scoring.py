@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stargate_assets.language_model import LanguageModel, ScoreRequest
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.eligibility import ineligibility
 from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.language_model import LanguageModel, ScoreRequest
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import (
     negative_control_messages,

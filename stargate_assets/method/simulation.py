@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stargate_assets.language_model import ChatRequest, LanguageModel, Sampling
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.language_model import ChatRequest, LanguageModel, Sampling
 from stargate_assets.method.prompts import questioner_messages
 from stargate_assets.method.roleplay import Reply
 

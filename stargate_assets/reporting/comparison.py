@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from stargate_assets.errors import StargateError
 from stargate_assets.method.arms import Arm
+from stargate_assets.method.errors import StargateError
 from stargate_assets.method.scoring import Condition
 from stargate_assets.method.statistics import Estimate, PairValues, paired_difference
 from stargate_assets.method.win_rates import WORTH

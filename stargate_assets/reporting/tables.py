@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from stargate_assets.experiment import Experiment
+from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.statistics import PairValues
 from stargate_assets.storage.schemas import SCHEMAS

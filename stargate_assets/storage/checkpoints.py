@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stargate_assets.errors import StargateError
+from stargate_assets.method.errors import StargateError
 
 MANIFEST = "manifest.json"
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stargate_assets.language_model import ChatRequest, Completion, Score, ScoreRequest
+from stargate_assets.method.language_model import ChatRequest, Completion, Score, ScoreRequest
 
 _KEYS_A_QUERY = 500
 _SCHEMA = """

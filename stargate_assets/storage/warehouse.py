@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
-from stargate_assets.errors import StargateError
+from stargate_assets.method.errors import StargateError
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quoted, refresh_views

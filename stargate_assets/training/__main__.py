@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-from stargate_assets.child_process import watch_parent
+from stargate_assets.engines.child_process import watch_parent
 from stargate_assets.training.launch import launch, one_device
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 

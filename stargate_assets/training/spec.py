@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from stargate_assets.errors import StargateError
-from stargate_assets.experiment import Training
-from stargate_assets.language_model import Message
+from stargate_assets.config.experiment import Training
+from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Dialogue, Kind
+from stargate_assets.method.language_model import Message
 from stargate_assets.method.preferences import Preference
 
 MEANING = "1"

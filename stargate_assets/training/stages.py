@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from stargate_assets.experiment import Training
+from stargate_assets.config.experiment import Training
 from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.training.batches import MicroBatches
 from stargate_assets.training.preferences import ExamplePair, of_pairs, reference_margins

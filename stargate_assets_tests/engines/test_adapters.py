@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from stargate_assets.engines.transformers import Limits, TransformersEngine
-from stargate_assets.language_model import EngineError, Message, ScoreRequest
+from stargate_assets.method.language_model import EngineError, Message, ScoreRequest
 
 REQUEST = [ScoreRequest((Message("user", "Hello, my name is Ana."),), "What do you do?")]
 

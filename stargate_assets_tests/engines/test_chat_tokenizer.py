@@ -2,7 +2,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
-from stargate_assets.language_model import EngineError, Message
+from stargate_assets.method.language_model import EngineError, Message
 from stargate_assets_tests.chat_templates import FAMILIES, chat_tokenizer, special_id
 
 SYSTEM = Message("system", "Be brief.")

@@ -3,7 +3,7 @@
 import pytest
 
 from stargate_assets.engines.endpoints import NO_KEY, endpoint
-from stargate_assets.language_model import EngineError
+from stargate_assets.method.language_model import EngineError
 
 KEY = "sk-a-very-secret-key"
 HERE = "http://127.0.0.1:8000/v1"

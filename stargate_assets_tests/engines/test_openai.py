@@ -15,10 +15,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from stargate_assets.engines.endpoints import Endpoint
-from stargate_assets.language_model import ChatRequest, EngineError, Message, Sampling
-from stargate_assets.stored_model import StoredModel
+from stargate_assets.method.language_model import ChatRequest, EngineError, Message, Sampling
+from stargate_assets.models.stored import StoredModel
 from stargate_assets_tests.conftest import ROOT
-from stargate_assets_tests.fault_server import (
+from stargate_assets_tests.servers.faulty_chat_endpoint import (
     KEY,
     Fault,
     FaultServer,
@@ -290,7 +290,7 @@ def test_an_interrupt_keeps_what_is_answered_and_does_not_wait(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from stargate_assets_tests.fault_server import FaultServer, requests
+from stargate_assets_tests.servers.faulty_chat_endpoint import FaultServer, requests
 from dataclasses import replace
 
 def on_progress(doing, done, total):

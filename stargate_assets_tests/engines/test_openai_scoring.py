@@ -7,10 +7,16 @@ from pytest_httpserver import HTTPServer
 
 from stargate_assets.engines.endpoints import Endpoint, Limits
 from stargate_assets.engines.openai import OpenAIEngine
-from stargate_assets.language_model import ChatRequest, EngineError, Message, Sampling, ScoreRequest
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    EngineError,
+    Message,
+    Sampling,
+    ScoreRequest,
+)
 from stargate_assets_tests.chat_templates import FAMILIES, chat_tokenizer
-from stargate_assets_tests.fault_server import answer, reply, requests
-from stargate_assets_tests.vllm_server import BASE, VllmServer, log_prob, served_vllm
+from stargate_assets_tests.servers.faulty_chat_endpoint import answer, reply, requests
+from stargate_assets_tests.servers.vllm_protocol import BASE, VllmServer, log_prob, served_vllm
 
 SYSTEM = Message("system", "Be brief.")
 USER = Message("user", "What do you do for a living?")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from stargate_assets.engines.sampling import BLOCK, sample
-from stargate_assets.language_model import Sampling
+from stargate_assets.method.language_model import Sampling
 
 
 @pytest.mark.parametrize("vocabulary", [5, BLOCK, 3 * BLOCK + 7])

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stargate_assets.engines.transformers import Limits, TransformersEngine
-from stargate_assets.language_model import (
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from stargate_assets.engines.under_way import as_they_end
-from stargate_assets.language_model import EngineError
+from stargate_assets.method.language_model import EngineError
 
 
 class Room:

@@ -14,10 +14,10 @@ import psutil
 import pytest
 import torch
 
+from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.engines.transformers import Limits, TransformersEngine
 from stargate_assets.engines.vllm import Model, Room, VllmEngine
-from stargate_assets.experiment import ModelSpec
-from stargate_assets.language_model import (
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,
@@ -26,7 +26,7 @@ from stargate_assets.language_model import (
     Score,
     ScoreRequest,
 )
-from stargate_assets.model_pool import Checkpoint, Machine, ModelPool
+from stargate_assets.models.pool import Checkpoint, Machine, ModelPool
 from stargate_assets_tests.conftest import ROOT, USE
 from stargate_assets_tests.engines.test_transformers import BF16, scores
 from stargate_assets_tests.engines.test_vllm_process import (
@@ -205,7 +205,7 @@ def test_adapters_apply_are_left_again_and_must_do_something(
 
 def gold_scores() -> list[ScoreRequest]:
     """Gold responses of the shipped data set, long enough for a mean."""
-    lines = (ROOT / "stargate_assets/data/everyday_mini/gold_responses.jsonl").read_text()
+    lines = (ROOT / "stargate_assets/defs/everyday_mini/gold_responses.jsonl").read_text()
     golds = [json.loads(line) for line in lines.splitlines()[:8]]
     return [ScoreRequest((Message("user", g["task"]),), g["text"]) for g in golds]
 

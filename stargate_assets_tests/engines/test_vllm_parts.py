@@ -28,9 +28,9 @@ from stargate_assets.engines.vllm_messages import (
 )
 from stargate_assets.engines.vllm_messages import line as encoded
 from stargate_assets.engines.vllm_server import engine_arguments
-from stargate_assets.language_model import Completion, EngineError
+from stargate_assets.method.language_model import Completion, EngineError
 from stargate_assets_tests.chat_templates import chat_tokenizer
-from stargate_assets_tests.engines.vllm_owner import START, generate
+from stargate_assets_tests.servers.vllm_owner import START, generate
 
 END = 7
 

@@ -14,10 +14,10 @@ import pytest
 
 from stargate_assets.engines.vllm_messages import Adapter, Generated, Score, Scored, Work
 from stargate_assets.engines.vllm_process import VllmProcess
-from stargate_assets.language_model import EngineError
+from stargate_assets.method.language_model import EngineError
 from stargate_assets_tests.conftest import ENVIRONMENT
-from stargate_assets_tests.engines.stand_in_server import CRASH, FAULT, TWICE
-from stargate_assets_tests.engines.vllm_owner import STAND_IN, START, generate
+from stargate_assets_tests.servers.stub_vllm_process import CRASH, FAULT, TWICE
+from stargate_assets_tests.servers.vllm_owner import STAND_IN, START, generate
 
 SECONDS_TO_BE_GONE = 30
 ADAPTER = Adapter(number=1, path="a")
@@ -46,7 +46,7 @@ def owner_is_ended_by(number: signal.Signals, *arguments: str) -> None:
     """Start an owner, end it by a signal in the middle of a call, and see its engine's group end
     too.
     """
-    command = [sys.executable, "-m", "stargate_assets_tests.engines.vllm_owner", *arguments]
+    command = [sys.executable, "-m", "stargate_assets_tests.servers.vllm_owner", *arguments]
     owner = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
     assert owner.stdout is not None
     leader = int(owner.stdout.readline())

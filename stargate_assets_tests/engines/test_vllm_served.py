@@ -10,7 +10,7 @@ from stargate_assets.engines.endpoints import NO_KEY, Endpoint, Limits
 from stargate_assets.engines.openai import OpenAIEngine
 from stargate_assets.engines.transformers import Limits as LocalLimits
 from stargate_assets.engines.transformers import TransformersEngine
-from stargate_assets.language_model import (
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,
@@ -20,7 +20,7 @@ from stargate_assets.language_model import (
 )
 from stargate_assets_tests.engines.test_transformers import scores
 from stargate_assets_tests.engines.test_vllm import adapter, chats, differences, ordered
-from stargate_assets_tests.vllm_serve import NAME, LiveServer
+from stargate_assets_tests.servers.live_vllm_servers import NAME, LiveServer
 
 pytestmark = pytest.mark.vllm
 Live = tuple[LiveServer, LiveServer]

@@ -5,9 +5,15 @@ import re
 from collections.abc import Sequence
 
 from stargate_assets.engines.scripted import ScriptedEngine
-from stargate_assets.language_model import ChatRequest, Completion, Message, Score, ScoreRequest
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
 from stargate_assets.method.keys import text_id
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    Message,
+    Score,
+    ScoreRequest,
+)
 
 BAKER = "I bake bread at night. I cannot eat peanuts because my throat swells. I owe money to Bo."
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 
-from stargate_assets.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.arms import (
     Arm,
     Players,
@@ -13,6 +12,7 @@ from stargate_assets.method.arms import (
     respond,
 )
 from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.simulation import Cell
 from stargate_assets_tests.method.people import ScriptedModel, grid, talk
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargate_assets.language_model import Message
 from stargate_assets.method.examples import IGNORED, Dialogue, Example, tokenise
+from stargate_assets.method.language_model import Message
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
 from stargate_assets_tests.chat_templates import FAMILIES, chat_tokenizer, special_id
 from stargate_assets_tests.method.people import talk

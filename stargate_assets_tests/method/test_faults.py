@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from stargate_assets.assets.frames import table
-from stargate_assets.assets.training import training_dialogues
-from stargate_assets.language_model import Message, Sampling
 from stargate_assets.method.arms import Arm, respond
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.judging import Comparison, Judgement, judge
+from stargate_assets.method.language_model import Message, Sampling
 from stargate_assets.method.prompts import respondent_messages
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.statistics import clustered_share, two_way_clustered, wilson
 from stargate_assets.method.win_rates import WORTH, Judged, WinRate, win_rate
+from stargate_assets.pipeline.assets.frames import table
+from stargate_assets.pipeline.assets.training import training_dialogues
 from stargate_assets_tests.method.people import (
     Answerer,
     ScriptedModel,

@@ -1,7 +1,7 @@
 import pytest
 
-from stargate_assets.language_model import Completion, FinishReason, Sampling
 from stargate_assets.method.gold_responses import gold_response, write_gold_responses
+from stargate_assets.method.language_model import Completion, FinishReason, Sampling
 from stargate_assets.method.prompts import oracle_messages
 from stargate_assets_tests.method.people import ScriptedModel, grid
 

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.language_model import ChatRequest, Completion, Sampling, Score, ScoreRequest
 from stargate_assets.method.judging import (
     Comparison,
     Judgement,
@@ -14,6 +13,13 @@ from stargate_assets.method.judging import (
     audit,
     judge,
     verdict_letter,
+)
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    Sampling,
+    Score,
+    ScoreRequest,
 )
 from stargate_assets_tests.method.people import (
     ScriptedModel,

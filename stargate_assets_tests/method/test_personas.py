@@ -2,7 +2,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from stargate_assets.language_model import (
+from stargate_assets.method.conversation import Persona
+from stargate_assets.method.keys import text_id
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     FinishReason,
@@ -10,8 +12,6 @@ from stargate_assets.language_model import (
     Score,
     ScoreRequest,
 )
-from stargate_assets.method.conversation import Persona
-from stargate_assets.method.keys import text_id
 from stargate_assets.method.personas import GeneratedPersonas, Refusal, generate_personas
 from stargate_assets_tests.method.people import ScriptedModel
 

@@ -3,7 +3,7 @@ from itertools import takewhile
 
 import pytest
 
-from stargate_assets.language_model import Message
+from stargate_assets.method.language_model import Message
 from stargate_assets.method.prompts import (
     negative_control_messages,
     oracle_messages,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from stargate_assets.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.conversation import Persona
 from stargate_assets.method.gold_responses import Exclusion, gold_response
+from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.personas import Refusal, generate_personas
 from stargate_assets_tests.method.people import BAKER, ScriptedModel
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.language_model import Sampling
 from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.language_model import Sampling
 from stargate_assets.method.prompts import roleplayer_messages
 from stargate_assets.method.roleplay import (
     MOST_STATEMENTS,

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from stargate_assets.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.prompts import questioner_messages
 from stargate_assets.method.roleplay import choose_replies, generate_replies
 from stargate_assets.method.simulation import Cell, conversation_seed, simulate, turn_count

@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from stargate_assets.assets.evaluation import report_version
-from stargate_assets.assets.grid import cell_version, planned_tables, policy_checkpoint
-from stargate_assets.data_set import DATA_TABLES
-from stargate_assets.experiment import Experiment
+from stargate_assets.config.data_set import DATA_TABLES
+from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import SPLITS, planned_steps
+from stargate_assets.pipeline.assets.evaluation import report_version
+from stargate_assets.pipeline.assets.grid import cell_version, planned_tables, policy_checkpoint
 from stargate_assets.reporting.metrics import SHARES
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from stargate_assets.cli.terminal import grid_table
 from stargate_assets.reporting.comparison import (
     NotEvaluatedError,
     compare,
@@ -14,7 +15,6 @@ from stargate_assets.reporting.comparison import (
 )
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.tables import ExperimentTables
-from stargate_assets.terminal import grid_table
 from stargate_assets_tests.reporting import frames
 
 

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from stargate_assets.language_model import (
+from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     Message,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.experiment import Training
+from stargate_assets.config.experiment import Training
 from stargate_assets.training.batches import accumulated, micro_batches, together
 
 COUNTS = st.integers(1, 9)

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from stargate_assets.engines.transformers import Limits, TransformersEngine
-from stargate_assets.language_model import Message, ScoreRequest
 from stargate_assets.method.examples import IGNORED, Example
+from stargate_assets.method.language_model import Message, ScoreRequest
 from stargate_assets.method.preferences import Preference
 from stargate_assets.training.labelled_loss import learn_where_labelled
 from stargate_assets.training.spec import TrainingError, TrainingSpec, encoded_preferences

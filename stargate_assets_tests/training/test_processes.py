@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, ProcessFailure
 from transformers import AutoModelForCausalLM
 
-from stargate_assets.assets.training import run_program
+from stargate_assets.pipeline.assets.training import run_program
 from stargate_assets.training.launch import failed, launch, one_device
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 from stargate_assets.training.trainer import train

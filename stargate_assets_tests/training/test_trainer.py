@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from stargate_assets.config.experiment import Training
 from stargate_assets.engines.transformers import Limits, TransformersEngine
-from stargate_assets.experiment import Training
-from stargate_assets.language_model import Message, ScoreRequest
 from stargate_assets.method.examples import IGNORED, Dialogue, Example
+from stargate_assets.method.language_model import Message, ScoreRequest
 from stargate_assets.storage.checkpoints import publish
 from stargate_assets.training.spec import TrainingError, TrainingSpec, encoded
 from stargate_assets.training.stages import collate

@@ -1,0 +1,84 @@
+"""The commands that declare what is to be run: each writes a defs.yaml."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from stargate_assets.cli.terminal import console
+
+
+def path_option(help_text: str, *, required: bool = False) -> dict[str, Any]:
+    """What is said of an option that takes a path."""
+    return {"type": click.Path(path_type=Path), "required": required, "help": help_text}
+
+
+@click.command()
+@click.argument("name")
+@click.option("--tasks", metavar="FILE", **path_option("CSV, JSON lines, Parquet.", required=True))
+@click.option("--personas", metavar="FILE", **path_option("The same, with names.", required=True))
+@click.option("--gold-responses", metavar="FILE", **path_option("Recorded gold responses."))
+@click.option("--oracle", metavar="MODEL", help="Writes the gold responses that are not recorded.")
+@click.option(
+    "--column",
+    "columns",
+    metavar="TABLE.FIELD=COLUMN",
+    multiple=True,
+    help="Where a file calls it otherwise, e.g. tasks.text=query.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the drawn splits.")
+def init(
+    name: str,
+    tasks: Path,
+    personas: Path,
+    gold_responses: Path | None,
+    oracle: str | None,
+    columns: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Check the files of a data set NAME and declare it under stargate_assets/defs/."""
+    from stargate_assets.cli.scaffold import scaffold_data_set
+
+    stated: list[tuple[str, str, str]] = []
+    for column in columns:
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", column)
+        if match is None:
+            raise click.UsageError(f"--column {column!r} is not of the form TABLE.FIELD=COLUMN.")
+        stated.append((match[1], match[2], match[3]))
+    files = {"tasks": tasks, "personas": personas, "gold_responses": gold_responses}
+    given = {table: file for table, file in files.items() if file is not None}
+    made = scaffold_data_set(name, given, stated, oracle, seed)
+    for line in made.findings:
+        console.print(escape(line), soft_wrap=True)
+    console.print(f"Wrote {made.path}.", soft_wrap=True)
+    if gold_responses is None and oracle is None:
+        console.print("An experiment needs gold responses too: add a file or an oracle there.")
+    console.print(f"Load it: stargate run {name}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--from", "like", metavar="EXPERIMENT", required=True, help="Whom it is like.")
+@click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
+def new(name: str, like: str, fields: tuple[str, ...]) -> None:
+    """Declare an experiment NAME like another but for what is stated, e.g. training.epochs=3. A
+    VALUE is YAML.
+    """
+    import yaml
+
+    from stargate_assets.cli.scaffold import scaffold_experiment
+
+    stated: list[tuple[str, Any]] = []
+    for field in fields:
+        match = re.fullmatch(r"([\w.]+)=(.*)", field, re.DOTALL)
+        if match is None:
+            raise click.UsageError(f"{field!r} is not of the form FIELD=VALUE.")
+        try:
+            stated.append((match[1], yaml.safe_load(match[2])))
+        except yaml.YAMLError as error:
+            raise click.UsageError(f"The value of {match[1]} is not YAML: {match[2]}.") from error
+    path = scaffold_experiment(name, like, stated)
+    console.print(f"Wrote {path}.", soft_wrap=True)
+    console.print(f"Run it: stargate run {name}")

@@ -1,0 +1,286 @@
+"""Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+from dagster._core.errors import DagsterAssetCheckFailedError
+
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.config.machine import load_machine
+from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
+from stargate_assets.method.errors import StargateError
+from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
+from stargate_assets.pipeline.assets.evaluation import evaluated_tables
+from stargate_assets.pipeline.assets.grid import done_steps, planned_tables
+from stargate_assets.pipeline.assets.report_page import page_path, write_page
+from stargate_assets.pipeline.dead_runs import release_dead_runs
+from stargate_assets.pipeline.jobs import (
+    data_job_name,
+    job_name,
+    needed_splits,
+    report_is_due,
+    report_job_name,
+)
+from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.quality import Grid
+from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.io_manager import slice_of
+
+Announce = Callable[[str], None]
+Launch = Callable[[str, str | None], None]
+"""A job's name and its partition."""
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class DriverError(StargateError):
+    """The request makes no sense here. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """A planned cell: done, next or waiting, and how many rows its tables have."""
+
+    step: Step
+    state: str
+    rows: dict[str, int]
+
+
+def in_family(name: str, prefix: str) -> bool:
+    """Whether an experiment is that of the prefix, or one that is named after it."""
+    return name == prefix or name.startswith(f"{prefix}_")
+
+
+def family(project: Project, prefix: str) -> list[str]:
+    """The experiment that is called as the prefix, then those that are named after it; a
+    DriverError if there are none.
+    """
+    found = sorted(name for name in project.experiments if in_family(name, prefix))
+    if not found:
+        known = ", ".join(sorted(project.experiments))
+        raise DriverError(
+            f"No experiment is called {prefix!r} or {prefix}_...; there are: {known}."
+        )
+    return found
+
+
+def load(
+    name: str,
+    *,
+    all_of_it: bool = False,
+    iterations: int | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    max_dollars: float | None = None,
+    root: Path = WAREHOUSE,
+) -> Project:
+    """The project, with one experiment, or with all of its family, and the spending limit changed
+    as the command line asks.
+    """
+
+    def change(declared: str, experiment: Experiment) -> Experiment:
+        if declared != name and not (all_of_it and in_family(declared, name)):
+            return experiment
+        update: dict[str, object] = {}
+        if iterations is not None:
+            update["iterations"] = iterations
+        if seed is not None:
+            update["seed"] = seed
+        if samples is not None:
+            update["simulation"] = experiment.simulation.model_copy(update={"samples": samples})
+        return experiment.model_copy(update=update)
+
+    machine = load_machine()
+    if max_dollars is not None:
+        machine = machine.model_copy(update={"max_dollars": max_dollars})
+    return load_project(change, root, machine)
+
+
+def experiment_of(project: Project, name: str) -> Experiment:
+    """The experiment, or a DriverError that says which there are."""
+    if name not in project.experiments:
+        known = ", ".join(sorted(project.experiments))
+        raise DriverError(f"There is no experiment {name!r}; there are: {known}.")
+    return project.experiments[name]
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance of dagster.yaml in this directory, which the UI and `dagster asset materialize`
+    use too.
+    """
+    if not Path("dagster.yaml").exists():
+        raise DriverError("There is no dagster.yaml here; run this from the project's directory.")
+    return dg.DagsterInstance.from_config(str(Path.cwd()))
+
+
+@contextmanager
+def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
+    """Runs jobs of the project in this process; those that need models, only while no other run
+    uses them.
+    """
+    repository = project.definitions.get_repository_def()
+    with open_instance() as instance:
+        for other in release_dead_runs(instance) if models else ():
+            raise DriverError(
+                f"The run {other.dagster_run.run_id} ({other.dagster_run.job_name}) is using the "
+                "models; wait for it to end, or terminate it in the UI (make ui)."
+            )
+
+        def launch(job: str, partition: str | None) -> None:
+            try:
+                repository.get_job(job).execute_in_process(
+                    instance=instance, partition_key=partition, run_config=QUIET
+                )
+            except dg.DagsterError as error:
+                raise _told(error) from error
+            finally:
+                record_usage(project)  # also of calls whose table was not written
+
+        yield launch
+
+
+def record_usage(project: Project) -> list[UsageRow]:
+    """Bring `warehouse.usage` up to what the completion store has counted, and return that."""
+    rows = project.models.store().usage()
+    project.warehouse.write_usage(rows)
+    return rows
+
+
+def run_data_set(project: Project, name: str, announce: Announce) -> pl.DataFrame:
+    """Materialise every split that is missing or out of date; returns the rows of each table."""
+    with launcher(project, models=project.data_sets[name].needs_models) as launch:
+        _fill(project, name, SPLITS, launch, announce)
+    there = project.warehouse.materializations(name)
+    tables = project.data_sets[name].tables
+    return pl.DataFrame(
+        [{"split": s, **{table: there[table, s].rows for table in tables}} for s in SPLITS]
+    )
+
+
+def run_experiment(
+    project: Project, name: str, force: str | None, announce: Announce
+) -> pl.DataFrame:
+    """Materialise every planned cell that is missing or out of date, then the report; returns the
+    report.
+    """
+    forced = _forced_step(experiment_of(project, name), force)
+    with launcher(project, models=True) as launch:
+        return _walk(project, name, forced, launch, announce)
+
+
+def run_experiments(
+    project: Project, names: Sequence[str], announce: Announce
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The same of several, one after another with the same warm engines; each name with its report
+    when it is done.
+    """
+    with launcher(project, models=True) as launch:
+        for name in names:
+            yield name, _walk(project, name, None, launch, announce)
+
+
+def _walk(
+    project: Project, name: str, forced: Step | None, launch: Launch, announce: Announce
+) -> pl.DataFrame:
+    experiment = experiment_of(project, name)
+    _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
+    while True:
+        done = done_steps(project.warehouse, name, experiment)
+        ready = [forced] if forced else ready_steps(experiment.iterations, done)
+        if not ready:
+            break
+        step, forced = ready[0], None
+        announce(f"{name}: cell {step.cell.key} ({step.purpose})")
+        launch(job_name(name, step.purpose), step.cell.key)
+    if report_is_due(project.warehouse, name):
+        launch(report_job_name(name), None)
+    return project.warehouse.read(name, "report", [{}])
+
+
+def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
+    """The win rates of the test cells that are done; None for an experiment without a Judge."""
+    experiment = experiment_of(project, name)
+    if experiment.judge is None:
+        return None
+    done = done_steps(project.warehouse, name, experiment)
+    slices = [slice_of(step.cell.key) for step in done if step.purpose == "evaluate"]
+    return project.warehouse.read(name, "win_rates", slices) if slices else None
+
+
+def write_report(project: Project, names: Sequence[str]) -> Path:
+    """The page of one experiment, or of several beside each other; returns where it is."""
+    return write_page(project.warehouse, _evaluated(project, names))
+
+
+def compare_experiments(
+    project: Project, names: Sequence[str], policy: int | None = None
+) -> tuple[list[Grid], Path]:
+    """The tables that hold the latest policy of each experiment, or the one that is asked for,
+    against the first's; and where the page is that shows them with a figure.
+    """
+    tables = _evaluated(project, names)
+    grids = comparison_grids(compare(tables, policy))
+    return grids, write_page(project.warehouse, tables, policy)
+
+
+def _evaluated(project: Project, names: Sequence[str]) -> list[ExperimentTables]:
+    return [
+        evaluated_tables(project.warehouse, name, experiment_of(project, name))
+        for name in dict.fromkeys(names)
+    ]
+
+
+def written_report(project: Project, name: str) -> Path:
+    """The page that the last run of the experiment wrote; written again where it was deleted."""
+    path = page_path(project.warehouse, [name])
+    return path if path.exists() else write_report(project, [name])
+
+
+def _fill(
+    project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
+) -> None:
+    """Materialise those of a data set's splits that are missing or out of date."""
+    for split in project.missing_splits(data_set, splits):
+        announce(f"{data_set}: {split}")
+        launch(data_job_name(data_set), split)
+
+
+def cell_states(project: Project, name: str) -> list[CellState]:
+    """Every planned cell in order."""
+    experiment = experiment_of(project, name)
+    done = done_steps(project.warehouse, name, experiment)
+    ready = ready_steps(experiment.iterations, done)
+    there = project.warehouse.materializations(name)
+    states: list[CellState] = []
+    for step in planned_steps(experiment.iterations):
+        rows = {
+            table: there[table, step.cell.key].rows
+            for table in planned_tables(step.purpose, experiment)
+            if (table, step.cell.key) in there
+        }
+        state = "done" if step in done else "next" if step in ready else "waiting"
+        states.append(CellState(step, state, rows))
+    return states
+
+
+def _told(error: BaseException) -> BaseException:
+    """What the user can mend, if that is what lies under Dagster's error; else the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, StargateError):
+        cause = cause.__cause__
+    if isinstance(error, DagsterAssetCheckFailedError):
+        return DriverError(f"{error} Look at the checks of the last run in the UI (make ui).")
+    return cause or error
+
+
+def _forced_step(experiment: Experiment, force: str | None) -> Step | None:
+    if force is None:
+        return None
+    steps = {step.cell.key: step for step in planned_steps(experiment.iterations)}
+    if force not in steps:
+        raise DriverError(f"{force!r} is not a planned cell; there are: {', '.join(steps)}.")
+    return steps[force]

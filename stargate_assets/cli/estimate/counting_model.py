@@ -1,0 +1,114 @@
+"""A model that counts what it is asked instead of answering, for estimates."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from stargate_assets.cli.estimate.tokens import TokenCounter
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    Score,
+    ScoreRequest,
+)
+from stargate_assets.storage.completions import CompletionStore, request_key
+
+_WORDS = ("water", "music", "garden", "paper", "winter", "letter", "market", "river", "quiet")
+_MOST_WORDS = 50
+"""A question of more words would be too long to be scored."""
+Answer = Completion | Score
+Answers = Mapping[str, Answer]
+Request = TypeVar("Request", ChatRequest, ScoreRequest)
+
+
+@dataclass(slots=True)
+class Calls:
+    """`stored` of the calls are answered from disk; tokens are those of the others. For kind
+    `score`, `completion_tokens` are those that are scored.
+    """
+
+    calls: int = 0
+    stored: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CountingModel:
+    """A LanguageModel that answers from the completion store, or makes words up and counts."""
+
+    counter: TokenCounter
+    store: CompletionStore
+    identity: str
+    mean_tokens: float | None
+    """Of a completion, as measured; None is not measured, and its limit is counted."""
+    before: Answers
+    """What will be on disk by then, by the store's key."""
+    asked: dict[str, Answer]
+    """Where what is made up is noted, by the same key."""
+    counted: dict[str, Calls] = field(default_factory=lambda: defaultdict(Calls))
+    """By kind of call: chat or score."""
+
+    def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
+        del doing
+
+        def made_up(request: ChatRequest) -> Completion:
+            limit = request.sampling.max_tokens
+            tokens = round(min(limit, self.mean_tokens or limit))
+            prompt = self.counter.prompt(request.messages)
+            return Completion(words(f"{self.identity} {request!r}", tokens), "stop", prompt, tokens)
+
+        return self._answered(requests, made_up, "chat")
+
+    def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
+        del doing
+
+        def made_up(request: ScoreRequest) -> Score:
+            tokens = max(1, self.counter.text(request.continuation))
+            return Score((-1.0,) * tokens, self.counter.prompt(request.messages))
+
+        return self._answered(requests, made_up, "score")
+
+    def _answered(
+        self, requests: Sequence[Request], made_up: Callable[[Request], Any], kind: str
+    ) -> list[Any]:
+        calls = self.counted[kind]
+        keys = {request: request_key(self.identity, request) for request in requests}
+        stored: Mapping[str, Answer] = self.store.read(list(keys.values()))
+        results: dict[Request, Answer] = {}
+        for request, key in keys.items():
+            calls.calls += 1
+            there = stored.get(key) or self.before.get(key)
+            if there is not None:
+                calls.stored += 1
+                results[request] = there
+                continue
+            self.asked[key] = results[request] = result = made_up(request)
+            calls.prompt_tokens += result.prompt_tokens
+            calls.completion_tokens += result.completion_tokens
+        return [results[request] for request in requests]
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """A model that counts, for a Judge: its verdicts can be read, so none is asked for again."""
+
+    model: CountingModel
+
+    def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
+        return [replace(c, text="Verdict: A") for c in self.model.chat(requests, doing)]
+
+    def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
+        return self.model.score(requests, doing)
+
+
+def words(seed: str, tokens: int) -> str:
+    """About that many tokens, others for another seed: a statement, so that it may be an answer,
+    and a question, so that it may be a turn.
+    """
+    draw = random.Random(seed)
+    drawn = [draw.choice(_WORDS) for _ in range(max(2, min(tokens - 2, _MOST_WORDS)))]
+    drawn[0] += "."
+    return " ".join(drawn + [","] * (tokens - 2 - len(drawn))) + "?"

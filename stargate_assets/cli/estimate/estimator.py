@@ -1,0 +1,302 @@
+"""What an experiment would ask of its models, before it asks: the method itself is run, on models
+that count and do not answer.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
+
+from stargate_assets.cli.estimate.counting_model import (
+    Answer,
+    Answers,
+    Calls,
+    CountingModel,
+    Deciding,
+    words,
+)
+from stargate_assets.cli.estimate.sample import CountedPairs, counted_pairs
+from stargate_assets.cli.estimate.tokens import token_counter
+from stargate_assets.config.experiment import Experiment, ModelSpec
+from stargate_assets.definitions.project import Project
+from stargate_assets.method.arms import BASE, REFERENCE, judged_arms
+from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.gold_responses import write_gold_responses
+from stargate_assets.method.judging import Comparison, audit
+from stargate_assets.method.plan import Step, parent_cell, planned_steps
+from stargate_assets.method.prompts import persona_writer_messages
+from stargate_assets.method.scoring import score_gold_responses
+from stargate_assets.method.simulation import Cell, turn_count
+from stargate_assets.pipeline.assets.grid import done_steps, policy_checkpoint
+from stargate_assets.pipeline.assets.iteration import selected, simulated
+from stargate_assets.pipeline.assets.judging import judged
+from stargate_assets.pipeline.assets.responses import responded
+from stargate_assets.pipeline.assets.training import answered
+from stargate_assets.pipeline.jobs import needed_splits
+from stargate_assets.pipeline.sources.tables import EXAMPLES, reader
+from stargate_assets.storage.completions import UsageRow
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A role's calls in a slice, what they cost and how long they take on this machine; None is
+    unknown.
+    """
+
+    slice: str
+    role: str
+    model: str
+    kind: str
+    calls: int
+    stored: int
+    """On disk, or asked by an experiment that is run before."""
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float | None
+    seconds: float | None
+    tokenizer: str
+    measured: bool
+    """Whether completions are taken to be as long as they were so far, not as their limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the base model says in its own cell of a split, where it is counted."""
+
+    conversations: list[Conversation]
+    texts: Mapping[Pair, str]
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Estimates one experiment of a project. `usage` is of everything that was asked here, and
+    `before` what other experiments will have been answered by then.
+    """
+
+    project: Project
+    name: str
+    usage: Sequence[UsageRow]
+    before: Answers = field(default_factory=dict[str, Answer])
+    with_data: bool = True
+    """Whether the data set's own calls are this experiment's to make."""
+    asked: dict[str, Answer] = field(default_factory=dict[str, Answer])
+    references: dict[str, Reference] = field(default_factory=dict[str, Reference])
+    """By split."""
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.project.experiments[self.name]
+
+    def estimates(self) -> Iterator[Estimate]:
+        """What is not done yet, in the order in which it would be asked."""
+        schema = self.experiment.data_set
+        splits = {
+            split: counted_pairs(self.project, schema, split)
+            for split in needed_splits(self.experiment)
+        }
+        if self.with_data:
+            yield from self._data_set(splits)
+        done = done_steps(self.project.warehouse, self.name, self.experiment)
+        due = [s for s in planned_steps(self.experiment.iterations) if s not in done]
+        for number, step in enumerate(due):
+            yield from self._cell(step, splits[step.cell.split])
+            self.project.models.on_progress("counting, cells", number + 1, len(due))
+
+    def _data_set(self, splits: Mapping[str, CountedPairs]) -> Iterator[Estimate]:
+        schema = self.experiment.data_set
+        data_set = self.project.data_sets[schema]
+        for split in self.project.missing_splits(schema, splits):
+            if (writer := data_set.persona_writer) is not None:
+                model = self._base(schema, "persona_writer", writer.model)
+                count = getattr(writer.sizes, split)
+                examples = reader(schema, data_set)().examples[:EXAMPLES]
+                prompt = model.counter.prompt(persona_writer_messages(examples))
+                tokens = round(model.mean_tokens or writer.persona_tokens)
+                model.counted["chat"] = Calls(count, 0, count * prompt, count * tokens)
+                yield from self._lines(split, "persona_writer", writer.model, model, 1)
+            if (oracle := data_set.oracle) is not None:
+                model, rows = self._base(schema, "oracle", oracle.model), splits[split]
+                missing = [pair for pair in rows.pairs if pair.key not in rows.gold]
+                write_gold_responses(model, missing, oracle.answer_tokens)
+                yield from self._lines(split, "oracle", oracle.model, model, rows.times)
+
+    def _cell(self, step: Step, split: CountedPairs) -> Iterator[Estimate]:
+        experiment, cell, base = self.experiment, step.cell, self.experiment.questioner
+        policy = self._identity(cell)
+
+        def lines(
+            role: str, spec: ModelSpec, model: CountingModel, times: float = split.times
+        ) -> Iterator[Estimate]:
+            return self._lines(cell.key, role, spec, model, times)
+
+        def turns(pairs: Sequence[Pair]) -> int:
+            most = experiment.simulation.max_turns
+            return sum(turn_count(experiment.seed, cell, pair, most) for pair in pairs)
+
+        questioner = self._model(self.name, "questioner", base, policy)
+        roleplayers = self._roleplayers(cell.split)
+        conversations = simulated(experiment, cell, split.pairs, questioner, roleplayers)
+        turn_times = turns(split.every) / turns(split.pairs)
+        yield from lines("questioner", base, questioner, turn_times)
+        for roleplayer in experiment.roleplayers_of(cell.split):
+            model = roleplayers[roleplayer.label]
+            yield from lines("roleplayer", roleplayer.model, model, turn_times)
+        scorer = self._base(self.name, "scorer", base)
+        gold = self._gold(split)
+        objective = experiment.selection.objective
+        scores = score_gold_responses(scorer, conversations, gold, cell, experiment.seed, objective)
+        yield from lines("scorer", base, scorer)
+        if step.purpose == "train":
+            if experiment.regularization.response == "own":
+                respondent = self._model(self.name, "respondent", base, policy)
+                best = selected(experiment, cell, conversations, scores)
+                answered(respondent, best, experiment.regularization.answer_tokens)
+                yield from lines("respondent", base, respondent)
+            return
+        yield from self._evaluation(cell, split, conversations, policy)
+
+    def _evaluation(
+        self,
+        cell: Cell,
+        split: CountedPairs,
+        conversations: Sequence[Conversation],
+        policy: str,
+    ) -> Iterator[Estimate]:
+        """Responses and judgements. The audit asks the same in every cell, so cell 0 pays it."""
+        experiment, base = self.experiment, self.experiment.questioner
+        reference = self._reference(cell.split, split)
+        talked = {BASE: reference.conversations} | {cell.iteration: conversations}
+        answerer = self._model(self.name, "respondent", base, policy)
+        of_base = self._base(self.name, "respondent", base)
+        of_base = replace(of_base, counted=answerer.counted)
+        answerers = {BASE: of_base} | {cell.iteration: answerer}
+        responses = responded(experiment, cell, split.pairs, answerers, talked)
+        yield from self._lines(cell.key, "respondent", base, answerer, split.times)
+        if (judge := experiment.judge) is None:
+            return
+        compared = [
+            Comparison(r.pair, r.text, reference.texts[r.pair])
+            for r in responses
+            if r.arm in judged_arms(cell.iteration)
+        ]
+        if cell.iteration == BASE:
+            audited = audit(split.pairs, self._gold(split), cell.split, experiment.seed)
+            compared += [a.comparison for a in audited]
+        model = self._base(self.name, "judge", judge.model)
+        judged(Deciding(model), judge, compared)
+        yield from self._lines(cell.key, "judge", judge.model, model, split.times)
+
+    def _reference(self, name: str, split: CountedPairs) -> Reference:
+        """Made once a split: every policy is compared with the same."""
+        if name not in self.references:
+            experiment, cell = self.experiment, Cell(BASE, name)
+            asking = self._base(self.name, "questioner", experiment.questioner)
+            talked = simulated(experiment, cell, split.pairs, asking, self._roleplayers(name))
+            answering = self._base(self.name, "respondent", experiment.questioner)
+            said = responded(experiment, cell, split.pairs, {BASE: answering}, {BASE: talked})
+            texts = {r.pair: r.text for r in said if r.arm is REFERENCE}
+            self.references[name] = Reference(talked, texts)
+        return self.references[name]
+
+    def _roleplayers(self, split: str) -> dict[str, CountingModel]:
+        return {
+            r.label: self._base(self.name, "roleplayer", r.model)
+            for r in self.experiment.roleplayers_of(split)
+        }
+
+    def _identity(self, cell: Cell) -> str:
+        """Of the cell's policy: as trained by this experiment, or by another from the same. One
+        that nobody has trained has answered nothing yet.
+        """
+        project, questioner, parent = self.project, self.experiment.questioner, parent_cell(cell)
+        if parent is None:
+            return project.models.identity(questioner)
+        origin = self.experiment.digest(parent.split)
+        for name, other in ({self.name: self.experiment} | project.experiments).items():
+            same = other.digest(parent.split) == origin
+            if same and Step(parent, "train") in done_steps(project.warehouse, name, other):
+                checkpoint = policy_checkpoint(project.warehouse, name, cell)
+                return project.models.identity(questioner, checkpoint)
+        return f"policy {cell.iteration} of {origin}"
+
+    def _base(self, schema: str, role: str, spec: ModelSpec) -> CountingModel:
+        return self._model(schema, role, spec, self.project.models.identity(spec))
+
+    def _model(self, schema: str, role: str, spec: ModelSpec, identity: str) -> CountingModel:
+        pool = self.project.models
+        of_role = [
+            row
+            for row in self.usage
+            if (row.schema_name, row.role, row.model, row.kind)
+            == (schema, role, spec.label, "chat")
+        ]
+        calls = sum(row.calls for row in of_role)
+        return CountingModel(
+            token_counter(spec, pool.path),
+            pool.store(),
+            identity,
+            sum(row.completion_tokens for row in of_role) / calls if calls else None,
+            self.before,
+            self.asked,
+        )
+
+    def _lines(
+        self, where: str, role: str, spec: ModelSpec, model: CountingModel, times: float
+    ) -> Iterator[Estimate]:
+        price = self.project.models.machine.price(spec)
+        for kind, counted in model.counted.items():
+            calls, stored, prompt, completion = (round(n * times) for n in astuple(counted))
+            if price is None:
+                dollars = None
+            elif kind == "score":
+                dollars = price.dollars_of_scores(prompt, completion, calls - stored)
+            else:
+                dollars = price.dollars(prompt, completion)
+            yield Estimate(
+                slice=where,
+                role=role,
+                model=spec.label,
+                kind=kind,
+                calls=calls,
+                stored=stored,
+                prompt_tokens=prompt,
+                completion_tokens=completion,
+                dollars=dollars,
+                seconds=self._seconds(spec.label, kind, prompt, completion),
+                tokenizer=model.counter.whose,
+                measured=kind == "score" or model.mean_tokens is not None,
+            )
+
+    def _seconds(self, model: str, kind: str, prompt: int, completion: int) -> float | None:
+        """At the speed that this machine had so far, by tokens written or, of scores, read."""
+        rows = [row for row in self.usage if (row.model, row.kind) == (model, kind)]
+        read = kind == "score"
+        tokens = sum(row.prompt_tokens * read + row.completion_tokens for row in rows)
+        if not tokens:
+            return None
+        return (prompt * read + completion) * sum(row.seconds for row in rows) / tokens
+
+    def _gold(self, split: CountedPairs) -> dict[tuple[str, str], str]:
+        """The gold responses of the pairs; of those that are not written, as many words."""
+        schema, keys = self.experiment.data_set, [pair.key for pair in split.pairs]
+        oracle = self.project.data_sets[schema].oracle
+        if oracle is None:
+            return {key: split.gold[key] for key in keys if key in split.gold}
+        model = self._base(schema, "oracle", oracle.model)
+        tokens = round(model.mean_tokens or oracle.answer_tokens)
+        return {key: split.gold.get(key) or words(str(key), tokens) for key in keys}
+
+
+def estimates(project: Project, names: Sequence[str]) -> dict[str, list[Estimate]]:
+    """What is not done yet of each experiment, by role and slice, when they are run one after
+    another: what an earlier one asks is on disk for a later one.
+    """
+    usage = project.models.store().usage()
+    before: Answers = {}
+    found: dict[str, list[Estimate]] = {}
+    data_sets: set[str] = set()
+    for name in names:
+        data_set = project.experiments[name].data_set
+        estimator = Estimator(project, name, usage, before, data_set not in data_sets)
+        found[name] = list(estimator.estimates())
+        before = {**before, **estimator.asked}
+        data_sets.add(data_set)
+    return found

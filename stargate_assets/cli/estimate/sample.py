@@ -1,0 +1,67 @@
+"""The pairs of a split whose prompts an estimate makes; the others are taken to be like them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import cycle
+
+import polars as pl
+
+from stargate_assets.config.data_set import DATA_TABLES, PersonaWriter
+from stargate_assets.definitions.project import Project
+from stargate_assets.method.conversation import Pair
+from stargate_assets.method.splits import draw
+from stargate_assets.pipeline.assets.frames import gold_texts, pairs_of
+from stargate_assets.pipeline.sources.tables import Tables, reader
+
+COUNTED = 6
+"""Tasks and personas of a split."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedPairs:
+    """All pairs of a split, those of them that are counted, and the gold responses that are
+    there.
+    """
+
+    every: list[Pair]
+    pairs: list[Pair]
+    gold: Mapping[tuple[str, str], str]
+
+    @property
+    def times(self) -> float:
+        return len(self.every) / len(self.pairs)
+
+
+def counted_pairs(project: Project, schema: str, split: str) -> CountedPairs:
+    """Of a data set: from its tables if they are there, else from its sources."""
+    data_set, warehouse = project.data_sets[schema], project.warehouse
+    if (DATA_TABLES[-1], split) in warehouse.materializations(schema):
+        slices = [{"split": split}]
+        tasks, personas, gold = (warehouse.read(schema, t, slices) for t in DATA_TABLES)
+    else:
+        read = reader(schema, data_set)()
+        tasks = read.tasks.of(split)
+        if read.personas is not None:
+            personas = read.personas.of(split)
+        else:
+            assert data_set.persona_writer is not None
+            personas = _stand_ins(read, data_set.persona_writer, split)
+        gold = read.gold_responses.of(split) if read.gold_responses else None
+    some_tasks, some_personas = (
+        rows.filter(pl.col(key).is_in(draw(rows[key], COUNTED, "estimate", split)))
+        for rows, key in ((tasks, "task_id"), (personas, "persona_id"))
+    )
+    return CountedPairs(
+        pairs_of(tasks, personas),
+        pairs_of(some_tasks, some_personas),
+        {} if gold is None else gold_texts(gold),
+    )
+
+
+def _stand_ins(read: Tables, writer: PersonaWriter, split: str) -> pl.DataFrame:
+    """The examples, for personas that are not written yet."""
+    rows = [
+        {"persona_id": str(number), "name": example.name, "text": example.text}
+        for number, example in zip(range(getattr(writer.sizes, split)), cycle(read.examples))
+    ]
+    return pl.DataFrame(rows)

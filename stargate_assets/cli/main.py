@@ -1,0 +1,247 @@
+"""The `stargate` command: run an experiment, see where it stands, query its tables."""
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+from rich.table import Table
+
+from stargate_assets.cli.declare import init, new, path_option
+from stargate_assets.cli.terminal import (
+    console,
+    print_comparison,
+    print_estimate,
+    print_estimates,
+    print_report,
+    print_rows,
+    progress_bars,
+    win_rates_table,
+)
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class _Commands(click.Group):
+    """Shows what the user can mend as one sentence, with exit code 1; anything else is a bug and
+    keeps its trace.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from stargate_assets.method.errors import StargateError
+
+        try:
+            return super().invoke(ctx)
+        except StargateError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="stargate-assets")
+def main() -> None:
+    """STaR-GATE: teach a language model to ask good clarifying questions."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # PEFT's calls
+
+
+def _change_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a command may change of an experiment."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0), help="Seed of everything that is drawn."),
+        click.option("--samples", type=click.IntRange(1), help="Conversations per training pair."),
+        click.option("--iterations", type=click.IntRange(1), help="Train this many policies."),
+    ):
+        command = option(command)
+    return command
+
+
+main.add_command(init)
+main.add_command(new)
+_all_option = click.option(
+    "--all", "all_of_it", is_flag=True, help="NAME and every experiment that is called NAME_..."
+)
+
+
+@main.command()
+@click.argument("name")
+@_all_option
+@_change_options
+@click.option("--force", metavar="CELL", help="Make a planned cell again, e.g. '0|train_a'.")
+@click.option(
+    "--max-dollars",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop before the call that could cost more than this in all.",
+)
+def run(
+    name: str,
+    all_of_it: bool,
+    force: str | None,
+    max_dollars: float | None,
+    **changes: Any,
+) -> None:
+    """Materialise what is missing of the experiment or data set NAME, and print its figures or its
+    rows. The options change an experiment.
+    """
+    from stargate_assets.cli.driver import (
+        family,
+        judged_win_rates,
+        load,
+        run_data_set,
+        run_experiment,
+        run_experiments,
+        written_report,
+    )
+
+    def show(experiment: str, report: pl.DataFrame) -> None:
+        print_report(experiment, report)
+        win_rates = judged_win_rates(project, experiment)
+        if win_rates is not None:
+            console.print(win_rates_table(experiment, win_rates))
+
+    started = time.monotonic()
+    project = load(name, all_of_it=all_of_it, **changes, max_dollars=max_dollars)
+    with progress_bars() as on_progress:
+        project.models.on_progress = on_progress
+        if all_of_it:
+            if force is not None:
+                raise click.UsageError("--force is for one experiment; leave --all out.")
+            names = family(project, name)
+            for experiment, report in run_experiments(project, names, announce=console.print):
+                show(experiment, report)
+            print_comparison(project, names)
+        elif name in project.data_sets:
+            if {force, *changes.values()} != {None}:
+                raise click.UsageError(f"{name} is a data set; the options are for experiments.")
+            print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
+        else:
+            show(name, run_experiment(project, name, force, announce=console.print))
+            console.print(f"Report: {written_report(project, name)}", soft_wrap=True)
+    usage, seconds = project.models.usage, time.monotonic() - started
+    paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
+    console.print(
+        f"{usage.made} model calls in {usage.seconds:.0f} s{paid}, {usage.stored} answered from "
+        f"disk, training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
+    )
+
+
+@main.command()
+@click.argument("experiment")
+def status(experiment: str) -> None:
+    """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
+    from stargate_assets.cli.driver import cell_states, load, record_usage
+
+    project = load(experiment)
+    table = Table(title=f"{experiment}: cells and the rows of their tables")
+    for column in ("cell", "for", "state", "rows"):
+        table.add_column(column)
+    for state in cell_states(project, experiment):
+        rows = ", ".join(f"{name} {count}" for name, count in state.rows.items())
+        table.add_row(state.step.cell.key, state.step.purpose, state.state, rows)
+    console.print(table)
+    schemas = (project.experiments[experiment].data_set, experiment)
+    used = [row for row in record_usage(project) if row.schema_name in schemas]
+    if used:
+        print_rows(pl.DataFrame(used), f"{experiment}: model calls")
+
+
+@main.command()
+@click.argument("name")
+@_all_option
+@_change_options
+def estimate(name: str, all_of_it: bool, **changes: Any) -> None:
+    """Show what the experiment NAME would still ask of its models, and what that costs. Asks
+    nothing.
+    """
+    from stargate_assets.cli.driver import experiment_of, family, load
+    from stargate_assets.cli.estimate.estimator import estimates
+
+    project = load(name, all_of_it=all_of_it, **changes)
+    if not all_of_it:
+        experiment_of(project, name)
+    with progress_bars() as project.models.on_progress:
+        found = estimates(project, family(project, name) if all_of_it else [name])
+    if all_of_it:
+        print_estimates(found)
+    else:
+        print_estimate(name, found[name], project.models.machine)
+
+
+@main.command()
+@click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
+def report(experiments: tuple[str, ...]) -> None:
+    """Write the page of one EXPERIMENT, or of several beside each other: figures, tables and every
+    conversation in one HTML file.
+    """
+    from stargate_assets.cli.driver import load, write_report
+
+    path = write_report(load(experiments[0]), experiments)
+    console.print(f"Wrote {path}; open it in a browser.", soft_wrap=True)
+
+
+@main.command()
+@click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
+@click.option("--policy", type=click.IntRange(0), help="Of each; its latest unless stated.")
+def compare(experiments: tuple[str, ...], policy: int | None) -> None:
+    """Hold each EXPERIMENT against the first: gains, what differs, paired differences, costs; and
+    write the page of them all.
+    """
+    from stargate_assets.cli.driver import load
+
+    print_comparison(load(experiments[0]), experiments, policy)
+
+
+@main.command()
+@click.argument("experiment")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("parquet", "jsonl", "dpo", "sft")),
+    required=True,
+    help="Tables as Parquet or JSON lines; preference pairs; training dialogues.",
+)
+@click.option("--to", metavar="DIRECTORY", **path_option("Else warehouse/exports/."))
+def export(experiment: str, kind: Any, to: Path | None) -> None:
+    """Write the tables of EXPERIMENT, its preference pairs (dpo) or training dialogues (sft), with
+    a data card.
+    """
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.export import export as write
+
+    for path in write(load(experiment), experiment, kind, to):
+        console.print(f"Wrote {path}", soft_wrap=True)
+
+
+@main.command()
+@click.argument("query")
+def sql(query: str) -> None:
+    """Run a read-only QUERY on the warehouse, e.g. "from embedded.conversations limit 3"."""
+    import duckdb
+
+    from stargate_assets.definitions.project import WAREHOUSE
+    from stargate_assets.storage.warehouse import Warehouse
+
+    try:
+        frame = Warehouse(WAREHOUSE / "stargate.duckdb").query(query)
+    except duckdb.Error as error:
+        raise click.ClickException(str(error)) from error
+    print_rows(frame)
+
+
+def entry() -> None:
+    """The console script. Leaves without tearing modules down: DuckDB's extension module would
+    report the types that torch and Dagster still hold as leaks.
+    """
+    code = 0
+    try:
+        main()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

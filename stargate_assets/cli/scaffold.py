@@ -1,0 +1,149 @@
+"""`stargate init` and `stargate new`: a defs.yaml for a user's own files, or for an experiment like
+another, written once what it states has been found valid.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import yaml
+
+from stargate_assets.config.data_set import DATA_TABLES, DataError, validated_data_set
+from stargate_assets.config.experiment import ExperimentError
+from stargate_assets.config.inheritance import Declared, whole
+from stargate_assets.definitions import project
+from stargate_assets.method.plan import SPLITS
+from stargate_assets.method.text import NEAR_DUPLICATE, near_duplicates, script
+from stargate_assets.pipeline.components import DataSetComponent, ExperimentComponent
+from stargate_assets.pipeline.declarations import ProjectError, check_names, declarations, type_name
+from stargate_assets.pipeline.sources.tables import read_tables
+from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
+
+PROJECT = project.DEFS.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffold:
+    """The defs.yaml that was written, and a line for each thing that was found."""
+
+    path: Path
+    findings: list[str]
+
+
+def scaffold_data_set(
+    name: str,
+    files: Mapping[str, Path],
+    columns: Sequence[tuple[str, str, str]],
+    oracle: str | None,
+    seed: int,
+) -> Scaffold:
+    """Read `files` (by table), and only then write `DEFS/NAME/defs.yaml`.
+
+    `columns` are (table, field, column). Raises ProjectError for a name that cannot be or is taken,
+    and DataError for what is wrong in a file; nothing is written then.
+    """
+    path = _new_file(name, "a data set")
+    stated: dict[str, Any] = {"seed": seed} if seed else {}
+    for table, file in files.items():
+        stated[table] = {"file": _shown(file, path.parent)}
+    for table, field, column in columns:
+        if table not in files:
+            raise DataError(f"There is no file of {table} for the column {column!r}; give one.")
+        stated[table].setdefault("columns", {})[field] = column
+    if oracle is not None:
+        stated["oracle"] = {"model": {"model": oracle}}
+    data_set = validated_data_set(name, stated, path.parent)
+    tables = read_tables(data_set)
+    findings: list[str] = []
+    for table in DATA_TABLES:
+        read = getattr(tables, table)
+        if read is not None:
+            findings += _findings(table, read.frame, read.left_out)
+    _write(path, DataSetComponent, {"name": name, "data_set": stated})
+    return Scaffold(path, findings)
+
+
+def scaffold_experiment(name: str, like: str, stated: Sequence[tuple[str, Any]]) -> Path:
+    """Write `DEFS/NAME/defs.yaml`: like the experiment `like` but for what is `stated`, as pairs of
+    a field such as training.epochs and its value.
+
+    Raises ProjectError for a name that cannot be or is taken, and ExperimentError for what cannot
+    be stated; nothing is written then.
+    """
+    path, there = _new_file(name, "an experiment"), declarations(project.DEFS)
+    check_names([*there.data_sets, *there.experiments, name])
+    fields: dict[str, Any] = {}
+    for field, value in stated:
+        *parents, last = field.split(".")
+        inner = fields
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise ExperimentError(f"{field} is stated twice; state {parent} or what is in it.")
+        if last in inner:
+            raise ExperimentError(f"{field} is stated twice; state it once.")
+        inner[last] = value
+    declared = there.declared | {name: Declared(like, fields)}
+    _, experiment = whole(name, declared, there.data_sets)
+    project.check_data_set(name, experiment, there.data_sets)
+    attributes = {"name": name, "like": like}
+    _write(path, ExperimentComponent, attributes | ({"experiment": fields} if fields else {}))
+    return path
+
+
+def _new_file(name: str, what: str) -> Path:
+    """Where the defs.yaml of a new component goes."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED_SCHEMAS:
+        raise ProjectError(
+            f"{name!r} cannot name {what}; use small letters, digits and _, and none of "
+            f"{', '.join(RESERVED_SCHEMAS)}."
+        )
+    path = project.DEFS / name / "defs.yaml"
+    if path.exists():
+        raise ProjectError(f"{path} is there already; choose another name, or delete its folder.")
+    return path
+
+
+def _write(path: Path, component: type[dg.Component], attributes: dict[str, Any]) -> None:
+    content = {"type": type_name(component), "attributes": attributes}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _shown(file: Path, folder: Path) -> str:
+    """How a defs.yaml names a file: from its own folder inside the project, else absolutely."""
+    absolute = file.absolute()
+    inside = absolute.is_relative_to(PROJECT) and folder.is_relative_to(PROJECT)
+    return os.path.relpath(absolute, folder) if inside else str(absolute)
+
+
+def _findings(table: str, rows: pl.DataFrame, left_out: Mapping[str, int]) -> list[str]:
+    sizes = ", ".join(f"{split} {rows.filter(split=split).height}" for split in SPLITS)
+    lengths = rows["text"].str.len_chars()
+    scripts = Counter(script(text) or "none" for text in rows["text"])
+    lines = [
+        f"{table}: {rows.height} rows: {sizes}",
+        f"  characters: {lengths.min()} to {lengths.max()}, median {lengths.median():.0f}",
+        f"  scripts: {_counts(scripts)}",
+    ]
+    for column in ("domain", "kind"):
+        values = rows[column].drop_nulls() if column in rows.columns else []
+        if len(values):
+            lines.append(f"  {column}: {_counts(Counter(values))}")
+    if left_out:
+        lines.append(f"  left out: {_counts(left_out)}")
+    if table != "gold_responses":
+        alike = near_duplicates(rows["text"].to_list())
+        lines.append(f"  near-duplicates (similarity {NEAR_DUPLICATE} and more): {len(alike)}")
+        lines += [f"    {rows['text'][i]!r} and {rows['text'][j]!r}" for i, j, _ in alike[:3]]
+    return lines
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

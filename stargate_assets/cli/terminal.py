@@ -1,0 +1,280 @@
+"""What the `stargate` command shows: progress and tables."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from stargate_assets.method.arms import Arm, Players, arms_of
+from stargate_assets.method.language_model import OnProgress
+from stargate_assets.reporting.metrics import OF_CONVERSATIONS, SHARES
+from stargate_assets.reporting.words import NARROW
+
+if TYPE_CHECKING:
+    from stargate_assets.cli.estimate.estimator import Estimate
+    from stargate_assets.config.machine import Machine
+    from stargate_assets.definitions.project import Project
+    from stargate_assets.reporting.quality import Grid
+
+WIDTH_OF_A_FILE = 110
+ESTIMATED = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
+LEAST_WORDS = 20
+"""Columns for words between a row's name and its numbers."""
+console = Console()
+if not console.is_terminal:
+    console = Console(width=WIDTH_OF_A_FILE)
+
+
+@contextmanager
+def progress_bars() -> Iterator[OnProgress]:
+    """A bar for each kind of model call on a terminal, a line for each elsewhere."""
+    if not console.is_terminal:
+        yield _log_progress
+        return
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    # Dagster tees a step's standard output through a file; bars want the terminal itself.
+    terminal = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), force_terminal=True)
+    with Progress(*columns, console=terminal) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_progress(doing: str, done: int, total: int) -> None:
+            if doing not in bars:
+                bars[doing] = progress.add_task(doing)
+            progress.update(bars[doing], completed=done, total=total)
+            if done == total:
+                del bars[doing]
+
+        yield on_progress
+
+
+def _log_progress(doing: str, done: int, total: int) -> None:
+    if done == total:
+        console.print(f"  {doing}: {total}")
+
+
+def print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
+    """A frame as a table."""
+    table = Table(title=title)
+    for column in frame.columns:
+        table.add_column(column)
+    for row in frame.iter_rows():
+        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
+    console.print(table)
+
+
+def print_report(experiment: str, frame: pl.DataFrame) -> None:
+    """A row for each policy: levels, and gains on policy 0, each with its interval."""
+    table = Table(
+        title=f"{experiment} on the test split",
+        caption="log p(gold response) in nats; 95 % intervals, clustered by task and persona",
+        show_lines=True,
+    )
+    table.add_column("policy", justify="right")
+    for heading in OF_CONVERSATIONS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for iteration in sorted(frame["iteration"].unique()):
+        cells: list[str] = []
+        for metric in OF_CONVERSATIONS:
+            row = frame.row(
+                by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
+                named=True,
+            )
+            digits = 2 if metric in SHARES else 1
+            lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
+            if row["gain"] is not None:
+                lines.append(f"gain {row['gain']:+.{digits}f}")
+                lines.append(_interval(row["gain_low"], row["gain_high"], f"+.{digits}f"))
+            cells.append("\n".join(lines))
+        table.add_row(str(iteration), *cells)
+    console.print(table)
+
+
+def print_comparison(project: "Project", names: Sequence[str], policy: int | None = None) -> None:
+    """The tables of a comparison, and where its page is."""
+    from stargate_assets.cli.driver import compare_experiments
+
+    grids, path = compare_experiments(project, names, policy)
+    for grid in grids:
+        console.print(grid_table(grid))
+    console.print(f"Wrote {path}, with a figure; open it in a browser.", soft_wrap=True)
+
+
+def grid_table(grid: "Grid") -> Table:
+    """A table of the page, for the terminal: each row's name and its numbers are as wide as they
+    must be, and other words take what is left.
+    """
+    table = Table(title=grid.title, caption=grid.note, show_lines=True)
+    rows = [[cell.replace(NARROW, "") for cell in row] for row in grid.rows]
+    widths: list[int] = []
+    for number, heading in enumerate(grid.head):
+        lines = [line for row in rows for line in row[number].splitlines()]
+        widths.append(max(map(len, [*lines, *heading.split()])))
+    others = sum(widths[grid.texts :]) + (grid.texts - 1) * LEAST_WORDS
+    room = WIDTH_OF_A_FILE - others - 3 * len(widths) - 1
+    table.add_column(grid.head[0], width=min(widths[0], room), overflow="fold")
+    for heading in grid.head[1 : grid.texts]:
+        table.add_column(heading, overflow="fold")
+    for heading, width in zip(grid.head[grid.texts :], widths[grid.texts :], strict=True):
+        table.add_column(heading, width=width, justify="right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _interval(low: float, high: float, digits: str) -> str:
+    return f"{low:{digits}} to {high:{digits}}"
+
+
+def win_rates_table(experiment: str, frame: pl.DataFrame) -> Table:
+    """A row for each policy and arm; the Judge's own accuracy stands below."""
+    judge = escape(frame["judge"][0])
+    table = Table(
+        title=f"{experiment}: responses that {judge} prefers to the base model's own",
+        caption=_judge_line(frame),
+    )
+    table.add_column("policy", justify="right")
+    for column in ("asks", "answers"):
+        table.add_column(column)
+    for column in ("win rate", "95 % interval", "won, tied, lost", "unscored"):
+        table.add_column(column, justify="right")
+    of_all = frame.filter(pl.col("dimension") == "all")
+    iterations = sorted(of_all["iteration"].unique())
+    for iteration in iterations:
+        of_cell = {row["arm"]: row for row in of_all.filter(iteration=iteration).to_dicts()}
+        arms = [arm for arm in arms_of(iteration) if arm in of_cell]
+        for arm in arms:
+            players = arms_of(iteration)[arm]
+            last = arm is arms[-1] and iteration != iterations[-1]
+            table.add_row(str(iteration), *_arm_row(arm, players, of_cell[arm]), end_section=last)
+    return table
+
+
+def _arm_row(arm: Arm, players: Players, row: dict[str, Any]) -> list[str]:
+    told = ", instructed" if arm is Arm.INSTRUCTED else ""
+    asks = "nobody" if players.asker is None else f"policy {players.asker}"
+    counts = f"{row['wins']}, {row['ties']}, {row['losses']}"
+    interval = "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
+    return [
+        asks,
+        f"policy {players.answerer}{told}",
+        _share(row["win_rate"]),
+        interval,
+        counts,
+        str(row["unscored"]),
+    ]
+
+
+def _judge_line(frame: pl.DataFrame) -> str:
+    """How far the Judge can be trusted."""
+    latest = frame.filter(pl.col("iteration") == frame["iteration"].max()).row(0, named=True)
+    if latest["audit_accuracy"] is None:
+        accuracy = "The Judge has no verdict where the truth is known"
+    else:
+        accuracy = (
+            f"Where the truth is known, the Judge finds it in {latest['audit_accuracy']:.0%} "
+            f"({latest['audit_low']:.0%} to {latest['audit_high']:.0%})"
+        )
+    return f"{accuracy}. Ties count half."
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def print_estimate(experiment: str, estimates: "Sequence[Estimate]", machine: "Machine") -> None:
+    """A row for each role in each slice, sums by model, and what the figures rest on."""
+    table = Table(title=f"{experiment}: what is still to be asked")
+    for column in ("cell", "role", "kind"):
+        table.add_column(column)
+    for column in ESTIMATED:
+        table.add_column(column, justify="right")
+    for e in estimates:
+        table.add_row(e.slice, e.role, e.kind, *_counted([e]), *_costs(e.dollars, e.seconds))
+    console.print(table)
+    for model in dict.fromkeys(e.model for e in estimates):
+        console.print(escape(_model_line([e for e in estimates if e.model == model], machine)))
+
+
+def print_estimates(found: "Mapping[str, Sequence[Estimate]]") -> None:
+    """A row for each experiment, and their sum."""
+    table = Table(
+        title="What is still to be asked",
+        caption="on disk: there already, or asked by an experiment above",
+    )
+    table.add_column("experiment")
+    for column in ESTIMATED:
+        table.add_column(column, justify="right")
+    everything = [e for of_one in found.values() for e in of_one]
+    for number, (name, of_one) in enumerate((*found.items(), ("all", everything)), 1):
+        made = [e for e in of_one if e.calls > e.stored]
+        dollars, seconds = _sum(e.dollars for e in made), _sum(e.seconds for e in made)
+        last = number == len(found)
+        table.add_row(name, *_counted(of_one), *_costs(dollars, seconds), end_section=last)
+    console.print(table)
+
+
+def _counted(estimates: "Sequence[Estimate]") -> list[str]:
+    """Calls, those on disk, tokens read and tokens written."""
+    written = sum(e.completion_tokens for e in estimates if e.kind == "chat")
+    read = sum(e.prompt_tokens + e.completion_tokens for e in estimates) - written
+    calls, stored = sum(e.calls for e in estimates), sum(e.stored for e in estimates)
+    return [f"{number:,}" for number in (calls, stored, read, written)]
+
+
+def _costs(dollars: float | None, seconds: float | None) -> list[str]:
+    """Dollars and hours."""
+    return [_known(dollars, ",.2f"), _known(seconds and seconds / 3600, ",.2f")]
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """None if any is unknown."""
+    known = list(values)
+    return None if None in known else sum(v for v in known if v is not None)
+
+
+def _model_line(estimates: "Sequence[Estimate]", machine: "Machine") -> str:
+    """What a model is asked in all, and what that rests on."""
+    first = estimates[0]
+    made = sum(e.calls - e.stored for e in estimates)
+    parts = [f"{first.model}: {made:,} calls"]
+    if any(e.dollars is None for e in estimates):
+        parts.append("price unknown, state it in machine.yaml")
+    elif dollars := sum(e.dollars or 0 for e in estimates):
+        stated = next(p for p in machine.prices if first.model == p.label)
+        parts.append(
+            f"{dollars:,.2f} dollars at {stated.prompt:g} and {stated.completion:g} a million "
+            f"tokens (prompt, completion; as of {stated.as_of})"
+        )
+    seconds = [e.seconds for e in estimates if e.calls > e.stored]
+    if seconds and None not in seconds:
+        parts.append(f"{sum(s or 0 for s in seconds) / 3600:,.2f} hours at the speed measured here")
+    elif seconds:
+        parts.append("speed not measured here yet")
+    limits = sorted({e.role for e in estimates if not e.measured})
+    if limits:
+        parts.append(f"completions of {', '.join(limits)} counted at their limit")
+    parts.append(f"tokens counted with the tokenizer of {first.tokenizer}")
+    return "; ".join(parts) + "."
+
+
+def _known(value: float | None, digits: str) -> str:
+    return "?" if value is None else f"{value:{digits}}"

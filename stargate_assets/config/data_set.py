@@ -1,0 +1,184 @@
+"""Where a data set comes from: frozen models of what a defs.yaml states under `data_set`."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from stargate_assets.config.experiment import Frozen, ModelSpec, first_fault
+from stargate_assets.method.errors import StargateError
+
+DATA_TABLES = ("tasks", "personas", "gold_responses")
+TRANSCRIPT_GROUP = "text"
+
+
+class DataError(StargateError):
+    """A data set cannot be used. The message names file, line and column, and what to do."""
+
+
+class Sizes(Frozen):
+    """Rows of each split."""
+
+    train_a: PositiveInt
+    train_b: PositiveInt
+    test: PositiveInt
+
+
+def _transcript(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression ({error})") from error
+    if TRANSCRIPT_GROUP not in compiled.groupindex:
+        raise ValueError(f"needs a group (?P<{TRANSCRIPT_GROUP}>...) around what to keep")
+    return pattern
+
+
+def _several(stated: object) -> object:
+    return stated if isinstance(stated, list | tuple) else [stated]
+
+
+class HubDataSet(Frozen):
+    """A data set on the Hugging Face Hub, or a local directory in its format (extra `hub`)."""
+
+    repository: str
+    configuration: str | None = None
+    split: str = Field(default="train", description="Its split, slices included: train[:1000].")
+    revision: str | None = Field(default=None, description="A commit or tag; pin it.")
+
+
+class Source(Frozen):
+    """Rows from a file of the user's or from the Hub.
+
+    A row that carries a `split` stays in it; otherwise splits are drawn. What is wrong in a file
+    is an error; what is wrong in a row of the Hub, which the user cannot mend, leaves that row out,
+    and is counted.
+    """
+
+    file: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
+        default=(), description="CSV, JSON lines or Parquet; or a list of such files."
+    )
+    hub: HubDataSet | None = None
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Our field: its column, where the names differ."
+    )
+    transcript: Annotated[str, AfterValidator(_transcript)] | None = Field(
+        default=None, description="What of the text is kept: a regular expression with (?P<text>)."
+    )
+    limit: PositiveInt | None = Field(
+        default=None, description="At most this many rows, drawn before they are split."
+    )
+    sizes: Sizes | None = Field(
+        default=None, description="Rows of each split; else all, in the paper's proportions."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if bool(self.file) == (self.hub is not None):
+            raise ValueError("needs either a file or a hub data set")
+        return self
+
+
+class PersonaWriter(Frozen):
+    """Personas written by a model, few-shot from `examples` (section 4, "Persona Generation")."""
+
+    model: ModelSpec
+    examples: Source
+    sizes: Sizes = Sizes(train_a=50, train_b=50, test=10)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    persona_tokens: PositiveInt = 384
+    attempts: PositiveInt = Field(default=10, description="Most requests for one persona.")
+
+
+class Oracle(Frozen):
+    """Who writes the gold responses that are not recorded, greedily (section 4, "Gold
+    Responses").
+    """
+
+    model: ModelSpec
+    answer_tokens: PositiveInt = 512
+
+
+class DataSet(Frozen):
+    """Tasks, personas and gold responses."""
+
+    seed: int = Field(default=0, ge=0)
+    tasks: Source
+    personas: Source | None = None
+    persona_writer: PersonaWriter | None = None
+    gold_responses: Source | None = Field(
+        default=None, description="Recorded ones, which win over the Oracle's."
+    )
+    oracle: Oracle | None = None
+
+    @model_validator(mode="after")
+    def _people(self) -> Self:
+        if (self.personas is None) == (self.persona_writer is None):
+            raise ValueError("needs either personas or a persona_writer")
+        if self.persona_writer is not None and self.gold_responses is not None:
+            raise ValueError(
+                "recorded gold_responses are of recorded personas, not of written ones"
+            )
+        return self
+
+    @property
+    def has_gold_responses(self) -> bool:
+        """Whether an experiment can use it."""
+        return self.gold_responses is not None or self.oracle is not None
+
+    @property
+    def needs_models(self) -> bool:
+        """Whether any of it is written by a model."""
+        return self.persona_writer is not None or self.oracle is not None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that it has; an experiment needs all of DATA_TABLES."""
+        return DATA_TABLES if self.has_gold_responses else DATA_TABLES[:2]
+
+    def sources(self) -> list[Source]:
+        """Everything that is read."""
+        written = self.persona_writer and self.persona_writer.examples
+        return [s for s in (self.tasks, self.personas, written, self.gold_responses) if s]
+
+
+def validated_data_set(name: str, stated: Mapping[str, Any], directory: Path) -> DataSet:
+    """The data set that a defs.yaml states, or a DataError for the first field that is wrong.
+    Relative files start from `directory`, the defs.yaml's own.
+    """
+    try:
+        data_set = DataSet.model_validate(stated)
+    except ValidationError as error:
+        raise DataError(
+            f"The data set {name} is not valid: {first_fault(error)}; correct its defs.yaml."
+        ) from error
+    return with_sources(
+        data_set,
+        lambda source: source.model_copy(
+            update={"file": tuple((directory / file).resolve() for file in source.file)}
+        ),
+    )
+
+
+def with_sources(data_set: DataSet, change: Callable[[Source], Source]) -> DataSet:
+    """The data set with each of its sources changed."""
+    writer = data_set.persona_writer
+    changed: dict[str, object] = {
+        name: change(source)
+        for name in ("tasks", "personas", "gold_responses")
+        if (source := getattr(data_set, name)) is not None
+    }
+    if writer is not None:
+        examples = change(writer.examples)
+        changed["persona_writer"] = writer.model_copy(update={"examples": examples})
+    return data_set.model_copy(update=changed)

@@ -1,0 +1,305 @@
+"""Every knob of an experiment. The defaults are the paper's; an experiment's YAML states only what
+differs.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from stargate_assets.method.arms import REFERENCE, Arm
+from stargate_assets.method.errors import StargateError
+from stargate_assets.method.judging import JudgeMethod
+from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS
+from stargate_assets.method.selection import Objective
+from stargate_assets.method.simulation import Kinds
+
+Labels = Literal["assistant", "assistant_and_last_reply"]
+
+
+class ExperimentError(StargateError):
+    """An experiment's YAML says something that cannot be. The message names the field."""
+
+
+class Frozen(BaseModel):
+    """What a defs.yaml states: nothing else may stand there, and nothing changes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(Frozen):
+    """Which model, on which engine. Where it runs is the machine's business, not the
+    experiment's.
+    """
+
+    engine: Literal["transformers", "vllm", "openai", "scripted"] = "transformers"
+    model: str = Field(
+        description="bundled, a local directory, or a Hugging Face id; what an endpoint calls it."
+    )
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto",
+        description="auto is bfloat16 where the device computes in it, else float32.",
+    )
+    endpoint: str = Field(
+        default="OPENAI",
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Of engine openai: a label. Addresses and key are in the environment, as "
+        "<endpoint>_BASE_URL (several servers: separated by commas) and <endpoint>_API_KEY.",
+    )
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens",
+        description="Of engine openai: the field that limits a completion. Newer models of "
+        "OpenAI's take max_completion_tokens, which counts what they think too.",
+    )
+    quantization: str | None = Field(
+        default=None, description="Of engine vllm: how the weights are quantised, e.g. fp8."
+    )
+    max_length: PositiveInt | None = Field(
+        default=None,
+        description="Of engine vllm: the most tokens of a prompt and its completion; the model's "
+        "own limit unless stated.",
+    )
+
+    @property
+    def label(self) -> str:
+        """What tables and messages call it."""
+        place = self.endpoint if self.engine == "openai" else self.engine
+        return f"{self.model} at {place}"
+
+    @model_validator(mode="after")
+    def _has_what_its_engine_knows(self) -> "ModelSpec":
+        if self.engine != "vllm" and (self.quantization or self.max_length):
+            raise ValueError("quantization and max_length need engine: vllm")
+        return self
+
+
+class Simulation(Frozen):
+    """Section 3: N conversations a pair, of 1 to K questions, at temperature 0.9."""
+
+    samples: PositiveInt = Field(default=10, description="N, conversations per pair.")
+    max_turns: PositiveInt = Field(
+        default=3, description="K, the most questions a conversation has."
+    )
+    temperature: float = Field(default=0.9, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    question_tokens: PositiveInt = 128
+    unasked: Kinds = Field(
+        default="never",
+        description="For which tasks, by kind, answering at once may win over asking. The policy "
+        "may then answer instead of asking, which ends its conversation.",
+    )
+
+
+class Roleplayer(Frozen):
+    """`generated` is the paper's way; `chosen` picks the persona's own statements by score."""
+
+    model: ModelSpec
+    name: str = Field(default="", description="What tables call it; its model unless stated.")
+    replies: Literal["generated", "chosen"] = "generated"
+    temperature: float = Field(default=0.9, ge=0)
+    answer_tokens: PositiveInt = 128
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return self.name or self.model.model
+
+
+def distinct(roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
+    """The roleplayers, or a ValueError if tables could not tell two of them apart."""
+    labels = [roleplayer.label for roleplayer in roleplayers]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"two are called {label!r}; give each a name of its own")
+    return roleplayers
+
+
+class Selection(Frozen):
+    """What makes a conversation good, and how many are kept. All values are in nats."""
+
+    top: PositiveInt = Field(default=1, description="k, conversations kept per pair.")
+    objective: Objective = Field(
+        default="sum",
+        description="sum (the paper's): log p(gold response | conversation); mean: the same per "
+        "token; gain: less log p(gold response | task alone); contrast: less log p(another "
+        "persona's gold response | the same conversation).",
+    )
+    question_cost: float = Field(default=0, ge=0, description="Taken off for each question.")
+    word_cost: float = Field(default=0, ge=0, description="Taken off for each word of a question.")
+    margin: float | None = Field(
+        default=None,
+        description="How far a kept conversation's value must lie above zero (gain, contrast), or "
+        "above the mean of its pair (sum, mean). Nothing is dropped unless stated.",
+    )
+
+
+class Regularization(Frozen):
+    """What the policy learns to answer after the best conversation: its own greedy answer, the gold
+    response (the paper's ablation, which teaches to invent), or nothing (questions only).
+    """
+
+    response: Literal["own", "gold", "none"] = "own"
+    answer_tokens: PositiveInt = 512
+    only_answers: bool = Field(
+        default=False,
+        description="Of its own answers, none that ends by asking, and of one that ran into its "
+        "limit the whole sentences.",
+    )
+
+
+class Training(Frozen):
+    """Always from the base model. Full fine-tuning with the paper's schedule unless said
+    otherwise.
+    """
+
+    method: Literal["full", "lora"] = "full"
+    learning_rate: float = Field(default=2e-5, gt=0)
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = Field(default=64, description="Examples a step, over all devices.")
+    device_batch_size: PositiveInt = Field(
+        default=4, description="Examples computed together; the rest of a step is accumulated."
+    )
+    lora_rank: PositiveInt = 16
+    lora_alpha: PositiveInt = 32
+    labels: Labels = Field(
+        default="assistant",
+        description="Which turns carry loss. The second is a fault of the authors' code, whose "
+        "masking skipped the last reply: the policy learns to speak as the user.",
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    loss: Literal["sft", "dpo", "sft_then_dpo"] = Field(
+        default="sft",
+        description="sft: the paper's; dpo: the questions of kept conversations preferred to those "
+        "of their eligible siblings, from the base model; sft_then_dpo: the same after sft.",
+    )
+    dpo_beta: float = Field(default=0.1, gt=0)
+
+    @property
+    def fine_tunes(self) -> bool:
+        return self.loss != "dpo"
+
+    @property
+    def compares(self) -> bool:
+        return self.loss != "sft"
+
+
+class Evaluation(Frozen):
+    """What policies are tried on. Each arm is answered, and judged, on every pair."""
+
+    samples: PositiveInt = Field(
+        default=10, description="Conversations per pair on the test split."
+    )
+    answer_tokens: PositiveInt = Field(
+        default=512, description="Of the responses that are compared, greedy ones."
+    )
+    arms: tuple[Arm, ...] = Field(
+        default=tuple(Arm), description="Who asks and who answers: the responses that are compared."
+    )
+    roleplayers: tuple[Roleplayer, ...] = Field(
+        default=(), description="Who answers on the test split; those of training unless stated."
+    )
+
+    @field_validator("arms")
+    @classmethod
+    def _with_the_reference(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        if REFERENCE not in arms:
+            raise ValueError(f"{REFERENCE} must be among them: every other arm is compared with it")
+        return arms
+
+    @field_validator("roleplayers")
+    @classmethod
+    def _distinct(cls, roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
+        return distinct(roleplayers)
+
+
+class Judge(Frozen):
+    """Which of two responses fits the persona better. `written` is the paper's way, a comparison
+    and a verdict; `choice` compares the letters' log-probabilities, and `fit` how much more
+    probable the persona makes each response, where a response that only asks is none.
+    """
+
+    model: ModelSpec
+    name: str = Field(default="", description="What tables call it; its model unless stated.")
+    method: JudgeMethod = "written"
+    answer_tokens: PositiveInt = Field(default=512, description="Of a written comparison.")
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return self.name or self.model.model
+
+
+class Experiment(Frozen):
+    """One run of STaR-GATE, from a data set and models to policies and figures."""
+
+    data_set: str
+    questioner: ModelSpec
+    roleplayers: tuple[Roleplayer, ...] = Field(
+        min_length=1, description="Each conversation draws one of them."
+    )
+    seed: int = Field(default=0, ge=0)
+    iterations: PositiveInt = 3
+    simulation: Simulation = Simulation()
+    selection: Selection = Selection()
+    regularization: Regularization = Regularization()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    judge: Judge | None = Field(default=None, description="Without one there are no win rates.")
+
+    @field_validator("roleplayers")
+    @classmethod
+    def _distinct(cls, roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
+        return distinct(roleplayers)
+
+    def roleplayers_of(self, split: str) -> tuple[Roleplayer, ...]:
+        """Who answers questions on a split."""
+        return (split == TEST_SPLIT and self.evaluation.roleplayers) or self.roleplayers
+
+    def unasked(self, split: str) -> Kinds:
+        """The tasks of a split for which not to ask is a candidate."""
+        return "never" if split == TEST_SPLIT else self.simulation.unasked
+
+    def samples(self, split: str) -> int:
+        """Conversations per pair of a split."""
+        return self.evaluation.samples if split == TEST_SPLIT else self.simulation.samples
+
+    def digest(self, split: str = TEST_SPLIT) -> str:
+        """What a split's tables were made from. More iterations do not change the earlier ones, and
+        what evaluates policies does not change how they are trained. Defaults are left out, so that
+        a new knob makes nothing due.
+        """
+        evaluating = {"evaluation", "judge"} if split in TRAIN_SPLITS else set[str]()
+        content = self.model_dump_json(exclude={"iterations", *evaluating}, exclude_defaults=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def validated(name: str, stated: Mapping[str, Any]) -> Experiment:
+    """The experiment that a defs.yaml states, or an ExperimentError for the first field that is
+    wrong.
+    """
+    try:
+        return Experiment.model_validate(stated)
+    except ValidationError as error:
+        raise ExperimentError(
+            f"The experiment {name} is not valid: {first_fault(error)}; correct its defs.yaml."
+        ) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first field that is wrong, and why."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message

@@ -1,0 +1,121 @@
+"""What runs where, and what it may cost: `machine.yaml` in the project's directory. Nothing here
+changes what an experiment means.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+
+from stargate_assets.config.experiment import Frozen, ModelSpec, first_fault
+from stargate_assets.method.errors import StargateError
+
+MACHINE_FILE = Path("machine.yaml")
+"""Relative, like `warehouse/`."""
+
+
+class MachineError(StargateError):
+    """machine.yaml says something that cannot be. The message names the field."""
+
+
+class Price(Frozen):
+    """What a model behind an endpoint costs, in dollars for a million tokens."""
+
+    endpoint: str = "OPENAI"
+    model: str
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+    as_of: date = Field(description="When this was the price.")
+
+    @property
+    def label(self) -> str:
+        """The label of the model that it is of."""
+        return ModelSpec(engine="openai", endpoint=self.endpoint, model=self.model).label
+
+    def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+    def dollars_of_scores(self, context_tokens: int, scored_tokens: int, calls: int = 1) -> float:
+        """What is scored is a part of the prompt, and a call writes one token."""
+        return self.dollars(context_tokens + scored_tokens, calls)
+
+
+FREE = Price(model="on this machine", prompt=0, completion=0, as_of=date.min)
+"""No provider sends a bill; what electricity and hardware cost is not counted."""
+
+
+class Machine(Frozen):
+    """The defaults suit two cores as well as one GPU."""
+
+    device: str = Field(default="auto", description="auto, cpu, or a torch device such as cuda:1.")
+    models_in_memory: PositiveInt = 2
+    decode_rows: PositiveInt = Field(
+        default=64, description="Of engine transformers: completions that grow together."
+    )
+    prefill_tokens: PositiveInt = Field(
+        default=2048, description="Of engine transformers: prompt tokens computed together."
+    )
+    requests_at_once: PositiveInt = Field(
+        default=64, description="Of engine openai: requests under way at an endpoint."
+    )
+    answer_seconds: PositiveFloat = Field(
+        default=300.0,
+        description="Of engine openai: how long an endpoint may be silent before a request is sent "
+        "again.",
+    )
+    tensor_parallel: PositiveInt = Field(
+        default=1, description="Of engine vllm: devices over which a model is spread."
+    )
+    gpu_memory_share: float = Field(
+        default=0.4,
+        gt=0,
+        le=1,
+        description="Of engine vllm: what one model takes of a GPU; models_in_memory of them "
+        "must fit.",
+    )
+    cpu_cache_gib: PositiveInt = Field(
+        default=2, description="Of engine vllm: the key-value cache of a model on CPU."
+    )
+    training_processes: PositiveInt = Field(
+        default=1, description="Devices over which training is spread, a process for each."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Training computes activations twice and keeps few: less memory, more time.",
+    )
+    max_dollars: PositiveFloat | None = Field(
+        default=None, description="A run stops before the call that could cost more than this."
+    )
+    prices: tuple[Price, ...] = ()
+
+    @field_validator("prices")
+    @classmethod
+    def _distinct(cls, prices: tuple[Price, ...]) -> tuple[Price, ...]:
+        labels = [price.label for price in prices]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"there are two of {label}; keep the newer one")
+        return prices
+
+    def price(self, spec: ModelSpec) -> Price | None:
+        """FREE for what runs on this machine; None if nobody stated what an endpoint's model
+        costs.
+        """
+        if spec.engine != "openai":
+            return FREE
+        return {price.label: price for price in self.prices}.get(spec.label)
+
+
+def load_machine(path: Path = MACHINE_FILE) -> Machine:
+    """What the file states; the defaults if there is none. Raises MachineError."""
+    if not path.exists():
+        return Machine()
+    try:
+        stated: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Machine.model_validate(stated or {})
+    except yaml.YAMLError as error:
+        raise MachineError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        raise MachineError(f"{path} is not valid: {first_fault(error)}; correct it.") from error

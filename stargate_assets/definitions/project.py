@@ -1,0 +1,136 @@
+"""The composition root: resources, and everything that the folders under `defs/` declare."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+
+import stargate_assets.defs
+from stargate_assets.config.data_set import DataSet
+from stargate_assets.config.experiment import Experiment, ExperimentError, ModelSpec
+from stargate_assets.config.machine import Machine, load_machine
+from stargate_assets.models.pool import ModelPool
+from stargate_assets.pipeline.components import data_set_definitions, experiment_definitions
+from stargate_assets.pipeline.dead_runs import dead_runs_sensor, release_dead_runs
+from stargate_assets.pipeline.declarations import declarations
+from stargate_assets.pipeline.jobs import data_version, missing_splits
+from stargate_assets.storage.io_manager import WarehouseIOManager
+from stargate_assets.storage.warehouse import Warehouse
+
+WAREHOUSE = Path("warehouse")
+"""Relative, like the paths in dagster.yaml: a project is the directory that its commands are run
+from.
+"""
+DEFS = Path(stargate_assets.defs.__file__).parent
+
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # partitioned checks
+warnings.filterwarnings("ignore", category=dg.BetaWarning)  # data versions of outputs
+
+
+DEFAULT_MACHINE = Machine()
+Change = Callable[[str, Experiment], Experiment]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the declared components come to, with the resources that they run on."""
+
+    warehouse: Warehouse
+    models: ModelPool
+    data_sets: dict[str, DataSet] = field(default_factory=dict)
+    experiments: dict[str, Experiment] = field(default_factory=dict)
+    pipes: dg.PipesSubprocessClient | None = None
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        """What Dagster sees; built when it is first needed, which takes longer than all else."""
+        return project_definitions(self)
+
+    def missing_splits(self, data_set: str, splits: Iterable[str]) -> list[str]:
+        """Which of a data set's splits are not there as its sources are now."""
+        graph = self.definitions.get_repository_def().asset_graph
+        current, tables = data_version(graph, data_set), self.data_sets[data_set].tables
+        return missing_splits(self.warehouse, data_set, tables, splits, current)
+
+
+def unchanged(name: str, experiment: Experiment) -> Experiment:
+    del name
+    return experiment
+
+
+def load_project(
+    change: Change = unchanged,
+    root: Path = WAREHOUSE,
+    machine: Machine | None = None,
+    folder: Path | None = None,
+) -> Project:
+    """Everything that the folders in `folder`, or in `defs/`, declare, each experiment as `change`
+    wants it; the machine is that of machine.yaml unless another is given.
+    """
+    declared = declarations(folder or DEFS)
+    experiments = {name: change(name, e) for name, e in declared.experiments.items()}
+    return assemble(declared.data_sets, experiments, root, machine or load_machine())
+
+
+def oracle_of(data_set: DataSet) -> ModelSpec | None:
+    """The model that writes a data set's gold responses, if one does."""
+    return data_set.oracle.model if data_set.oracle else None
+
+
+def check_data_set(name: str, experiment: Experiment, data_sets: Mapping[str, DataSet]) -> None:
+    """The data set of an experiment is there and has gold responses, or this is an
+    ExperimentError.
+    """
+    usable = sorted(other for other, data_set in data_sets.items() if data_set.has_gold_responses)
+    if experiment.data_set not in usable:
+        fault = "has no gold responses" if experiment.data_set in data_sets else "is not declared"
+        raise ExperimentError(
+            f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
+            f"there are: {', '.join(usable)}."
+        )
+
+
+def assemble(
+    data_sets: dict[str, DataSet],
+    experiments: dict[str, Experiment],
+    root: Path,
+    machine: Machine = DEFAULT_MACHINE,
+    pipes: dg.PipesSubprocessClient | None = None,
+) -> Project:
+    """A project from its parts, with its warehouse in the directory `root`."""
+    for name, experiment in experiments.items():
+        check_data_set(name, experiment, data_sets)
+    warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root, machine)
+    return Project(warehouse, models, data_sets, experiments, pipes)
+
+
+def project_definitions(project: Project) -> dg.Definitions:
+    """All assets, checks, jobs and sensors, with the resources that they share."""
+    warehouse, models, data_sets = project.warehouse, project.models, project.data_sets
+
+    @dg.resource(description="The models; a run that needs them first frees what the dead hold.")
+    def models_of_a_run(context: dg.InitResourceContext) -> ModelPool:
+        if context.instance is not None:
+            release_dead_runs(context.instance)
+        return models
+
+    return dg.Definitions.merge(
+        *(data_set_definitions(name, d) for name, d in data_sets.items()),
+        *(
+            experiment_definitions(name, e, oracle_of(data_sets[e.data_set]))
+            for name, e in project.experiments.items()
+        ),
+        dg.Definitions(
+            resources={
+                "io_manager": WarehouseIOManager(warehouse, models.store),
+                "warehouse": warehouse,
+                "models": models_of_a_run,
+                "pipes": project.pipes or dg.PipesSubprocessClient(),
+            },
+            sensors=[dead_runs_sensor],
+            executor=dg.in_process_executor,
+        ),
+    )

@@ -1,0 +1,156 @@
+"""Checks of a data set's tables in the warehouse: what reading demands of files and writing of
+models is true of the rows that are there, and of all splits together.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import dagster as dg
+import polars as pl
+from dataframely.exc import ValidationError
+
+from stargate_assets.config.data_set import DataSet
+from stargate_assets.method.hygiene import fault, names_in_tasks, repeated
+from stargate_assets.method.plan import SPLITS
+from stargate_assets.method.text import NEAR_DUPLICATE, SHINGLE, near_duplicates
+from stargate_assets.pipeline.assets.frames import pairs_of
+from stargate_assets.pipeline.assets.grid import split_partitions
+from stargate_assets.pipeline.sources.tables import Read
+from stargate_assets.storage.schemas import SCHEMAS
+from stargate_assets.storage.warehouse import Warehouse
+
+SHOWN = 5
+"""Findings that a failed check quotes."""
+NEAR_DUPLICATES = "near_duplicates"
+DESCRIPTIONS = {
+    "valid": "The rows fit the table's schema; texts have a usable length and no control "
+    "characters.",
+    "disjoint": "Nothing stands twice, in one split or in two, whatever its case, spaces, Unicode "
+    "form and punctuation.",
+    NEAR_DUPLICATES: f"No two texts have shingles of {SHINGLE} characters with a Jaccard "
+    f"similarity of {NEAR_DUPLICATE} or more.",
+    "as_in_the_source": "The texts are those of the source, letter by letter.",
+    "names_absent_from_tasks": "No task holds the name of a persona.",
+    "every_pair": "Every task has a row for every persona of the split.",
+}
+TEXTS = {"tasks": ("text",), "personas": ("name", "text"), "gold_responses": ("text",)}
+Find = Callable[["Slices"], list[str]]
+
+
+class Slices:
+    """The tables of a data set as a check of one split sees them."""
+
+    def __init__(self, warehouse: Warehouse, name: str, split: str):
+        self.warehouse, self.name, self.split = warehouse, name, split
+
+    def here(self, table: str) -> pl.DataFrame:
+        return self.warehouse.read(self.name, table, [{"split": self.split}])
+
+    def everywhere(self, table: str) -> pl.DataFrame:
+        """The rows of every split that is there."""
+        there = self.warehouse.materializations(self.name)
+        splits = [{"split": split} for split in SPLITS if (table, split) in there]
+        return self.warehouse.read(self.name, table, splits)
+
+
+def data_set_checks(name: str, data_set: DataSet, read: Read) -> list[dg.AssetChecksDefinition]:
+    """Blocking checks of each table, and a warning for near-duplicates."""
+
+    def check(table: str, check_name: str, find: Find) -> dg.AssetChecksDefinition:
+        blocking = check_name != NEAR_DUPLICATES
+
+        @dg.asset_check(
+            name=check_name,
+            asset=dg.AssetKey([name, table]),
+            description=DESCRIPTIONS[check_name],
+            blocking=blocking,
+            partitions_def=split_partitions,
+        )
+        def checked(
+            context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+        ) -> dg.AssetCheckResult:
+            return result(find(Slices(warehouse, name, context.partition_key)), blocking=blocking)
+
+        return checked
+
+    checks = [check("personas", "names_absent_from_tasks", named_in_tasks)]
+    for table in ("tasks", "personas"):
+        checks.append(check(table, "disjoint", partial(repeats, table=table)))
+        checks.append(check(table, NEAR_DUPLICATES, partial(alike, table=table)))
+    from_files = ("tasks", "personas") if data_set.personas else ("tasks",)
+    checks += [
+        check(t, "as_in_the_source", partial(changed, table=t, read=read)) for t in from_files
+    ]
+    if data_set.has_gold_responses:
+        checks.append(check("gold_responses", "every_pair", pairs_without_row))
+    return checks + [check(t, "valid", partial(invalid, table=t)) for t in data_set.tables]
+
+
+def result(findings: list[str], *, blocking: bool = True) -> dg.AssetCheckResult:
+    """Passed without findings; otherwise their number, and the first of them."""
+    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        passed=not findings,
+        severity=severity,
+        metadata={"findings": len(findings)},
+        description="\n".join(findings[:SHOWN]) or None,
+    )
+
+
+def invalid(slices: Slices, table: str) -> list[str]:
+    rows = slices.here(table)
+    try:
+        SCHEMAS[table].validate(rows, cast=True)
+    except ValidationError as error:
+        return [str(error)]
+    if "exclusion" in rows.columns:
+        rows = rows.filter(pl.col("exclusion").is_null())
+    return [
+        f"{column} {value!r} {found.message}"
+        for column in TEXTS[table]
+        for value in rows[column]
+        if (found := fault(column, value)) is not None
+    ]
+
+
+def repeats(slices: Slices, table: str) -> list[str]:
+    rows = slices.everywhere(table)
+    return [
+        f"{column} {rows[column][later]!r} is in {rows['split'][first]} and {rows['split'][later]}"
+        for column in TEXTS[table]
+        for first, later in repeated(rows[column].to_list())
+    ]
+
+
+def alike(slices: Slices, table: str) -> list[str]:
+    rows = slices.everywhere(table)
+    return [
+        f"{similarity:.2f}: {rows['text'][one]!r} and {rows['text'][other]!r}"
+        for one, other, similarity in near_duplicates(rows["text"].to_list())
+        if slices.split in (rows["split"][one], rows["split"][other])
+    ]
+
+
+def changed(slices: Slices, table: str, read: Read) -> list[str]:
+    source = read().tasks if table == "tasks" else read().personas
+    assert source is not None
+    rows, expected = slices.here(table), source.of(slices.split)
+    return [
+        repr(value)
+        for column in TEXTS[table]
+        for value in sorted(set(rows[column]) ^ set(expected[column]))
+    ]
+
+
+def named_in_tasks(slices: Slices) -> list[str]:
+    names = slices.here("personas")["name"].to_list()
+    tasks = slices.everywhere("tasks")["text"].to_list()
+    return [f"{names[n]!r} is in {tasks[t]!r}" for n, t in names_in_tasks(names, tasks)]
+
+
+def pairs_without_row(slices: Slices) -> list[str]:
+    there = set(slices.here("gold_responses").select("task_id", "persona_id").iter_rows())
+    pairs = pairs_of(slices.here("tasks"), slices.here("personas"))
+    return [
+        f"{pair.persona.name!r} and {pair.task.text!r}" for pair in pairs if pair.key not in there
+    ]

@@ -1,0 +1,178 @@
+"""The assets of a data set: tasks, personas and gold responses, partitioned by split and shared by
+experiments.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.config.data_set import DataError, DataSet, Oracle, PersonaWriter
+from stargate_assets.method.conversation import Pair
+from stargate_assets.method.gold_responses import write_gold_responses
+from stargate_assets.method.language_model import LanguageModel, Sampling
+from stargate_assets.method.personas import generate_personas
+from stargate_assets.models.pool import ModelPool
+from stargate_assets.pipeline.assets.frames import pairs_of, table
+from stargate_assets.pipeline.assets.grid import (
+    GPU_POOL,
+    OWNERS,
+    AssetDecorator,
+    column_schema,
+    inputs,
+    split_partitions,
+    table_output,
+)
+from stargate_assets.pipeline.sources.tables import GENERATED, Read, Tables, content_version
+from stargate_assets.reporting.figures import lengths_and_domains
+from stargate_assets.storage.completions import Use
+
+
+def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsDefinition]:
+    """tasks[s] and personas[s]; gold_responses[s] too if the data set has recorded ones or an
+    Oracle.
+    """
+    version = content_version(data_set)
+
+    def asset(table_name: str, description: str, **more: Any) -> AssetDecorator:
+        return dg.asset(
+            name=table_name,
+            key_prefix=name,
+            partitions_def=split_partitions,
+            group_name=name,
+            owners=OWNERS,
+            code_version=version,
+            description=description,
+            metadata={"dagster/column_schema": column_schema(table_name)},
+            **more,
+        )
+
+    def output(rows: pl.DataFrame, counts: Mapping[str, int]) -> dg.Output[pl.DataFrame]:
+        metadata: dict[str, Any] = dict(counts)
+        if rows.height:
+            metadata["mean_words"] = rows["text"].str.count_matches(r"\S+").mean()
+            metadata["lengths and domains"] = dg.MetadataValue.md(
+                lengths_and_domains(rows).markdown()
+            )
+        return table_output(rows, version, metadata)
+
+    @asset(
+        "tasks",
+        "What users ask for: short, everyday, and underspecified on purpose.",
+        kinds={"duckdb"},
+    )
+    def tasks(context: dg.AssetExecutionContext) -> dg.Output[pl.DataFrame]:
+        rows = read().tasks
+        return output(rows.of(context.partition_key), left_out(rows.left_out))
+
+    writer, oracle = data_set.persona_writer, data_set.oracle
+
+    @asset(
+        "personas",
+        "Who asks: a name and first-person statements that the questioner never sees"
+        + (", written by a model." if writer else "."),
+        kinds={"duckdb", writer.model.engine} if writer else {"duckdb"},
+        pool=GPU_POOL if writer else None,
+    )
+    def personas(
+        context: dg.AssetExecutionContext, models: dg.ResourceParam[ModelPool]
+    ) -> dg.Output[pl.DataFrame]:
+        rows, split = read(), context.partition_key
+        if writer is not None:
+            model = models.open(writer.model, Use(name, split, "persona_writer"))
+            return output(*written_personas(writer, rows, data_set.seed, split, model))
+        assert rows.personas is not None
+        return output(rows.personas.of(split), left_out(rows.personas.left_out))
+
+    if not data_set.has_gold_responses:
+        return [tasks, personas]
+
+    @asset(
+        "gold_responses",
+        "The best answer to each task for each persona of the split: recorded, or written by the "
+        "Oracle.",
+        ins=inputs(name, "tasks", "personas"),
+        kinds={"duckdb", oracle.model.engine} if oracle else {"duckdb"},
+        pool=GPU_POOL if oracle else None,
+    )
+    def gold_responses(
+        context: dg.AssetExecutionContext,
+        models: dg.ResourceParam[ModelPool],
+        tasks: pl.DataFrame,
+        personas: pl.DataFrame,
+    ) -> dg.Output[pl.DataFrame]:
+        recorded, split = read().gold_responses, context.partition_key
+        frame = recorded.of(split) if recorded else table("gold_responses", [])
+        if oracle is not None:
+            there = set(frame.select("task_id", "persona_id").iter_rows())
+            missing = [pair for pair in pairs_of(tasks, personas) if pair.key not in there]
+            model = models.open(oracle.model, Use(name, split, "oracle"))
+            frame = pl.concat([frame, written_gold(oracle, missing, split, model)])
+        excluded = Counter(frame["exclusion"].drop_nulls())
+        counts = {f"excluded: {reason}": count for reason, count in sorted(excluded.items())}
+        return output(frame, counts | left_out(recorded.left_out if recorded else {}))
+
+    return [tasks, personas, gold_responses]
+
+
+def left_out(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Metadata: how many rows of the source are in no split, by reason."""
+    return {f"left out: {reason}": count for reason, count in sorted(reasons.items())}
+
+
+def written_personas(
+    writer: PersonaWriter, read: Tables, seed: int, split: str, model: LanguageModel
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows of a split, and counts of who is missing and of the refusals. All splits are written
+    together; what a model has written once comes from the completion store.
+    """
+    sizes = writer.sizes.model_dump()
+    written = generate_personas(
+        model,
+        read.examples,
+        read.tasks.frame["text"].to_list(),
+        sizes,
+        seed=seed,
+        attempts=writer.attempts,
+        sampling=Sampling(writer.persona_tokens, writer.temperature, writer.top_p),
+    )
+    people = sorted(written.personas[split], key=lambda persona: persona.persona_id)
+    refused = Counter(reason for of, _, _, reason in written.refusals if of == split)
+    counts = {f"refused: {reason}": count for reason, count in sorted(refused.items())}
+    if not people:
+        raise DataError(
+            f"{writer.model.model} wrote no usable persona for {split} ({counts}); raise attempts, "
+            "or use another model or temperature."
+        )
+    rows: list[dict[str, object]] = [
+        {
+            "split": split,
+            "persona_id": persona.persona_id,
+            "name": persona.name,
+            "text": persona.text,
+            "source": GENERATED,
+        }
+        for persona in people
+    ]
+    return table("personas", rows), {"not written": sizes[split] - len(people), **counts}
+
+
+def written_gold(
+    oracle: Oracle, pairs: list[Pair], split: str, model: LanguageModel
+) -> pl.DataFrame:
+    """Rows of the pairs' gold responses by the Oracle, excluded ones marked."""
+    written = write_gold_responses(model, pairs, oracle.answer_tokens)
+    rows = [
+        {
+            "split": split,
+            "task_id": pair.task.task_id,
+            "persona_id": pair.persona.persona_id,
+            "text": text,
+            "source": GENERATED,
+            "exclusion": exclusion,
+        }
+        for pair, text, exclusion in written
+    ]
+    return table("gold_responses", rows)

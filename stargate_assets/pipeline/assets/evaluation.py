@@ -1,0 +1,141 @@
+"""Estimates per policy on the test split, from all cells that are there."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.method.errors import StargateError
+from stargate_assets.method.plan import TEST_SPLIT
+from stargate_assets.method.scoring import CONTROLS, TESTED
+from stargate_assets.method.statistics import (
+    PairValues,
+    clustered_share,
+    paired_difference,
+    two_way_clustered,
+)
+from stargate_assets.pipeline.assets.answers import answer_values
+from stargate_assets.pipeline.assets.frames import table
+from stargate_assets.pipeline.assets.grid import (
+    CODE_VERSION,
+    OWNERS,
+    column_schema,
+    shown,
+    table_output,
+)
+from stargate_assets.pipeline.assets.report_page import experiment_tables, write_page
+from stargate_assets.reporting.curves import log_probs, win_rates_by_arm
+from stargate_assets.reporting.metrics import QUESTION_RATE, SHARES
+from stargate_assets.reporting.tables import ExperimentTables, by_pair
+from stargate_assets.storage.warehouse import Warehouse
+
+REPORTED = ("gold_log_probs", "responses", "win_rates")
+"""The last tables of a test cell that a report is made from."""
+
+
+class NothingEvaluatedError(StargateError):
+    """There is no test cell to report on. The message says what to run."""
+
+
+def report_rows(tables: ExperimentTables) -> pl.DataFrame:
+    """One row per policy and metric: the mean over pairs, and its paired difference to policy 0
+    where the metric depends on the policy, both with intervals clustered by task and persona.
+    """
+    values = {**_conversation_values(tables), **answer_values(tables)}
+    rows: list[dict[str, object]] = []
+    for (iteration, metric), observed in values.items():
+        level = (clustered_share if metric in SHARES else two_way_clustered)(observed)
+        base = values.get((0, metric), {})
+        depends = iteration > 0 and metric not in CONTROLS
+        gain = paired_difference(observed, base) if depends else None
+        rows.append(
+            {
+                "split": TEST_SPLIT,
+                "iteration": iteration,
+                "metric": metric,
+                "mean": level.mean,
+                "low": level.low,
+                "high": level.high,
+                "gain": gain and gain.mean,
+                "gain_low": gain and gain.low,
+                "gain_high": gain and gain.high,
+                "pairs": level.pairs,
+            }
+        )
+    return table("report", rows)
+
+
+def evaluated_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
+    """What the warehouse holds of an experiment, with the estimates over its test cells."""
+    tables = experiment_tables(warehouse, name, experiment)
+    if not tables.tested("conversations").height:
+        raise NothingEvaluatedError(
+            f"No test cell of {name} is there yet; run it first: stargate run {name}."
+        )
+    return replace(tables, frames={**tables.frames, "report": report_rows(tables)})
+
+
+def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
+    """The figures of an experiment; in a group of its own, because it has no partitions."""
+
+    def every_cell(upstream: str) -> dg.AssetDep:
+        key = dg.AssetKey([name, upstream])
+        return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
+
+    read = ("conversations", "gold_log_probs", "responses")
+    read += ("win_rates",) if experiment.judge else ()
+
+    @dg.asset(
+        name="report",
+        key_prefix=name,
+        group_name=f"{name}_report",
+        kinds={"duckdb"},
+        owners=OWNERS,
+        code_version=f"{CODE_VERSION}-{experiment.digest()}",
+        description="Question rate, log p(gold response) and what the answers show, per policy on "
+        "the test split; with it the page for people, warehouse/reports/NAME.html.",
+        metadata={"dagster/column_schema": column_schema("report")},
+        deps=[every_cell(table) for table in read],
+    )
+    def report(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.Output[pl.DataFrame]:
+        tables = evaluated_tables(warehouse, name, experiment)
+        frame = tables.frame("report")
+        latest = frame.filter(pl.col("iteration") == frame["iteration"].max())
+        metadata: dict[str, Any] = {
+            f"latest {row['metric']}": row["mean"] for row in latest.iter_rows(named=True)
+        }
+        metadata["page"] = dg.MetadataValue.path(write_page(warehouse, [tables]))
+        metadata |= shown(win_rates_by_arm(tables.frame("win_rates"))) | shown(log_probs(frame))
+        return table_output(frame, report_version(warehouse, name), metadata)
+
+    return report
+
+
+def report_version(warehouse: Warehouse, name: str) -> str:
+    """What a report is made from: the versions of the test cells that are there."""
+    there = warehouse.materializations(name)
+    versions = sorted(
+        f"{where} {table_name} {found.version}"
+        for (table_name, where), found in there.items()
+        if table_name in REPORTED and where.endswith(TEST_SPLIT)
+    )
+    return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:16]
+
+
+def _conversation_values(tables: ExperimentTables) -> dict[tuple[int, str], PairValues]:
+    """For each policy and metric, what each pair's conversations on the test split show."""
+    conversations, scored = tables.tested("conversations"), tables.tested("gold_log_probs")
+    values: dict[tuple[int, str], PairValues] = {}
+    for iteration in sorted(conversations["iteration"].unique()):
+        here = pl.col("iteration") == iteration
+        values[iteration, QUESTION_RATE] = by_pair(conversations.filter(here), QUESTION_RATE)
+        for condition in TESTED:
+            of_condition = scored.filter(here, pl.col("condition") == condition)
+            if of_condition.height:
+                values[iteration, condition] = by_pair(of_condition, "log_prob")
+    return values

@@ -1,0 +1,119 @@
+"""The checks of the evaluation: blocking where rows are missing, a warning where the Judge is not
+to be trusted.
+"""
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.config.experiment import Experiment, Judge, ModelSpec
+from stargate_assets.method.arms import arms_of, judged_arms
+from stargate_assets.method.judging import TRUSTED_ACCURACY
+from stargate_assets.pipeline.assets.checks import (
+    count_result,
+    grid_check,
+    pairs_there,
+    schema_check,
+)
+from stargate_assets.pipeline.assets.grid import JUDGED, cell_of
+from stargate_assets.pipeline.assets.judging import audit_accuracy
+from stargate_assets.storage.io_manager import slice_of
+from stargate_assets.storage.warehouse import Warehouse
+
+
+def evaluation_checks(
+    name: str, experiment: Experiment, oracle: ModelSpec | None
+) -> list[dg.AssetChecksDefinition]:
+    """The checks of responses and, if the experiment has a Judge, of what it said."""
+    data_set, check = experiment.data_set, grid_check(name, experiment)
+    wanted = experiment.evaluation.arms
+
+    @check("responses", "Every pair has a response in every arm.")
+    def expected_responses(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        cell = cell_of(context.partition_key)
+        rows = warehouse.read(name, "responses", [slice_of(context.partition_key)]).height
+        pairs = pairs_there(warehouse, data_set, cell.split)
+        return count_result(rows, len(pairs) * len(arms_of(cell.iteration, wanted)))
+
+    of_responses = [schema_check(name, experiment, "responses"), expected_responses]
+    if experiment.judge is None:
+        return of_responses
+
+    @check("judgements", "Every pair is judged in every arm, or counted as not scored.")
+    def expected_judgements(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        cell = cell_of(context.partition_key)
+        rows = warehouse.read(name, "judgements", [slice_of(context.partition_key)]).height
+        pairs = pairs_there(warehouse, data_set, cell.split)
+        return count_result(rows, len(pairs) * len(judged_arms(cell.iteration, wanted)))
+
+    @check("judge_audit", "Every gold response that has a rival is in the audit.")
+    def expected_audit(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        split = cell_of(context.partition_key).split
+        gold = warehouse.read(data_set, "gold_responses", [{"split": split}])
+        of_task = gold.filter(pl.col("exclusion").is_null()).group_by("task_id").len()
+        expected = int(of_task.filter(pl.col("len") > 1)["len"].sum())
+        rows = warehouse.read(name, "judge_audit", [slice_of(context.partition_key)]).height
+        return count_result(rows, expected)
+
+    @check("win_rates", "Every judgement is counted.")
+    def expected_counts(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        where = [slice_of(context.partition_key)]
+        of_all = warehouse.read(name, "win_rates", where).filter(pl.col("dimension") == "all")
+        rows = warehouse.read(name, "judgements", where).height
+        return count_result(int(of_all["pairs"].sum()), rows)
+
+    schemas = [schema_check(name, experiment, table) for table in JUDGED]
+    counts = [expected_judgements, expected_audit, expected_counts]
+    return [*of_responses, *schemas, *counts, trusted_judge(name, experiment, oracle)]
+
+
+def trusted_judge(
+    name: str, experiment: Experiment, oracle: ModelSpec | None
+) -> dg.AssetChecksDefinition:
+    """A warning, because a weak Judge is a fact about the figures and no fault of the tables."""
+
+    @grid_check(name, experiment)(
+        "judge_audit",
+        "The Judge finds the truth where it is known, and has not written the gold responses.",
+        blocking=False,
+    )
+    def trusted(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        audit = warehouse.read(name, "judge_audit", [slice_of(context.partition_key)])
+        assert experiment.judge is not None
+        return trust_result(audit, experiment.judge, oracle)
+
+    return trusted
+
+
+def trust_result(
+    judge_audit: pl.DataFrame, judge: Judge, oracle: ModelSpec | None
+) -> dg.AssetCheckResult:
+    accuracy = audit_accuracy(judge_audit)
+    doubts: list[str] = []
+    if accuracy is None:
+        doubts.append("The Judge gave no verdict where the truth is known.")
+    elif accuracy.mean < TRUSTED_ACCURACY:
+        doubts.append(
+            f"The Judge finds the truth in {accuracy.mean:.0%} of the pairs where it is known "
+            f"({accuracy.low:.0%} to {accuracy.high:.0%}); its win rates say little."
+        )
+    if oracle is not None and oracle.model == judge.model.model:
+        doubts.append(
+            "The Judge has written the gold responses too, so it may prefer what sounds like "
+            "itself, and the audit cannot tell."
+        )
+    return dg.AssetCheckResult(
+        passed=not doubts,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=" ".join(doubts) or None,
+        metadata={"accuracy": accuracy.mean} if accuracy else {},
+    )

@@ -1,0 +1,164 @@
+"""The jobs of data sets and experiments, and the sensor that walks an experiment's plan with
+them.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
+
+from stargate_assets.config.data_set import DATA_TABLES
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.method.plan import Purpose, planned_steps, ready_steps
+from stargate_assets.pipeline.assets.evaluation import report_version
+from stargate_assets.pipeline.assets.grid import (
+    cell_version,
+    done_steps,
+    planned_tables,
+    policy_checkpoint,
+)
+from stargate_assets.storage.warehouse import Warehouse
+
+PURPOSES: tuple[Purpose, ...] = ("train", "evaluate")
+
+
+def job_name(experiment: str, purpose: Purpose) -> str:
+    """The job that materialises a planned cell."""
+    return f"{experiment}_{'train_iteration' if purpose == 'train' else 'evaluate'}"
+
+
+def data_job_name(data_set: str) -> str:
+    return f"{data_set}_data"
+
+
+def report_job_name(experiment: str) -> str:
+    return f"{experiment}_report"
+
+
+def _select(schema: str, tables: tuple[str, ...]) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(dg.AssetKey([schema, table]) for table in tables))
+
+
+@cache  # the sensors of experiments must name the very job that the definitions hold
+def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        data_job_name(data_set),
+        dg.AssetSelection.groups(data_set),
+        description="Read or write the tasks, personas and gold responses of a split.",
+    )
+
+
+def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJobDefinition, ...]:
+    descriptions = {
+        "train": "Simulate, score, select, answer and train: one iteration, cell (i, s(i)).",
+        "evaluate": "What policy i does on the test split, cell (i, test).",
+    }
+    return (
+        *(
+            dg.define_asset_job(
+                job_name(name, purpose),
+                _select(name, planned_tables(purpose, experiment)),
+                description=descriptions[purpose],
+            )
+            for purpose in PURPOSES
+        ),
+        dg.define_asset_job(
+            report_job_name(name),
+            _select(name, ("report",)),
+            description="Estimates over all test cells that are there.",
+        ),
+    )
+
+
+def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
+    """The version that a data set's tables have when they are made from its files as they are
+    now.
+    """
+    return str(graph.get(dg.AssetKey([data_set, DATA_TABLES[0]])).code_version)
+
+
+def walk_sensor(
+    name: str, experiment: Experiment, jobs: Iterable[UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
+    """Launches what can run next, with the experiment's `jobs`, until the plan is done; a run that
+    failed is not launched again by itself.
+    """
+
+    @dg.sensor(
+        name=f"{name}_walk",
+        jobs=[data_set_job(experiment.data_set), *jobs],
+        minimum_interval_seconds=10,
+        description=f"Walks the plan of {name} unattended.",
+    )
+    def walk(
+        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.SensorResult | dg.SkipReason:
+        if context.repository_def is None:
+            raise ValueError("the sensor runs inside a code location")
+        current = data_version(context.repository_def.asset_graph, experiment.data_set)
+        requests = [
+            dg.RunRequest(
+                run_key=f"{experiment.data_set} {split} {current}",
+                job_name=data_job_name(experiment.data_set),
+                partition_key=split,
+            )
+            for split in missing_splits(
+                warehouse, experiment.data_set, DATA_TABLES, needed_splits(experiment), current
+            )
+        ]
+        done = done_steps(warehouse, name, experiment)
+        if not requests:
+            data = warehouse.materializations(experiment.data_set)
+            for step in ready_steps(experiment.iterations, done):
+                policy = policy_checkpoint(warehouse, name, step.cell)
+                version = cell_version(experiment, step.cell, policy, data)
+                requests.append(
+                    dg.RunRequest(
+                        run_key=f"{name} {step.cell.key} {version}",
+                        job_name=job_name(name, step.purpose),
+                        partition_key=step.cell.key,
+                    )
+                )
+        if not requests and report_is_due(warehouse, name):
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"{name} report {report_version(warehouse, name)}",
+                    job_name=report_job_name(name),
+                )
+            )
+        if not requests:
+            return dg.SkipReason(f"The plan of {name} is done.")
+        return dg.SensorResult(run_requests=requests)
+
+    return walk
+
+
+def needed_splits(experiment: Experiment) -> list[str]:
+    """The splits of the data set that the plan uses."""
+    return list(dict.fromkeys(s.cell.split for s in planned_steps(experiment.iterations)))
+
+
+def missing_splits(
+    warehouse: Warehouse, data_set: str, tables: Iterable[str], splits: Iterable[str], current: str
+) -> list[str]:
+    """Which of a data set's splits are not there as its sources are now."""
+    there = warehouse.materializations(data_set)
+    return [
+        split
+        for split in splits
+        if not all(
+            (found := there.get((table, split))) is not None and found.version == current
+            for table in tables
+        )
+    ]
+
+
+def report_is_due(warehouse: Warehouse, name: str) -> bool:
+    """Whether test cells have been written since the report was."""
+    report = warehouse.materializations(name).get(("report", "all"))
+    return report is None or report.version != report_version(warehouse, name)

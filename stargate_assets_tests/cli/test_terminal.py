@@ -1,0 +1,59 @@
+from rich.console import Console
+
+from stargate_assets.cli.terminal import win_rates_table
+from stargate_assets.pipeline.assets.frames import table
+
+ROW = {
+    "split": "test",
+    "dimension": "all",
+    "value": "",
+    "judge": "oak[b]",
+    "pairs": 32,
+    "wins": 20,
+    "losses": 8,
+    "ties": 2,
+    "unscored": 2,
+    "win_rate": 0.7,
+    "low": 0.5123,
+    "high": 0.8399,
+    "naive_low": 0.52,
+    "naive_high": 0.83,
+    "audit_accuracy": 0.97,
+    "audit_low": 0.81,
+    "audit_high": 0.995,
+}
+NOTHING = ("win_rate", "low", "high", "naive_low", "naive_high")
+
+
+def printed(*rows: dict[str, object]) -> str:
+    console = Console(width=110)
+    with console.capture() as capture:
+        console.print(win_rates_table("e", table("win_rates", [ROW | row for row in rows])))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 110
+    return "\n".join(" ".join(line.split()) for line in lines)
+
+
+def test_a_row_for_each_arm_and_the_judge_s_accuracy_below() -> None:
+    shown = printed(
+        {"iteration": 0, "arm": "instructed"},
+        {"iteration": 1, "arm": "no_questions"},
+        {"iteration": 1, "arm": "method"},
+        {"iteration": 1, "arm": "method", "dimension": "turns", "value": "1"},
+    )
+    assert "that oak[b] prefers" in shown
+    figures = "│ 0.70 │ 0.51 to 0.84 │ 20, 2, 8 │ 2 │"
+    assert [line for line in shown.splitlines() if "0.70" in line] == [
+        f"│ 0 │ policy 0 │ policy 0, instructed {figures}",
+        f"│ 1 │ policy 1 │ policy 1 {figures}",
+        f"│ 1 │ nobody │ policy 1 {figures}",
+    ]
+    assert "the Judge finds it in 97% (81% to 100%). Ties count half." in shown
+
+
+def test_what_nobody_scored_has_no_figure() -> None:
+    shown = printed(
+        {"iteration": 0, "arm": "no_questions", "audit_accuracy": None, **dict.fromkeys(NOTHING)}
+    )
+    assert "│ nobody │ policy 0 │ │ │ 20, 2, 8 │ 2 │" in shown
+    assert "The Judge has no verdict where the truth is known." in shown

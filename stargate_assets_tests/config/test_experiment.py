@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+
+from stargate_assets.config.experiment import (
+    Experiment,
+    ExperimentError,
+    Judge,
+    ModelSpec,
+    validated,
+)
+from stargate_assets.definitions.project import load_project
+
+STATED: dict[str, Any] = {
+    "data_set": "d",
+    "questioner": {"model": "bundled"},
+    "roleplayers": [{"model": {"model": "bundled"}}],
+}
+
+
+def test_the_defaults_are_the_paper_s() -> None:
+    experiment = Experiment.model_validate(STATED)
+    assert (experiment.simulation.samples, experiment.simulation.max_turns) == (10, 3)
+    assert (experiment.iterations, experiment.selection.top) == (3, 1)
+    assert experiment.simulation.temperature == 0.9
+    assert experiment.roleplayers[0].replies == "generated"
+    assert experiment.judge is None
+    assert Judge(model=ModelSpec(model="m")).method == "written"
+    training = experiment.training
+    assert (training.method, training.learning_rate, training.schedule) == ("full", 2e-5, "cosine")
+    assert (training.warmup_share, training.epochs, training.batch_size) == (0.1, 1, 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"simulation": {"samples": 0}}, "simulation.samples"),
+        ({"simulation": {"sample": 3}}, "simulation.sample"),
+        ({"evaluation": {"arms": ["no_questions"]}}, "evaluation.arms: method must be among them"),
+        ({"questioner": {"engine": "magic", "model": "m"}}, "questioner.engine"),
+        ({"training": {"learning_rate": -1}}, "training.learning_rate"),
+        (
+            {"questioner": {"model": "m", "quantization": "fp8"}},
+            "questioner: quantization and max_length need engine: vllm",
+        ),
+        ({"judge": {"model": {"model": "m"}, "method": "coin"}}, "judge.method"),
+        ({"roleplayers": []}, "roleplayers"),
+        ({"roleplayers": [{"model": {"model": "m"}}] * 2}, "roleplayers"),
+    ],
+)
+def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(ExperimentError, match=f"experiment e is not valid: {field}.*defs.yaml"):
+        validated("e", STATED | change)
+
+
+def test_an_experiment_on_no_data_set_is_refused() -> None:
+    with pytest.raises(ExperimentError, match="'nowhere', which is not declared; there are: every"):
+        load_project(lambda _, experiment: experiment.model_copy(update={"data_set": "nowhere"}))
+
+
+def test_the_digest_is_of_the_science_and_not_of_the_number_of_iterations() -> None:
+    one = Experiment.model_validate(STATED)
+    assert one.digest() == Experiment.model_validate(STATED | {"iterations": 9}).digest()
+    assert one.digest() != Experiment.model_validate(STATED | {"seed": 1}).digest()
+
+
+@pytest.mark.parametrize(
+    "change", [{"judge": {"model": {"model": "m"}}}, {"evaluation": {"answer_tokens": 9}}]
+)
+def test_another_evaluation_trains_nothing_again(change: dict[str, Any]) -> None:
+    one, other = (Experiment.model_validate(stated) for stated in (STATED, STATED | change))
+    assert one.digest("test") != other.digest("test")
+    assert one.digest("train_a") == other.digest("train_a")

@@ -1,0 +1,53 @@
+"""What machine.yaml may say."""
+
+from pathlib import Path
+
+import pytest
+
+from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.machine import FREE, Machine, MachineError, Price, load_machine
+from stargate_assets_tests.conftest import ROOT
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    assert load_machine(tmp_path / "machine.yaml") == Machine()
+    (tmp_path / "machine.yaml").write_text("# nothing yet\n")
+    assert load_machine(tmp_path / "machine.yaml") == Machine()
+
+
+def test_the_file_that_comes_with_the_project_is_valid() -> None:
+    machine = load_machine(ROOT / "machine.yaml")
+    gpt = machine.price(ModelSpec(engine="openai", model="gpt-4-0613"))
+    assert gpt is not None
+    assert gpt.dollars(1_000_000, 500_000) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ("devise: cpu", "devise: Extra inputs"),
+        ("tensor_parallel: 0", "tensor_parallel: Input should be greater"),
+        ("gpu_memory_share: 2", "gpu_memory_share: "),
+        ("max_dollars: 0", "max_dollars: "),
+        ("prices: [{model: a, prompt: 1}]", "prices.0.completion: Field required"),
+        ("prices: [{model: a, prompt: -1, completion: 1, as_of: 2024-01-01}]", "prices.0.prompt"),
+        ("prices: [{model: a, prompt: 1, completion: 1, as_of: soon}]", "prices.0.as_of"),
+        ("prices:\n" + "- {model: a, prompt: 1, completion: 1, as_of: 2024-01-01}\n" * 2, "two"),
+        ("- a list", "is not valid"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path: Path, stated: str, said: str) -> None:
+    (tmp_path / "machine.yaml").write_text(stated)
+    with pytest.raises(MachineError, match=said):
+        load_machine(tmp_path / "machine.yaml")
+
+
+def test_a_price_is_of_a_model_at_an_endpoint() -> None:
+    price = Price.model_validate(
+        {"endpoint": "FARM", "model": "m", "prompt": 1, "completion": 2, "as_of": "2024-01-01"}
+    )
+    machine = Machine(prices=(price,))
+    assert machine.price(ModelSpec(engine="openai", endpoint="FARM", model="m")) == price
+    assert machine.price(ModelSpec(engine="openai", model="m")) is None
+    assert machine.price(ModelSpec(model="m")) == FREE

@@ -1,0 +1,132 @@
+"""Responses, judgements and win rates in the whole loop, with the scripted engine."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from stargate_assets.cli.driver import (
+    cell_states,
+    judged_win_rates,
+    launcher,
+    open_instance,
+    run_experiment,
+)
+from stargate_assets.definitions.project import Project
+from stargate_assets.pipeline.assets.grid import MissingReferenceError
+from stargate_assets_tests.conftest import SCRIPTED
+
+Build = Callable[..., Project]
+PAIRS = 4
+
+
+def rows(project: Project, table: str) -> pl.DataFrame:
+    return project.warehouse.query(f'from "loop".{table}')
+
+
+def judge(method: str) -> dict[str, object]:
+    return {"model": SCRIPTED, "name": "oak", "method": method}
+
+
+def states(project: Project) -> dict[str, str]:
+    return {state.step.cell.key: state.state for state in cell_states(project, "loop")}
+
+
+def test_every_arm_of_every_test_cell_has_a_win_rate(finished_project: Build) -> None:
+    project = finished_project()
+    found = judged_win_rates(project, "loop")
+    assert found is not None
+    arms = found.filter(dimension="all").select("iteration", "arm").rows()
+    assert sorted(arms) == [
+        (0, "instructed"),
+        (0, "no_questions"),
+        (1, "base_answers"),
+        (1, "base_asks"),
+        (1, "method"),
+        (1, "no_questions"),
+        (2, "base_answers"),
+        (2, "base_asks"),
+        (2, "method"),
+        (2, "no_questions"),
+    ]
+    assert set(found["judge"]) == {"oak"}
+    assert found.filter(dimension="all")["pairs"].to_list() == [PAIRS] * 10
+    by_turns = found.filter(dimension="turns").group_by("iteration", "arm").agg(pl.sum("pairs"))
+    assert by_turns.height == 7  # not where nobody asks
+    assert set(by_turns["pairs"]) == {PAIRS}
+    assert rows(project, "responses").height == 3 * PAIRS + 2 * 4 * PAIRS
+    assert set(rows(project, "judge_audit")["split"]) == {"test"}
+
+    # Who has the reference's asker answers after the reference's conversation.
+    key = ["task_id", "persona_id", "sample", "turns"]
+    responses = rows(project, "responses")
+    reference = responses.filter(iteration=0, arm="method").select(key).sort(key)
+    base_asks = responses.filter(iteration=1, arm="base_asks").select(key).sort(key)
+    assert base_asks.equals(reference)
+
+
+def test_fault_7_a_judge_that_cannot_be_read_is_shown_and_not_dropped(
+    finished_project: Build,
+) -> None:
+    """The scripted engine says something that is no verdict, and says it again."""
+    project = finished_project(judge=judge("written"))
+    with launcher(project, models=True) as launch:
+        launch("loop_evaluate", "0|test")
+    found = rows(project, "win_rates").filter(iteration=0)
+    assert found["unscored"].equals(found["pairs"], check_names=False)
+    assert found["win_rate"].null_count() == found.height
+    judgements = rows(project, "judgements").filter(iteration=0)
+    assert set(judgements["unscored"]) == {"unparsed"}
+    assert judgements["comparison_first"].null_count() == 0
+
+
+def test_another_judge_makes_the_test_cells_due_and_trains_nothing(
+    finished_project: Build,
+) -> None:
+    assert judged_win_rates(finished_project(judge=None), "loop") is None
+    judged = finished_project(judge=judge("choice"))
+    assert states(judged) == {
+        "0|test": "next",
+        "0|train_a": "done",
+        "1|test": "waiting",
+        "1|train_b": "done",
+        "2|test": "waiting",
+    }
+    run_experiment(judged, "loop", None, print)
+    assert set(states(judged).values()) == {"done"}
+    # Nothing is asked but the Judge: two orders and letters of the audit and of three cells.
+    assert 0 < judged.models.usage.made <= 4 * (PAIRS + 10 * PAIRS)
+    assert judged.models.usage.training_seconds == 0
+
+
+def test_the_cell_to_compare_with_is_named(finished_project: Build) -> None:
+    project = finished_project()
+    with project.warehouse.connect(read_only=False) as connection:
+        connection.execute("DELETE FROM warehouse.materializations WHERE slice = '0|test'")
+    missing = pytest.raises(MissingReferenceError, match=r"conversations on test .* cell 0\|test")
+    with launcher(project, models=True) as launch, missing:
+        launch("loop_evaluate", "1|test")
+
+
+def test_a_training_cell_can_be_evaluated_by_hand(finished_project: Build) -> None:
+    project = finished_project()
+    with launcher(project, models=True) as launch:
+        launch("loop_evaluate", "0|train_b")
+    made = rows(project, "win_rates").filter(pl.col("split") != "test")
+    assert set(made.select("iteration", "split").rows()) == {(0, "train_b")}
+
+
+def test_a_weak_judge_is_a_warning_and_stops_nothing(finished_project: Build) -> None:
+    project = finished_project()
+    with open_instance() as instance:
+        job = project.definitions.get_repository_def().get_job("loop_evaluate")
+        result = job.execute_in_process(instance=instance, partition_key="0|test")
+    assert result.success
+    checks = {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
+    warned = checks["judge_audit", "trusted"]
+    assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "finds the truth in 50%" in str(warned.description)
+    assert all(check.passed for check in checks.values() if check is not warned)
+    judged = {key for key, _ in checks}
+    assert {"responses", "judgements", "judge_audit", "win_rates"} <= judged
