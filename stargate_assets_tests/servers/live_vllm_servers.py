@@ -1,5 +1,5 @@
-"""Live vLLM servers on loopback. As a program this module serves as `vllm serve` does, and ends, with
-all that it started, when its parent does.
+"""Live vLLM servers on loopback. As a program this module serves as `vllm serve` does, and ends,
+with all that it started, when its parent does.
 """
 
 import os
