@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stargate_assets.cli.driver import family
+from stargate_assets.cli.driver import list_family
 from stargate_assets.definitions.project import Project, load_project
 from stargate_assets.pipeline.assets.evaluation import NothingEvaluatedError, evaluated_tables
 from stargate_assets.reporting import curves
@@ -70,7 +70,7 @@ def main() -> None:
 def evaluated(project: Project) -> dict[str, ExperimentTables]:
     """The embedded experiments whose policy is evaluated, the first one first."""
     found: dict[str, ExperimentTables] = {}
-    for name in family(project, FIRST):
+    for name in list_family(project, FIRST):
         try:
             tables = evaluated_tables(project.warehouse, name, project.experiments[name])
         except NothingEvaluatedError as error:

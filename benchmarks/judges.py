@@ -18,7 +18,7 @@ from stargate_assets.method.plan import TRAIN_SPLITS
 from stargate_assets.method.win_rates import Judged, win_rate
 from stargate_assets.models.bundled import BUNDLED
 from stargate_assets.models.pool import ModelPool
-from stargate_assets.pipeline.assets.frames import gold_texts, pairs_of
+from stargate_assets.pipeline.assets.rows import gold_texts, pairs_from_rows
 from stargate_assets.pipeline.sources.tables import read_tables
 from stargate_assets.storage.completions import Use
 
@@ -35,7 +35,7 @@ def main() -> None:
         found
         for split in TRAIN_SPLITS
         for found in audit(
-            pairs_of(tables.tasks.of(split), tables.personas.of(split)),
+            pairs_from_rows(tables.tasks.of(split), tables.personas.of(split)),
             gold_texts(tables.gold_responses.of(split)),
             split,
             seed=0,

@@ -19,7 +19,7 @@ from rich.console import Console
 from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment, ModelSpec
 from stargate_assets.definitions.project import Project, assemble, load_project
-from stargate_assets.pipeline.assets.grid import planned_tables
+from stargate_assets.pipeline.assets.lineage import planned_tables
 
 EXPERIMENT, SPLIT, CELL = "star_gate", "train_a", "0|train_a"
 SCRIPTED = ModelSpec(engine="scripted", model="any")

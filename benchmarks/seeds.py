@@ -17,7 +17,7 @@ from statistics import fmean, stdev
 
 from ablations import FIRST, POLICY, evaluated, markdown
 
-from stargate_assets.cli.driver import family, load
+from stargate_assets.cli.driver import list_family, load
 from stargate_assets.definitions.project import WAREHOUSE
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.scoring import Condition
@@ -34,7 +34,7 @@ Found = Mapping[str, Compared]
 
 def main() -> None:
     """Run what is missing, and print the table."""
-    asked = sys.argv[1:] or family(load(FIRST), FIRST)
+    asked = sys.argv[1:] or list_family(load(FIRST), FIRST)
     names = list(dict.fromkeys([FIRST, *asked]))
     for seed in SEEDS:
         directory_of(seed).mkdir(parents=True, exist_ok=True)

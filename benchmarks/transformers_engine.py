@@ -26,7 +26,7 @@ from stargate_assets.method.language_model import ChatRequest, Sampling, ScoreRe
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.pool import ModelPool
-from stargate_assets.pipeline.assets.frames import gold_texts, pairs_of
+from stargate_assets.pipeline.assets.rows import gold_texts, pairs_from_rows
 from stargate_assets.pipeline.sources.tables import read_tables
 
 PLAIN_SCORING_BATCH = 8
@@ -116,7 +116,7 @@ def requests(pairs_used: int, samples: int) -> tuple[list[ChatRequest], list[Sco
     sampling = Sampling(48, 0.7)
     chats: list[ChatRequest] = []
     scores: list[ScoreRequest] = []
-    for pair in pairs_of(tasks, personas)[:pairs_used]:
+    for pair in pairs_from_rows(tasks, personas)[:pairs_used]:
         facts = pair.persona.text.split(". ")
         for sample in range(samples):
             conversation = Conversation(pair, sample)

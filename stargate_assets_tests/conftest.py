@@ -14,7 +14,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from stargate_assets.cli.driver import record_usage, run_experiment
-from stargate_assets.cli.estimate.estimator import Estimate, estimates
+from stargate_assets.cli.estimate.estimator import EstimatedCalls, estimate_calls
 from stargate_assets.config.data_set import DataSet, validated_data_set
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.definitions.project import Project, assemble
@@ -183,7 +183,7 @@ class Finished:
 
     directory: Path
     cells: Sequence[str]
-    estimated: list[Estimate]
+    estimated: list[EstimatedCalls]
     asked: list[UsageRow]
     made: int
 
@@ -195,7 +195,7 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Fini
     announced: list[str] = []
     with chdir(directory):
         project = loop(project_files(directory), tiny_model, **JUDGED)
-        estimated = estimates(project, ["loop"])["loop"]
+        estimated = estimate_calls(project, ["loop"])["loop"]
         run_experiment(project, "loop", None, announced.append)
         asked = record_usage(project)
     cells = made_cells(announced)

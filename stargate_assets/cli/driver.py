@@ -15,14 +15,14 @@ from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
 from stargate_assets.pipeline.assets.evaluation import evaluated_tables
-from stargate_assets.pipeline.assets.grid import done_steps, planned_tables
+from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.report_page import page_path, write_page
+from stargate_assets.pipeline.assets.versions import done_steps, report_is_due
 from stargate_assets.pipeline.dead_runs import release_dead_runs
 from stargate_assets.pipeline.jobs import (
     data_job_name,
     job_name,
     needed_splits,
-    report_is_due,
     report_job_name,
 )
 from stargate_assets.reporting.comparison import compare, comparison_grids
@@ -55,7 +55,7 @@ def in_family(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix}_")
 
 
-def family(project: Project, prefix: str) -> list[str]:
+def list_family(project: Project, prefix: str) -> list[str]:
     """The experiment that is called as the prefix, then those that are named after it; a
     DriverError if there are none.
     """
@@ -100,7 +100,7 @@ def load(
     return load_project(change, root, machine)
 
 
-def experiment_of(project: Project, name: str) -> Experiment:
+def find_experiment(project: Project, name: str) -> Experiment:
     """The experiment, or a DriverError that says which there are."""
     if name not in project.experiments:
         known = ", ".join(sorted(project.experiments))
@@ -136,7 +136,7 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
                     instance=instance, partition_key=partition, run_config=QUIET
                 )
             except dg.DagsterError as error:
-                raise _told(error) from error
+                raise _find_cause(error) from error
             finally:
                 record_usage(project)  # also of calls whose table was not written
 
@@ -167,7 +167,7 @@ def run_experiment(
     """Materialise every planned cell that is missing or out of date, then the report; returns the
     report.
     """
-    forced = _forced_step(experiment_of(project, name), force)
+    forced = _find_forced_step(find_experiment(project, name), force)
     with launcher(project, models=True) as launch:
         return _walk(project, name, forced, launch, announce)
 
@@ -186,13 +186,19 @@ def run_experiments(
 def _walk(
     project: Project, name: str, forced: Step | None, launch: Launch, announce: Announce
 ) -> pl.DataFrame:
-    experiment = experiment_of(project, name)
+    experiment = find_experiment(project, name)
     _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
+    step: Step | None = None
     while True:
         done = done_steps(project.warehouse, name, experiment)
         ready = [forced] if forced else ready_steps(experiment.iterations, done)
         if not ready:
             break
+        if ready[0] == step:
+            announce(
+                f"{name}: what the cell {step.cell.key} is made from was rewritten while it was "
+                "made, so it is made again"
+            )
         step, forced = ready[0], None
         announce(f"{name}: cell {step.cell.key} ({step.purpose})")
         launch(job_name(name, step.purpose), step.cell.key)
@@ -201,9 +207,9 @@ def _walk(
     return project.warehouse.read(name, "report", [{}])
 
 
-def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
+def read_win_rates(project: Project, name: str) -> pl.DataFrame | None:
     """The win rates of the test cells that are done; None for an experiment without a Judge."""
-    experiment = experiment_of(project, name)
+    experiment = find_experiment(project, name)
     if experiment.judge is None:
         return None
     done = done_steps(project.warehouse, name, experiment)
@@ -213,7 +219,7 @@ def judged_win_rates(project: Project, name: str) -> pl.DataFrame | None:
 
 def write_report(project: Project, names: Sequence[str]) -> Path:
     """The page of one experiment, or of several beside each other; returns where it is."""
-    return write_page(project.warehouse, _evaluated(project, names))
+    return write_page(project.warehouse, _read_evaluated_tables(project, names))
 
 
 def compare_experiments(
@@ -222,19 +228,19 @@ def compare_experiments(
     """The tables that hold the latest policy of each experiment, or the one that is asked for,
     against the first's; and where the page is that shows them with a figure.
     """
-    tables = _evaluated(project, names)
+    tables = _read_evaluated_tables(project, names)
     grids = comparison_grids(compare(tables, policy))
     return grids, write_page(project.warehouse, tables, policy)
 
 
-def _evaluated(project: Project, names: Sequence[str]) -> list[ExperimentTables]:
+def _read_evaluated_tables(project: Project, names: Sequence[str]) -> list[ExperimentTables]:
     return [
-        evaluated_tables(project.warehouse, name, experiment_of(project, name))
+        evaluated_tables(project.warehouse, name, find_experiment(project, name))
         for name in dict.fromkeys(names)
     ]
 
 
-def written_report(project: Project, name: str) -> Path:
+def find_report_page(project: Project, name: str) -> Path:
     """The page that the last run of the experiment wrote; written again where it was deleted."""
     path = page_path(project.warehouse, [name])
     return path if path.exists() else write_report(project, [name])
@@ -249,9 +255,9 @@ def _fill(
         launch(data_job_name(data_set), split)
 
 
-def cell_states(project: Project, name: str) -> list[CellState]:
+def list_cell_states(project: Project, name: str) -> list[CellState]:
     """Every planned cell in order."""
-    experiment = experiment_of(project, name)
+    experiment = find_experiment(project, name)
     done = done_steps(project.warehouse, name, experiment)
     ready = ready_steps(experiment.iterations, done)
     there = project.warehouse.materializations(name)
@@ -267,7 +273,7 @@ def cell_states(project: Project, name: str) -> list[CellState]:
     return states
 
 
-def _told(error: BaseException) -> BaseException:
+def _find_cause(error: BaseException) -> BaseException:
     """What the user can mend, if that is what lies under Dagster's error; else the error itself."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, StargateError):
@@ -277,7 +283,7 @@ def _told(error: BaseException) -> BaseException:
     return cause or error
 
 
-def _forced_step(experiment: Experiment, force: str | None) -> Step | None:
+def _find_forced_step(experiment: Experiment, force: str | None) -> Step | None:
     if force is None:
         return None
     steps = {step.cell.key: step for step in planned_steps(experiment.iterations)}

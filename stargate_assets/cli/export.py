@@ -13,17 +13,22 @@ import jinja2
 import polars as pl
 import yaml
 
-from stargate_assets.cli.driver import experiment_of
+from stargate_assets.cli.driver import find_experiment
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.errors import StargateError
+from stargate_assets.method.examples import training_dialogues
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.plan import TRAIN_SPLITS
 from stargate_assets.method.preferences import comparisons
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.evaluation import evaluated_tables
-from stargate_assets.pipeline.assets.frames import conversations_of, pairs_of
-from stargate_assets.pipeline.assets.training import selected_conversations, training_dialogues
+from stargate_assets.pipeline.assets.rows import (
+    SAMPLE,
+    conversations_from_rows,
+    pairs_from_rows,
+    regularization_from_rows,
+)
 from stargate_assets.reporting.tables import ExperimentTables
 
 ExportFormat = Literal["parquet", "jsonl", "dpo", "sft"]
@@ -51,20 +56,20 @@ class Rows:
     """What a file holds, and what is not in it, by reason."""
 
     rows: list[Row] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out_metadata: Counter[str] = field(default_factory=Counter)
 
 
 def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> list[Path]:
     """Write an experiment's done cells into a directory; returns the files, the card last."""
-    experiment = experiment_of(project, name)
+    experiment = find_experiment(project, name)
     tables = evaluated_tables(project.warehouse, name, experiment)
     directory = to or project.warehouse.path.parent / EXPORTS / f"{name}-{kind}"
     directory.mkdir(parents=True, exist_ok=True)
     if kind in ("parquet", "jsonl"):
         counts = _write_tables(tables, kind, directory)
-        left_out: Counter[str] = Counter()
+        left_out_metadata: Counter[str] = Counter()
     else:
-        made = preference_rows(tables) if kind == "dpo" else dialogue_rows(tables)
+        made = make_preference_rows(tables) if kind == "dpo" else make_dialogue_rows(tables)
         if not made.rows:
             raise ExportError(
                 f"{name} has no conversation to learn from yet; train a policy first: "
@@ -72,9 +77,9 @@ def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> 
             )
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows)
         (directory / TRAIN_FILE).write_text(lines, encoding="utf-8")
-        counts, left_out = {TRAIN_FILE: len(made.rows)}, made.left_out
+        counts, left_out_metadata = {TRAIN_FILE: len(made.rows)}, made.left_out_metadata
     card = directory / "README.md"
-    card.write_text(data_card(tables, kind, counts, left_out), encoding="utf-8")
+    card.write_text(render_card(tables, kind, counts, left_out_metadata), encoding="utf-8")
     return [*(directory / file for file in counts), card]
 
 
@@ -90,39 +95,39 @@ def _write_tables(tables: ExperimentTables, kind: ExportFormat, directory: Path)
     return counts
 
 
-def preference_rows(tables: ExperimentTables) -> Rows:
+def make_preference_rows(tables: ExperimentTables) -> Rows:
     """Each conversation that was not kept against every kept one of its pair. `margin` is the
     difference of their log p(gold response) in nats, null for an ineligible one, which has none.
     """
     made = Rows()
     scores = tables.frame("gold_log_probs").filter(pl.col("condition") == "experimental")
-    for cell in trained_cells(tables):
-        best = of_cell(tables.frame("best_conversations"), cell)
-        score = _by_sample(of_cell(scores, cell), "log_prob")
-        frame = of_cell(tables.frame("conversations"), cell)
-        reasons = _by_sample(frame, "ineligibility")
-        kept_keys = set(_by_sample(best, "rank"))
-        talked = conversations_of(frame, _pairs(tables, cell.split))
+    for cell in list_trained_cells(tables):
+        best = filter_cell(tables.frame("best_conversations"), cell)
+        score = _index_by_sample(filter_cell(scores, cell), "log_prob")
+        frame = filter_cell(tables.frame("conversations"), cell)
+        reasons = _index_by_sample(frame, "ineligibility")
+        kept_keys = set(_index_by_sample(best, "rank"))
+        talked = conversations_from_rows(frame, _pairs(tables, cell.split))
         kept = [c for c in talked if (*c.pair.key, c.sample) in kept_keys]
         others = [c for c in talked if (*c.pair.key, c.sample) not in kept_keys]
         of_kept = {c.pair.key for c in kept}
         if alone := sum(c.pair.key not in of_kept for c in others):
-            made.left_out["no conversation of the pair was kept"] += alone
+            made.left_out_metadata["no conversation of the pair was kept"] += alone
         for compared in comparisons(kept, others):
             better, worse = compared.kept, compared.rejected
             found, key = compared.preference, (*worse.pair.key, worse.sample)
             if found is None:
-                made.left_out["no turn asks differently after the same dialogue"] += 1
+                made.left_out_metadata["no turn asks differently after the same dialogue"] += 1
                 continue
             if reasons[key] is None and key not in score:
-                made.left_out["not scored"] += 1
+                made.left_out_metadata["not scored"] += 1
                 continue
             above = score[*better.pair.key, better.sample]
             made.rows.append(
                 {
-                    "prompt": _turns(found.prompt),
-                    "chosen": _turns([found.chosen]),
-                    "rejected": _turns([found.rejected]),
+                    "prompt": _message_dicts(found.prompt),
+                    "chosen": _message_dicts([found.chosen]),
+                    "rejected": _message_dicts([found.rejected]),
                     "turn": found.turn,
                     "reason": reasons[key] or LOWER_SCORE,
                     "margin": above - score[key] if key in score else None,
@@ -134,29 +139,26 @@ def preference_rows(tables: ExperimentTables) -> Rows:
     return made
 
 
-def dialogue_rows(tables: ExperimentTables) -> Rows:
+def make_dialogue_rows(tables: ExperimentTables) -> Rows:
     """The training dialogues of every training cell. Their user turns carry no loss in this
     project's own training.
     """
     made = Rows()
-    for cell in trained_cells(tables):
+    for cell in list_trained_cells(tables):
         frames = (
-            of_cell(tables.frame(table), cell)
+            filter_cell(tables.frame(table), cell)
             for table in ("conversations", "best_conversations", "regularization_responses")
         )
         conversations, best, responses = frames
-        split = {"split": cell.split}
-        chosen = selected_conversations(
-            tables.frame("tasks").filter(**split),
-            tables.frame("personas").filter(**split),
-            conversations,
-            best,
-        )
+        selected = conversations.join(best, on=SAMPLE, how="semi")
+        chosen = conversations_from_rows(selected, _pairs(tables, cell.split))
+        learnt = {r.conversation: r for r in regularization_from_rows(responses, chosen)}
         for conversation in chosen:
-            for dialogue in training_dialogues([conversation], responses):
+            response = learnt.get(conversation)
+            for dialogue in training_dialogues([conversation], [response] if response else []):
                 made.rows.append(
                     {
-                        "messages": _turns(dialogue.messages),
+                        "messages": _message_dicts(dialogue.messages),
                         "kind": dialogue.kind,
                         **_cell_and_pair(cell, *conversation.pair.key),
                         "sample": conversation.sample,
@@ -165,19 +167,22 @@ def dialogue_rows(tables: ExperimentTables) -> Rows:
     return made
 
 
-def trained_cells(tables: ExperimentTables) -> list[Cell]:
+def list_trained_cells(tables: ExperimentTables) -> list[Cell]:
     """The cells that something was selected from. The test split is never among them."""
     best = tables.frame("best_conversations").filter(pl.col("split").is_in(TRAIN_SPLITS))
     cells = best.select("iteration", "split").unique().sort("iteration", "split")
     return [Cell(iteration, split) for iteration, split in cells.iter_rows()]
 
 
-def of_cell(frame: pl.DataFrame, cell: Cell) -> pl.DataFrame:
+def filter_cell(frame: pl.DataFrame, cell: Cell) -> pl.DataFrame:
     return frame.filter(iteration=cell.iteration, split=cell.split)
 
 
-def data_card(
-    tables: ExperimentTables, kind: ExportFormat, counts: dict[str, int], left_out: Counter[str]
+def render_card(
+    tables: ExperimentTables,
+    kind: ExportFormat,
+    counts: dict[str, int],
+    left_out_metadata: Counter[str],
 ) -> str:
     """README.md of an export, with the front matter that Hugging Face's `datasets` reads."""
     experiment = tables.experiment
@@ -196,7 +201,7 @@ def data_card(
         name=tables.name,
         experiment=experiment,
         counts=counts,
-        left_out=sorted(left_out.items()),
+        left_out_metadata=sorted(left_out_metadata.items()),
         digest=experiment.digest(),
         columns={
             table: ", ".join(f"`{column}`" for column in frame.columns)
@@ -208,17 +213,17 @@ def data_card(
 
 
 def _pairs(tables: ExperimentTables, split: str) -> list[Pair]:
-    return pairs_of(
+    return pairs_from_rows(
         tables.frame("tasks").filter(split=split), tables.frame("personas").filter(split=split)
     )
 
 
-def _by_sample(frame: pl.DataFrame, column: str) -> dict[tuple[str, str, int], Any]:
-    rows = frame.select("task_id", "persona_id", "sample", column).iter_rows()
+def _index_by_sample(frame: pl.DataFrame, column: str) -> dict[tuple[str, str, int], Any]:
+    rows = frame.select(*SAMPLE, column).iter_rows()
     return {(task, persona, sample): value for task, persona, sample, value in rows}
 
 
-def _turns(messages: Iterable[Message]) -> list[dict[str, str]]:
+def _message_dicts(messages: Iterable[Message]) -> list[dict[str, str]]:
     return [asdict(message) for message in messages]
 
 

@@ -16,13 +16,13 @@ from rich.table import Table
 from stargate_assets.cli.declare import init, new, path_option
 from stargate_assets.cli.terminal import (
     console,
+    make_win_rates_table,
     print_comparison,
     print_estimate,
     print_estimates,
     print_report,
     print_rows,
     progress_bars,
-    win_rates_table,
 )
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -89,20 +89,24 @@ def run(
     rows. The options change an experiment.
     """
     from stargate_assets.cli.driver import (
-        family,
-        judged_win_rates,
+        find_report_page,
+        list_family,
         load,
+        read_win_rates,
         run_data_set,
         run_experiment,
         run_experiments,
-        written_report,
+    )
+    from stargate_assets.cli.example_conversations import (
+        example_conversations,
+        print_example_conversations,
     )
 
     def show(experiment: str, report: pl.DataFrame) -> None:
         print_report(experiment, report)
-        win_rates = judged_win_rates(project, experiment)
+        win_rates = read_win_rates(project, experiment)
         if win_rates is not None:
-            console.print(win_rates_table(experiment, win_rates))
+            console.print(make_win_rates_table(experiment, win_rates))
 
     started = time.monotonic()
     project = load(name, all_of_it=all_of_it, **changes, max_dollars=max_dollars)
@@ -111,7 +115,7 @@ def run(
         if all_of_it:
             if force is not None:
                 raise click.UsageError("--force is for one experiment; leave --all out.")
-            names = family(project, name)
+            names = list_family(project, name)
             for experiment, report in run_experiments(project, names, announce=console.print):
                 show(experiment, report)
             print_comparison(project, names)
@@ -121,7 +125,8 @@ def run(
             print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
         else:
             show(name, run_experiment(project, name, force, announce=console.print))
-            console.print(f"Report: {written_report(project, name)}", soft_wrap=True)
+            console.print(f"Report: {find_report_page(project, name)}", soft_wrap=True)
+            print_example_conversations(console, example_conversations(project, name))
     usage, seconds = project.models.usage, time.monotonic() - started
     paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
     console.print(
@@ -134,13 +139,13 @@ def run(
 @click.argument("experiment")
 def status(experiment: str) -> None:
     """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
-    from stargate_assets.cli.driver import cell_states, load, record_usage
+    from stargate_assets.cli.driver import list_cell_states, load, record_usage
 
     project = load(experiment)
     table = Table(title=f"{experiment}: cells and the rows of their tables")
     for column in ("cell", "for", "state", "rows"):
         table.add_column(column)
-    for state in cell_states(project, experiment):
+    for state in list_cell_states(project, experiment):
         rows = ", ".join(f"{name} {count}" for name, count in state.rows.items())
         table.add_row(state.step.cell.key, state.step.purpose, state.state, rows)
     console.print(table)
@@ -158,14 +163,14 @@ def estimate(name: str, all_of_it: bool, **changes: Any) -> None:
     """Show what the experiment NAME would still ask of its models, and what that costs. Asks
     nothing.
     """
-    from stargate_assets.cli.driver import experiment_of, family, load
-    from stargate_assets.cli.estimate.estimator import estimates
+    from stargate_assets.cli.driver import find_experiment, list_family, load
+    from stargate_assets.cli.estimate.estimator import estimate_calls
 
     project = load(name, all_of_it=all_of_it, **changes)
     if not all_of_it:
-        experiment_of(project, name)
+        find_experiment(project, name)
     with progress_bars() as project.models.on_progress:
-        found = estimates(project, family(project, name) if all_of_it else [name])
+        found = estimate_calls(project, list_family(project, name) if all_of_it else [name])
     if all_of_it:
         print_estimates(found)
     else:

@@ -25,7 +25,7 @@ from stargate_assets.reporting.metrics import OF_CONVERSATIONS, SHARES
 from stargate_assets.reporting.words import NARROW
 
 if TYPE_CHECKING:
-    from stargate_assets.cli.estimate.estimator import Estimate
+    from stargate_assets.cli.estimate.estimator import EstimatedCalls
     from stargate_assets.config.machine import Machine
     from stargate_assets.definitions.project import Project
     from stargate_assets.reporting.quality import Grid
@@ -99,10 +99,13 @@ def print_report(experiment: str, frame: pl.DataFrame) -> None:
                 named=True,
             )
             digits = 2 if metric in SHARES else 1
-            lines = [f"{row['mean']:.{digits}f}", _interval(row["low"], row["high"], f".{digits}f")]
+            lines = [
+                f"{row['mean']:.{digits}f}",
+                _format_interval(row["low"], row["high"], f".{digits}f"),
+            ]
             if row["gain"] is not None:
                 lines.append(f"gain {row['gain']:+.{digits}f}")
-                lines.append(_interval(row["gain_low"], row["gain_high"], f"+.{digits}f"))
+                lines.append(_format_interval(row["gain_low"], row["gain_high"], f"+.{digits}f"))
             cells.append("\n".join(lines))
         table.add_row(str(iteration), *cells)
     console.print(table)
@@ -114,11 +117,11 @@ def print_comparison(project: "Project", names: Sequence[str], policy: int | Non
 
     grids, path = compare_experiments(project, names, policy)
     for grid in grids:
-        console.print(grid_table(grid))
+        console.print(make_grid_table(grid))
     console.print(f"Wrote {path}, with a figure; open it in a browser.", soft_wrap=True)
 
 
-def grid_table(grid: "Grid") -> Table:
+def make_grid_table(grid: "Grid") -> Table:
     """A table of the page, for the terminal: each row's name and its numbers are as wide as they
     must be, and other words take what is left.
     """
@@ -140,16 +143,16 @@ def grid_table(grid: "Grid") -> Table:
     return table
 
 
-def _interval(low: float, high: float, digits: str) -> str:
+def _format_interval(low: float, high: float, digits: str) -> str:
     return f"{low:{digits}} to {high:{digits}}"
 
 
-def win_rates_table(experiment: str, frame: pl.DataFrame) -> Table:
+def make_win_rates_table(experiment: str, frame: pl.DataFrame) -> Table:
     """A row for each policy and arm; the Judge's own accuracy stands below."""
     judge = escape(frame["judge"][0])
     table = Table(
         title=f"{experiment}: responses that {judge} prefers to the base model's own",
-        caption=_judge_line(frame),
+        caption=_describe_judge(frame),
     )
     table.add_column("policy", justify="right")
     for column in ("asks", "answers"):
@@ -176,14 +179,14 @@ def _arm_row(arm: Arm, players: Players, row: dict[str, Any]) -> list[str]:
     return [
         asks,
         f"policy {players.answerer}{told}",
-        _share(row["win_rate"]),
+        _format_share(row["win_rate"]),
         interval,
         counts,
         str(row["unscored"]),
     ]
 
 
-def _judge_line(frame: pl.DataFrame) -> str:
+def _describe_judge(frame: pl.DataFrame) -> str:
     """How far the Judge can be trusted."""
     latest = frame.filter(pl.col("iteration") == frame["iteration"].max()).row(0, named=True)
     if latest["audit_accuracy"] is None:
@@ -196,11 +199,13 @@ def _judge_line(frame: pl.DataFrame) -> str:
     return f"{accuracy}. Ties count half."
 
 
-def _share(value: float | None) -> str:
+def _format_share(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def print_estimate(experiment: str, estimates: "Sequence[Estimate]", machine: "Machine") -> None:
+def print_estimate(
+    experiment: str, estimates: "Sequence[EstimatedCalls]", machine: "Machine"
+) -> None:
     """A row for each role in each slice, sums by model, and what the figures rest on."""
     table = Table(title=f"{experiment}: what is still to be asked")
     for column in ("cell", "role", "kind"):
@@ -208,13 +213,15 @@ def print_estimate(experiment: str, estimates: "Sequence[Estimate]", machine: "M
     for column in ESTIMATED:
         table.add_column(column, justify="right")
     for e in estimates:
-        table.add_row(e.slice, e.role, e.kind, *_counted([e]), *_costs(e.dollars, e.seconds))
+        table.add_row(
+            e.slice, e.role, e.kind, *_format_counts([e]), *_format_costs(e.dollars, e.seconds)
+        )
     console.print(table)
     for model in dict.fromkeys(e.model for e in estimates):
-        console.print(escape(_model_line([e for e in estimates if e.model == model], machine)))
+        console.print(escape(_describe_model([e for e in estimates if e.model == model], machine)))
 
 
-def print_estimates(found: "Mapping[str, Sequence[Estimate]]") -> None:
+def print_estimates(found: "Mapping[str, Sequence[EstimatedCalls]]") -> None:
     """A row for each experiment, and their sum."""
     table = Table(
         title="What is still to be asked",
@@ -226,13 +233,15 @@ def print_estimates(found: "Mapping[str, Sequence[Estimate]]") -> None:
     everything = [e for of_one in found.values() for e in of_one]
     for number, (name, of_one) in enumerate((*found.items(), ("all", everything)), 1):
         made = [e for e in of_one if e.calls > e.stored]
-        dollars, seconds = _sum(e.dollars for e in made), _sum(e.seconds for e in made)
+        dollars, seconds = _sum_known(e.dollars for e in made), _sum_known(e.seconds for e in made)
         last = number == len(found)
-        table.add_row(name, *_counted(of_one), *_costs(dollars, seconds), end_section=last)
+        table.add_row(
+            name, *_format_counts(of_one), *_format_costs(dollars, seconds), end_section=last
+        )
     console.print(table)
 
 
-def _counted(estimates: "Sequence[Estimate]") -> list[str]:
+def _format_counts(estimates: "Sequence[EstimatedCalls]") -> list[str]:
     """Calls, those on disk, tokens read and tokens written."""
     written = sum(e.completion_tokens for e in estimates if e.kind == "chat")
     read = sum(e.prompt_tokens + e.completion_tokens for e in estimates) - written
@@ -240,18 +249,18 @@ def _counted(estimates: "Sequence[Estimate]") -> list[str]:
     return [f"{number:,}" for number in (calls, stored, read, written)]
 
 
-def _costs(dollars: float | None, seconds: float | None) -> list[str]:
+def _format_costs(dollars: float | None, seconds: float | None) -> list[str]:
     """Dollars and hours."""
-    return [_known(dollars, ",.2f"), _known(seconds and seconds / 3600, ",.2f")]
+    return [_format_known(dollars, ",.2f"), _format_known(seconds and seconds / 3600, ",.2f")]
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
+def _sum_known(values: Iterable[float | None]) -> float | None:
     """None if any is unknown."""
     known = list(values)
     return None if None in known else sum(v for v in known if v is not None)
 
 
-def _model_line(estimates: "Sequence[Estimate]", machine: "Machine") -> str:
+def _describe_model(estimates: "Sequence[EstimatedCalls]", machine: "Machine") -> str:
     """What a model is asked in all, and what that rests on."""
     first = estimates[0]
     made = sum(e.calls - e.stored for e in estimates)
@@ -276,5 +285,5 @@ def _model_line(estimates: "Sequence[Estimate]", machine: "Machine") -> str:
     return "; ".join(parts) + "."
 
 
-def _known(value: float | None, digits: str) -> str:
+def _format_known(value: float | None, digits: str) -> str:
     return "?" if value is None else f"{value:{digits}}"

@@ -2,7 +2,6 @@
 differs.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from stargate_assets.config.digest import digest_fields
 from stargate_assets.method.arms import REFERENCE, Arm
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.judging import JudgeMethod
@@ -276,13 +276,11 @@ class Experiment(Frozen):
         return self.evaluation.samples if split == TEST_SPLIT else self.simulation.samples
 
     def digest(self, split: str = TEST_SPLIT) -> str:
-        """What a split's tables were made from. More iterations do not change the earlier ones, and
-        what evaluates policies does not change how they are trained. Defaults are left out, so that
-        a new knob makes nothing due.
+        """Digest what a split's tables are made from. More iterations do not change the earlier
+        ones, and what evaluates policies does not change how they are trained.
         """
         evaluating = {"evaluation", "judge"} if split in TRAIN_SPLITS else set[str]()
-        content = self.model_dump_json(exclude={"iterations", *evaluating}, exclude_defaults=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+        return digest_fields(self, exclude={"iterations", *evaluating})
 
 
 def validated(name: str, stated: Mapping[str, Any]) -> Experiment:

@@ -13,10 +13,10 @@ from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.experiment import Experiment, ExperimentError, ModelSpec
 from stargate_assets.config.machine import Machine, load_machine
 from stargate_assets.models.pool import ModelPool
+from stargate_assets.pipeline.assets.versions import data_versions, missing_splits
 from stargate_assets.pipeline.components import data_set_definitions, experiment_definitions
 from stargate_assets.pipeline.dead_runs import dead_runs_sensor, release_dead_runs
 from stargate_assets.pipeline.declarations import declarations
-from stargate_assets.pipeline.jobs import data_version, missing_splits
 from stargate_assets.storage.io_manager import WarehouseIOManager
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -51,9 +51,8 @@ class Project:
 
     def missing_splits(self, data_set: str, splits: Iterable[str]) -> list[str]:
         """Which of a data set's splits are not there as its sources are now."""
-        graph = self.definitions.get_repository_def().asset_graph
-        current, tables = data_version(graph, data_set), self.data_sets[data_set].tables
-        return missing_splits(self.warehouse, data_set, tables, splits, current)
+        current = data_versions(self.data_sets[data_set])
+        return missing_splits(self.warehouse, data_set, current, splits)
 
 
 def unchanged(name: str, experiment: Experiment) -> Experiment:

@@ -4,7 +4,8 @@ Texts stand in `prompts/`; constant text comes first, so that requests share the
 is only ever a value of a template, never a template itself.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -18,11 +19,25 @@ _TEMPLATES = Environment(
     autoescape=False,  # noqa: S701 - the output is text for a model, not HTML
     keep_trailing_newline=False,
 )
+_COMMENT = re.compile(r"\{#.*?#\}\s*", re.DOTALL)
 
 
 @cache
 def _template(template: str) -> Template:
     return _TEMPLATES.get_template(f"{template}.j2")
+
+
+def prompt_sources(templates: Iterable[str]) -> list[str]:
+    """The names and texts of templates without their comments: what a version of rows that were
+    made with them depends on.
+    """
+    return [f"{name}\n{_COMMENT.sub('', _source(name))}" for name in templates]
+
+
+def _source(template: str) -> str:
+    loader = _TEMPLATES.loader
+    assert loader is not None
+    return loader.get_source(_TEMPLATES, f"{template}.j2")[0]
 
 
 def _render(template: str, /, **values: str) -> str:

@@ -18,7 +18,7 @@ from stargate_assets.pipeline.assets.data_checks import data_set_checks
 from stargate_assets.pipeline.assets.data_set import data_set_assets
 from stargate_assets.pipeline.assets.evaluation import report_asset
 from stargate_assets.pipeline.assets.evaluation_checks import evaluation_checks
-from stargate_assets.pipeline.assets.grid import OWNERS, iteration_partitions
+from stargate_assets.pipeline.assets.grid import iteration_partitions
 from stargate_assets.pipeline.assets.iteration import iteration_assets
 from stargate_assets.pipeline.assets.judging import judging_assets
 from stargate_assets.pipeline.assets.responses import responses_asset
@@ -93,10 +93,9 @@ def experiment_definitions(
     """`oracle` writes the gold responses of the experiment's data set, if a model does."""
     policy = dg.AssetSpec(
         key=[name, "policy"],
-        group_name=f"{name}_policy",
+        group_name=name,
         partitions_def=iteration_partitions(experiment),
         kinds={"peft"},
-        owners=OWNERS,
         description=(
             "The questioner i: 0 is the base model, i + 1 is reported by the checkpoint of cell "
             "(i, s(i)). External, because "

@@ -2,25 +2,25 @@
 them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
-from stargate_assets.config.data_set import DATA_TABLES
+from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import Purpose, planned_steps, ready_steps
-from stargate_assets.pipeline.assets.evaluation import report_version
-from stargate_assets.pipeline.assets.grid import (
-    cell_version,
+from stargate_assets.pipeline.assets.lineage import planned_tables
+from stargate_assets.pipeline.assets.versions import (
+    cell_versions,
     done_steps,
-    planned_tables,
+    missing_splits,
     policy_checkpoint,
+    report_is_due,
+    report_version,
 )
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -75,18 +75,14 @@ def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJ
     )
 
 
-def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
-    """The version that a data set's tables have when they are made from its files as they are
-    now.
-    """
-    return str(graph.get(dg.AssetKey([data_set, DATA_TABLES[0]])).code_version)
-
-
 def walk_sensor(
-    name: str, experiment: Experiment, jobs: Iterable[UnresolvedAssetJobDefinition]
+    name: str,
+    experiment: Experiment,
+    current: Mapping[str, str],
+    jobs: Iterable[UnresolvedAssetJobDefinition],
 ) -> dg.SensorDefinition:
     """Launches what can run next, with the experiment's `jobs`, until the plan is done; a run that
-    failed is not launched again by itself.
+    failed is not launched again by itself. `current` are the versions of the data set's tables.
     """
 
     @dg.sensor(
@@ -98,17 +94,15 @@ def walk_sensor(
     def walk(
         context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.SensorResult | dg.SkipReason:
-        if context.repository_def is None:
-            raise ValueError("the sensor runs inside a code location")
-        current = data_version(context.repository_def.asset_graph, experiment.data_set)
+        del context
         requests = [
             dg.RunRequest(
-                run_key=f"{experiment.data_set} {split} {current}",
+                run_key=f"{experiment.data_set} {split} {digest_text(*current.values())}",
                 job_name=data_job_name(experiment.data_set),
                 partition_key=split,
             )
             for split in missing_splits(
-                warehouse, experiment.data_set, DATA_TABLES, needed_splits(experiment), current
+                warehouse, experiment.data_set, current, needed_splits(experiment)
             )
         ]
         done = done_steps(warehouse, name, experiment)
@@ -116,10 +110,10 @@ def walk_sensor(
             data = warehouse.materializations(experiment.data_set)
             for step in ready_steps(experiment.iterations, done):
                 policy = policy_checkpoint(warehouse, name, step.cell)
-                version = cell_version(experiment, step.cell, policy, data)
+                versions = cell_versions(experiment, step.cell, policy, data)
                 requests.append(
                     dg.RunRequest(
-                        run_key=f"{name} {step.cell.key} {version}",
+                        run_key=f"{name} {step.cell.key} {digest_text(*versions.values())}",
                         job_name=job_name(name, step.purpose),
                         partition_key=step.cell.key,
                     )
@@ -141,24 +135,3 @@ def walk_sensor(
 def needed_splits(experiment: Experiment) -> list[str]:
     """The splits of the data set that the plan uses."""
     return list(dict.fromkeys(s.cell.split for s in planned_steps(experiment.iterations)))
-
-
-def missing_splits(
-    warehouse: Warehouse, data_set: str, tables: Iterable[str], splits: Iterable[str], current: str
-) -> list[str]:
-    """Which of a data set's splits are not there as its sources are now."""
-    there = warehouse.materializations(data_set)
-    return [
-        split
-        for split in splits
-        if not all(
-            (found := there.get((table, split))) is not None and found.version == current
-            for table in tables
-        )
-    ]
-
-
-def report_is_due(warehouse: Warehouse, name: str) -> bool:
-    """Whether test cells have been written since the report was."""
-    report = warehouse.materializations(name).get(("report", "all"))
-    return report is None or report.version != report_version(warehouse, name)

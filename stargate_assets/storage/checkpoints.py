@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,16 @@ def publish(aside: Path, final: Path, training: TrainingRecord | None = None) ->
 
 
 def trained_before(
-    checkpoints: Path, digest: str, final: Path
+    checkpoints: Path, digests: Collection[str], final: Path
 ) -> tuple[Path, TrainingRecord] | None:
-    """An undamaged checkpoint of any experiment that was trained from the same, if there is one:
-    `final` itself rather than another.
+    """An undamaged checkpoint of any experiment whose training has one of these digests, if there is
+    one: `final` itself rather than another.
     """
     sealed = (manifest.parent for manifest in checkpoints.glob(f"*/[!.]*/{MANIFEST}"))
     for path in sorted(sealed, key=lambda path: (path != final, path)):
         try:
             training = _manifest(path).get("training")
-            if training is not None and training["digest"] == digest:
+            if training is not None and training["digest"] in digests:
                 verify(path)
                 return path, TrainingRecord(**training)
         except CheckpointError:

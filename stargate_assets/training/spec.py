@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from stargate_assets.config.digest import digest_fields, digest_text
 from stargate_assets.config.experiment import Training
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Dialogue, Kind
@@ -16,6 +17,12 @@ MEANING = "1"
 """Raised when the same spec trains something else than before."""
 NO_INFLUENCE = {"model", "output", "processes", "device", "gradient_checkpointing"}
 """Fields that change a result by rounding at most; `identity` says what `model` is."""
+FIRST_FIELDS = ("identity", "revision", "bf16", "seed", "dialogues", "preferences")
+FIRST_KNOBS = {
+    "method", "learning_rate", "schedule", "warmup_share", "epochs", "batch_size",
+    "device_batch_size", "lora_rank", "lora_alpha", "labels", "max_grad_norm", "loss", "dpo_beta",
+}  # fmt: skip
+"""What the first digests were made of: never more than this, so that they are still found."""
 
 
 class TrainingError(StargateError):
@@ -65,9 +72,17 @@ class TrainingSpec(BaseModel):
 
     @property
     def digest(self) -> str:
-        """A hash of everything that determines the result."""
-        content = self.model_dump_json(exclude=NO_INFLUENCE)
-        return hashlib.sha256(f"{MEANING} {content}".encode()).hexdigest()
+        """A digest of everything that determines the result."""
+        return digest_text(MEANING, digest_fields(self, exclude=NO_INFLUENCE))
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """The digest, and the one that checkpoints carry that were trained before defaults were
+        left out of it.
+        """
+        fields = dict.fromkeys(FIRST_FIELDS, True) | {"training": FIRST_KNOBS}
+        content = self.model_dump_json(include=fields)
+        return self.digest, hashlib.sha256(f"{MEANING} {content}".encode()).hexdigest()
 
     def decoded(self) -> list[Dialogue]:
         return [Dialogue(d.kind, tuple(map(_message, d.messages))) for d in self.dialogues]

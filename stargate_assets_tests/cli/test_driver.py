@@ -13,17 +13,17 @@ import pytest
 
 from stargate_assets.cli.driver import (
     DriverError,
-    cell_states,
-    family,
+    find_report_page,
     launcher,
+    list_cell_states,
+    list_family,
     open_instance,
     run_experiment,
     run_experiments,
-    written_report,
 )
 from stargate_assets.config.machine import Machine
 from stargate_assets.definitions.project import Project, assemble
-from stargate_assets.pipeline.assets.grid import MissingPolicyError
+from stargate_assets.pipeline.assets.versions import MissingPolicyError
 from stargate_assets.pipeline.jobs import job_name
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.training.spec import TrainingError
@@ -61,12 +61,12 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(
     assert finished.cells == ["0|test", "0|train_a", "1|test", "1|train_b", "2|test"]
     assert finished.made > 0
     project = finished_project()
-    assert {state.state for state in cell_states(project, "loop")} == {"done"}
+    assert {state.state for state in list_cell_states(project, "loop")} == {"done"}
     report = project.warehouse.read("loop", "report", [{}])
     assert report["iteration"].unique().sort().to_list() == [0, 1, 2]
     assert report.filter(metric="question_rate", iteration=0)["gain"].to_list() == [None]
     verify(project.warehouse.path.parent / "checkpoints" / "loop" / "0-train_a")
-    page = written_report(project, "loop")
+    page = find_report_page(project, "loop")
     assert page == project.warehouse.path.parent / "reports" / "loop.html"
     written = page.stat().st_mtime_ns
     examples = project.warehouse.query("FROM loop.policy_examples")
@@ -76,7 +76,7 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(
     assert walk(again) == []
     assert again.models.usage.made == 0
     assert again.warehouse.read("loop", "report", [{}]).equals(report)
-    assert written_report(again, "loop").stat().st_mtime_ns == written
+    assert find_report_page(again, "loop").stat().st_mtime_ns == written
 
     # What was trained from the same is not trained again, so nothing after the forced cell is out
     # of date; another experiment takes it over.
@@ -93,7 +93,11 @@ def test_the_loop_runs_and_resumes_and_sees_what_changed(
 
     # Another learning rate: everything is due again.
     changed = finished_project(training={"method": "lora", "learning_rate": 5e-2, "batch_size": 2})
-    assert [s.state for s in cell_states(changed, "loop")] == ["next", "next", *["waiting"] * 3]
+    assert [s.state for s in list_cell_states(changed, "loop")] == [
+        "next",
+        "next",
+        *["waiting"] * 3,
+    ]
 
 
 def test_a_cell_without_its_policy_fails_before_a_model_is_opened(scripted_project: Build) -> None:
@@ -159,7 +163,7 @@ def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
                     instance=instance, partition_key=request.partition_key
                 ).success
         policies = instance.get_materialized_partitions(dg.AssetKey(["loop", "policy"]))
-    assert {state.state for state in cell_states(project, "loop")} == {"done"}
+    assert {state.state for state in list_cell_states(project, "loop")} == {"done"}
     assert policies == {"0", "1"}
     assert launched[-1].startswith("loop report")
     (trained,) = project.warehouse.query('FROM "loop".checkpoints').iter_rows(named=True)
@@ -192,7 +196,7 @@ def test_a_family_is_walked_by_one_launcher_and_shares_what_is_alike(
     again = loop.model_copy(update={"iterations": 1})
     named = {"loop_again": again, "loop": loop, "loopy": loop, "other": loop}
     project = assemble(project.data_sets, named, Path("warehouse"))
-    names = family(project, "loop")
+    names = list_family(project, "loop")
     assert names == ["loop", "loop_again"]
     announced: list[str] = []
     reports = dict(run_experiments(project, names, announced.append))
@@ -209,7 +213,7 @@ def test_a_family_is_walked_by_one_launcher_and_shares_what_is_alike(
     with pytest.raises(
         DriverError, match=r"No experiment is called 'lo' or lo_\.\.\.; there are: loop, "
     ):
-        family(project, "lo")
+        list_family(project, "lo")
 
 
 def test_what_is_not_there_is_named(scripted_project: Build) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stargate_assets.cli.estimate.estimator import Estimate, estimates
+from stargate_assets.cli.estimate.estimator import EstimatedCalls, estimate_calls
 from stargate_assets.cli.estimate.tokens import TokenCounter, token_counter
 from stargate_assets.cli.terminal import print_estimate, print_estimates
 from stargate_assets.config.experiment import Judge, ModelSpec
@@ -16,10 +16,10 @@ from stargate_assets.method.language_model import Message
 from stargate_assets_tests.conftest import JUDGED, Finished
 
 
-def calls(estimates: list[Estimate], *roles: str) -> Counter[tuple[str, str]]:
+def calls(estimated: list[EstimatedCalls], *roles: str) -> Counter[tuple[str, str]]:
     """By slice and role, of what is not on disk."""
     counted: Counter[tuple[str, str]] = Counter()
-    for e in estimates:
+    for e in estimated:
         if e.role in roles:
             counted[e.slice, e.role] += e.calls - e.stored
     return counted
@@ -41,7 +41,7 @@ def test_what_was_estimated_is_what_is_asked(
     assert set(judging) == {(f"{i}|test", "judge") for i in range(3)}
     assert 0 < used["0|test", "judge"] <= judging["0|test", "judge"]
     project = finished_project()
-    assert estimates(project, ["loop"])["loop"] == []
+    assert estimate_calls(project, ["loop"])["loop"] == []
     table = project.warehouse.query("select sum(calls) as calls from warehouse.usage")
     assert table["calls"].item() == used.total()
 
@@ -52,14 +52,14 @@ def test_each_arm_is_judged_by_both_letters_in_both_orders(
     project = scripted_project(**JUDGED | {"judge": JUDGED["judge"] | {"method": "choice"}})
     pairs, letters_and_orders = 4, 4
     comparisons = {"0|test": 2 + 1, "1|test": 4, "2|test": 4}  # the audit counts as one of cell 0
-    assert calls(estimates(project, ["loop"])["loop"], "judge") == {
+    assert calls(estimate_calls(project, ["loop"])["loop"], "judge") == {
         (cell, "judge"): arms * pairs * letters_and_orders for cell, arms in comparisons.items()
     }
 
 
 def test_what_is_on_disk_is_subtracted(finished_project: Callable[..., Project]) -> None:
     # Another schedule makes every table due, and the first policy's calls stay what they were.
-    due = estimates(finished_project(selection={"top": 2}, judge=None), ["loop"])["loop"]
+    due = estimate_calls(finished_project(selection={"top": 2}, judge=None), ["loop"])["loop"]
     first = [e for e in due if e.slice.startswith("0|") and e.role != "respondent"]
     assert first
     assert all(e.calls == e.stored > 0 for e in first)
@@ -78,7 +78,7 @@ def test_what_another_experiment_has_trained_or_asks_before_is_subtracted(
     judge = Judge(model=ModelSpec(engine="scripted", model="another"), method="fit")
     names = ["loop", "twin", "twin_again"]
     alike = {"loop": loop} | dict.fromkeys(names[1:], loop.model_copy(update={"judge": judge}))
-    found = estimates(assemble(project.data_sets, alike, Path("warehouse")), names)
+    found = estimate_calls(assemble(project.data_sets, alike, Path("warehouse")), names)
     assert found["loop"] == []
     made = Counter[str]()
     for e in found["twin"]:
@@ -108,7 +108,7 @@ def test_prices_are_stated_or_unknown(
         | {"as_of": "2024-05-06"}
     )
     project.models.machine = Machine(prices=(price,))
-    found = estimates(project, ["loop"])["loop"]
+    found = estimate_calls(project, ["loop"])["loop"]
     for e in found:
         if e.model == "known at NOWHERE":
             assert e.dollars == pytest.approx(2 * e.prompt_tokens + 3 * e.completion_tokens)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stargate_assets.cli.driver import family, load
+from stargate_assets.cli.driver import list_family, load
 from stargate_assets.cli.main import main
-from stargate_assets.pipeline.assets.frames import table
+from stargate_assets.pipeline.assets.rows import table_rows
 from stargate_assets.pipeline.jobs import data_version
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import ROOT
@@ -64,8 +64,8 @@ def test_options_change_all_of_a_family_and_nobody_else() -> None:
         if (e.seed, e.iterations, e.simulation.samples) == (3, 1, 5)
     }
     assert len(changed) > 1
-    assert changed == set(family(project, "embedded"))
-    assert family(project, "embedded")[0] == "embedded"
+    assert changed == set(list_family(project, "embedded"))
+    assert list_family(project, "embedded")[0] == "embedded"
     (alone,) = (name for name, e in load("embedded", seed=3).experiments.items() if e.seed == 3)
     assert alone == "embedded"
 
@@ -79,7 +79,7 @@ def _one_task() -> None:
         "domain": None,
         "kind": None,
     }
-    frame = table("tasks", [row])
+    frame = table_rows("tasks", [row])
     Warehouse(Path("warehouse/stargate.duckdb")).write("d", "tasks", {"split": "test"}, frame, "v")
 
 

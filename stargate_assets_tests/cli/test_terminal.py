@@ -1,7 +1,7 @@
 from rich.console import Console
 
-from stargate_assets.cli.terminal import win_rates_table
-from stargate_assets.pipeline.assets.frames import table
+from stargate_assets.cli.terminal import make_win_rates_table
+from stargate_assets.pipeline.assets.rows import table_rows
 
 ROW = {
     "split": "test",
@@ -28,7 +28,9 @@ NOTHING = ("win_rate", "low", "high", "naive_low", "naive_high")
 def printed(*rows: dict[str, object]) -> str:
     console = Console(width=110)
     with console.capture() as capture:
-        console.print(win_rates_table("e", table("win_rates", [ROW | row for row in rows])))
+        console.print(
+            make_win_rates_table("e", table_rows("win_rates", [ROW | row for row in rows]))
+        )
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= 110
     return "\n".join(" ".join(line.split()) for line in lines)

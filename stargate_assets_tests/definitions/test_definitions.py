@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from stargate_assets.definitions.project import load_project
-from stargate_assets.pipeline.assets.grid import JUDGED
+from stargate_assets.pipeline.assets.lineage import JUDGED
 from stargate_assets.pipeline.declarations import ProjectError, check_names
 from stargate_assets.pipeline.jobs import experiment_jobs
 

@@ -11,7 +11,7 @@ from stargate_assets.method.prompts import respondent_messages
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.statistics import clustered_share, two_way_clustered, wilson
 from stargate_assets.method.win_rates import WORTH, Judged, WinRate, win_rate
-from stargate_assets.pipeline.assets.frames import table
+from stargate_assets.pipeline.assets.rows import table_rows
 from stargate_assets.pipeline.assets.training import training_dialogues
 from stargate_assets_tests.method.people import (
     Answerer,
@@ -48,7 +48,7 @@ def test_fault_3_all_arms_answer_under_the_prompt_that_is_trained() -> None:
 
 def answered(conversations: list[Conversation]):
     keys = ("task_id", "persona_id", "sample")
-    return table(
+    return table_rows(
         "regularization_responses",
         [
             dict(zip(keys, (*c.pair.key, c.sample), strict=True))

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from stargate_assets.cli.terminal import grid_table
+from stargate_assets.cli.terminal import make_grid_table
 from stargate_assets.reporting.comparison import (
     NotEvaluatedError,
     compare,
@@ -136,7 +136,7 @@ def test_tables_fit_the_terminal(tables: ExperimentTables) -> None:
     console = Console(width=110)
     for grid in comparison_grids(compare([tables, longer])):
         with console.capture() as capture:
-            console.print(grid_table(grid))
+            console.print(make_grid_table(grid))
         shown = capture.get()
         assert max(map(len, shown.splitlines())) <= 110
         assert "…" not in shown

@@ -15,8 +15,8 @@ from stargate_assets.method.language_model import Completion, FinishReason, Mess
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
 from stargate_assets.method.scoring import Condition
 from stargate_assets.method.simulation import Cell, unasked_conversations
-from stargate_assets.pipeline.assets.frames import table
 from stargate_assets.pipeline.assets.iteration import best_of
+from stargate_assets.pipeline.assets.rows import table_rows
 from stargate_assets.pipeline.assets.training import learnt_of, training_dialogues
 from stargate_assets_tests.method.people import pair, talk
 
@@ -27,7 +27,7 @@ UNASKED = Conversation(pair(), 4)
 
 
 def responses(*conversations: Conversation, text: str = "Try soup.") -> pl.DataFrame:
-    return table(
+    return table_rows(
         "regularization_responses",
         [
             dict(zip(KEY, (*c.pair.key, c.sample), strict=True))
@@ -88,7 +88,7 @@ def test_conversations_without_a_question_are_made_for_the_kinds_of_task_that_ar
 
 
 def scores(condition: Condition, values: dict[int | None, float]) -> pl.DataFrame:
-    return table(
+    return table_rows(
         "gold_log_probs",
         [
             dict(zip(KEY, ("t", "p", sample), strict=True))

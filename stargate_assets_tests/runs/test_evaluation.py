@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 
 from stargate_assets.cli.driver import (
-    cell_states,
-    judged_win_rates,
     launcher,
+    list_cell_states,
     open_instance,
+    read_win_rates,
     run_experiment,
 )
 from stargate_assets.definitions.project import Project
-from stargate_assets.pipeline.assets.grid import MissingReferenceError
+from stargate_assets.pipeline.assets.cell_run import MissingReferenceError
 from stargate_assets_tests.conftest import SCRIPTED
 
 Build = Callable[..., Project]
@@ -30,12 +30,12 @@ def judge(method: str) -> dict[str, object]:
 
 
 def states(project: Project) -> dict[str, str]:
-    return {state.step.cell.key: state.state for state in cell_states(project, "loop")}
+    return {state.step.cell.key: state.state for state in list_cell_states(project, "loop")}
 
 
 def test_every_arm_of_every_test_cell_has_a_win_rate(finished_project: Build) -> None:
     project = finished_project()
-    found = judged_win_rates(project, "loop")
+    found = read_win_rates(project, "loop")
     assert found is not None
     arms = found.filter(dimension="all").select("iteration", "arm").rows()
     assert sorted(arms) == [
@@ -84,7 +84,7 @@ def test_fault_7_a_judge_that_cannot_be_read_is_shown_and_not_dropped(
 def test_another_judge_makes_the_test_cells_due_and_trains_nothing(
     finished_project: Build,
 ) -> None:
-    assert judged_win_rates(finished_project(judge=None), "loop") is None
+    assert read_win_rates(finished_project(judge=None), "loop") is None
     judged = finished_project(judge=judge("choice"))
     assert states(judged) == {
         "0|test": "next",

@@ -58,7 +58,9 @@ class CountingModel:
             limit = request.sampling.max_tokens
             tokens = round(min(limit, self.mean_tokens or limit))
             prompt = self.counter.prompt(request.messages)
-            return Completion(words(f"{self.identity} {request!r}", tokens), "stop", prompt, tokens)
+            return Completion(
+                make_up_words(f"{self.identity} {request!r}", tokens), "stop", prompt, tokens
+            )
 
         return self._answered(requests, made_up, "chat")
 
@@ -92,7 +94,7 @@ class CountingModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Deciding:
+class DecidingModel:
     """A model that counts, for a Judge: its verdicts can be read, so none is asked for again."""
 
     model: CountingModel
@@ -104,7 +106,7 @@ class Deciding:
         return self.model.score(requests, doing)
 
 
-def words(seed: str, tokens: int) -> str:
+def make_up_words(seed: str, tokens: int) -> str:
     """About that many tokens, others for another seed: a statement, so that it may be an answer,
     and a question, so that it may be a turn.
     """

@@ -10,10 +10,10 @@ from stargate_assets.cli.estimate.counting_model import (
     Answers,
     Calls,
     CountingModel,
-    Deciding,
-    words,
+    DecidingModel,
+    make_up_words,
 )
-from stargate_assets.cli.estimate.sample import CountedPairs, counted_pairs
+from stargate_assets.cli.estimate.sample import PairSample, sample_pairs
 from stargate_assets.cli.estimate.tokens import token_counter
 from stargate_assets.config.experiment import Experiment, ModelSpec
 from stargate_assets.definitions.project import Project
@@ -23,20 +23,23 @@ from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.judging import Comparison, audit
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
 from stargate_assets.method.prompts import persona_writer_messages
-from stargate_assets.method.scoring import score_gold_responses
 from stargate_assets.method.simulation import Cell, turn_count
-from stargate_assets.pipeline.assets.grid import done_steps, policy_checkpoint
-from stargate_assets.pipeline.assets.iteration import selected, simulated
-from stargate_assets.pipeline.assets.judging import judged
-from stargate_assets.pipeline.assets.responses import responded
-from stargate_assets.pipeline.assets.training import answered
+from stargate_assets.pipeline.assets.steps import (
+    judge_comparisons,
+    regularize_cell,
+    respond_cell,
+    score_cell,
+    select_cell,
+    simulate_cell,
+)
+from stargate_assets.pipeline.assets.versions import done_steps, policy_checkpoint
 from stargate_assets.pipeline.jobs import needed_splits
 from stargate_assets.pipeline.sources.tables import EXAMPLES, reader
 from stargate_assets.storage.completions import UsageRow
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class EstimatedCalls:
     """A role's calls in a slice, what they cost and how long they take on this machine; None is
     unknown.
     """
@@ -85,11 +88,11 @@ class Estimator:
     def experiment(self) -> Experiment:
         return self.project.experiments[self.name]
 
-    def estimates(self) -> Iterator[Estimate]:
+    def estimates(self) -> Iterator[EstimatedCalls]:
         """What is not done yet, in the order in which it would be asked."""
         schema = self.experiment.data_set
         splits = {
-            split: counted_pairs(self.project, schema, split)
+            split: sample_pairs(self.project, schema, split)
             for split in needed_splits(self.experiment)
         }
         if self.with_data:
@@ -100,7 +103,7 @@ class Estimator:
             yield from self._cell(step, splits[step.cell.split])
             self.project.models.on_progress("counting, cells", number + 1, len(due))
 
-    def _data_set(self, splits: Mapping[str, CountedPairs]) -> Iterator[Estimate]:
+    def _data_set(self, splits: Mapping[str, PairSample]) -> Iterator[EstimatedCalls]:
         schema = self.experiment.data_set
         data_set = self.project.data_sets[schema]
         for split in self.project.missing_splits(schema, splits):
@@ -118,13 +121,13 @@ class Estimator:
                 write_gold_responses(model, missing, oracle.answer_tokens)
                 yield from self._lines(split, "oracle", oracle.model, model, rows.times)
 
-    def _cell(self, step: Step, split: CountedPairs) -> Iterator[Estimate]:
+    def _cell(self, step: Step, split: PairSample) -> Iterator[EstimatedCalls]:
         experiment, cell, base = self.experiment, step.cell, self.experiment.questioner
         policy = self._identity(cell)
 
         def lines(
             role: str, spec: ModelSpec, model: CountingModel, times: float = split.times
-        ) -> Iterator[Estimate]:
+        ) -> Iterator[EstimatedCalls]:
             return self._lines(cell.key, role, spec, model, times)
 
         def turns(pairs: Sequence[Pair]) -> int:
@@ -133,7 +136,7 @@ class Estimator:
 
         questioner = self._model(self.name, "questioner", base, policy)
         roleplayers = self._roleplayers(cell.split)
-        conversations = simulated(experiment, cell, split.pairs, questioner, roleplayers)
+        conversations = simulate_cell(experiment, cell, split.pairs, questioner, roleplayers)
         turn_times = turns(split.every) / turns(split.pairs)
         yield from lines("questioner", base, questioner, turn_times)
         for roleplayer in experiment.roleplayers_of(cell.split):
@@ -141,14 +144,14 @@ class Estimator:
             yield from lines("roleplayer", roleplayer.model, model, turn_times)
         scorer = self._base(self.name, "scorer", base)
         gold = self._gold(split)
-        objective = experiment.selection.objective
-        scores = score_gold_responses(scorer, conversations, gold, cell, experiment.seed, objective)
+        scores = score_cell(experiment, cell, conversations, gold, scorer)
         yield from lines("scorer", base, scorer)
         if step.purpose == "train":
             if experiment.regularization.response == "own":
                 respondent = self._model(self.name, "respondent", base, policy)
-                best = selected(experiment, cell, conversations, scores)
-                answered(respondent, best, experiment.regularization.answer_tokens)
+                selected = select_cell(experiment, conversations, scores, margin=None)
+                best = [s.conversation for s in selected]
+                regularize_cell(experiment, best, gold, respondent)
                 yield from lines("respondent", base, respondent)
             return
         yield from self._evaluation(cell, split, conversations, policy)
@@ -156,10 +159,10 @@ class Estimator:
     def _evaluation(
         self,
         cell: Cell,
-        split: CountedPairs,
+        split: PairSample,
         conversations: Sequence[Conversation],
         policy: str,
-    ) -> Iterator[Estimate]:
+    ) -> Iterator[EstimatedCalls]:
         """Responses and judgements. The audit asks the same in every cell, so cell 0 pays it."""
         experiment, base = self.experiment, self.experiment.questioner
         reference = self._reference(cell.split, split)
@@ -168,7 +171,7 @@ class Estimator:
         of_base = self._base(self.name, "respondent", base)
         of_base = replace(of_base, counted=answerer.counted)
         answerers = {BASE: of_base} | {cell.iteration: answerer}
-        responses = responded(experiment, cell, split.pairs, answerers, talked)
+        responses = respond_cell(experiment, cell, split.pairs, answerers, talked)
         yield from self._lines(cell.key, "respondent", base, answerer, split.times)
         if (judge := experiment.judge) is None:
             return
@@ -181,17 +184,17 @@ class Estimator:
             audited = audit(split.pairs, self._gold(split), cell.split, experiment.seed)
             compared += [a.comparison for a in audited]
         model = self._base(self.name, "judge", judge.model)
-        judged(Deciding(model), judge, compared)
+        judge_comparisons(judge, DecidingModel(model), compared)
         yield from self._lines(cell.key, "judge", judge.model, model, split.times)
 
-    def _reference(self, name: str, split: CountedPairs) -> Reference:
+    def _reference(self, name: str, split: PairSample) -> Reference:
         """Made once a split: every policy is compared with the same."""
         if name not in self.references:
             experiment, cell = self.experiment, Cell(BASE, name)
             asking = self._base(self.name, "questioner", experiment.questioner)
-            talked = simulated(experiment, cell, split.pairs, asking, self._roleplayers(name))
+            talked = simulate_cell(experiment, cell, split.pairs, asking, self._roleplayers(name))
             answering = self._base(self.name, "respondent", experiment.questioner)
-            said = responded(experiment, cell, split.pairs, {BASE: answering}, {BASE: talked})
+            said = respond_cell(experiment, cell, split.pairs, {BASE: answering}, {BASE: talked})
             texts = {r.pair: r.text for r in said if r.arm is REFERENCE}
             self.references[name] = Reference(talked, texts)
         return self.references[name]
@@ -240,7 +243,7 @@ class Estimator:
 
     def _lines(
         self, where: str, role: str, spec: ModelSpec, model: CountingModel, times: float
-    ) -> Iterator[Estimate]:
+    ) -> Iterator[EstimatedCalls]:
         price = self.project.models.machine.price(spec)
         for kind, counted in model.counted.items():
             calls, stored, prompt, completion = (round(n * times) for n in astuple(counted))
@@ -250,7 +253,7 @@ class Estimator:
                 dollars = price.dollars_of_scores(prompt, completion, calls - stored)
             else:
                 dollars = price.dollars(prompt, completion)
-            yield Estimate(
+            yield EstimatedCalls(
                 slice=where,
                 role=role,
                 model=spec.label,
@@ -274,24 +277,24 @@ class Estimator:
             return None
         return (prompt * read + completion) * sum(row.seconds for row in rows) / tokens
 
-    def _gold(self, split: CountedPairs) -> dict[tuple[str, str], str]:
-        """The gold responses of the pairs; of those that are not written, as many words."""
+    def _gold(self, split: PairSample) -> dict[tuple[str, str], str]:
+        """The gold responses of the pairs; of those that are not written, as many make_up_words."""
         schema, keys = self.experiment.data_set, [pair.key for pair in split.pairs]
         oracle = self.project.data_sets[schema].oracle
         if oracle is None:
             return {key: split.gold[key] for key in keys if key in split.gold}
         model = self._base(schema, "oracle", oracle.model)
         tokens = round(model.mean_tokens or oracle.answer_tokens)
-        return {key: split.gold.get(key) or words(str(key), tokens) for key in keys}
+        return {key: split.gold.get(key) or make_up_words(str(key), tokens) for key in keys}
 
 
-def estimates(project: Project, names: Sequence[str]) -> dict[str, list[Estimate]]:
+def estimate_calls(project: Project, names: Sequence[str]) -> dict[str, list[EstimatedCalls]]:
     """What is not done yet of each experiment, by role and slice, when they are run one after
     another: what an earlier one asks is on disk for a later one.
     """
     usage = project.models.store().usage()
     before: Answers = {}
-    found: dict[str, list[Estimate]] = {}
+    found: dict[str, list[EstimatedCalls]] = {}
     data_sets: set[str] = set()
     for name in names:
         data_set = project.experiments[name].data_set

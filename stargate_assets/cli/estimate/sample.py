@@ -10,7 +10,7 @@ from stargate_assets.config.data_set import DATA_TABLES, PersonaWriter
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.splits import draw
-from stargate_assets.pipeline.assets.frames import gold_texts, pairs_of
+from stargate_assets.pipeline.assets.rows import gold_texts, pairs_from_rows
 from stargate_assets.pipeline.sources.tables import Tables, reader
 
 COUNTED = 6
@@ -18,7 +18,7 @@ COUNTED = 6
 
 
 @dataclass(frozen=True, slots=True)
-class CountedPairs:
+class PairSample:
     """All pairs of a split, those of them that are counted, and the gold responses that are
     there.
     """
@@ -32,7 +32,7 @@ class CountedPairs:
         return len(self.every) / len(self.pairs)
 
 
-def counted_pairs(project: Project, schema: str, split: str) -> CountedPairs:
+def sample_pairs(project: Project, schema: str, split: str) -> PairSample:
     """Of a data set: from its tables if they are there, else from its sources."""
     data_set, warehouse = project.data_sets[schema], project.warehouse
     if (DATA_TABLES[-1], split) in warehouse.materializations(schema):
@@ -45,20 +45,20 @@ def counted_pairs(project: Project, schema: str, split: str) -> CountedPairs:
             personas = read.personas.of(split)
         else:
             assert data_set.persona_writer is not None
-            personas = _stand_ins(read, data_set.persona_writer, split)
+            personas = _stand_in_personas(read, data_set.persona_writer, split)
         gold = read.gold_responses.of(split) if read.gold_responses else None
     some_tasks, some_personas = (
         rows.filter(pl.col(key).is_in(draw(rows[key], COUNTED, "estimate", split)))
         for rows, key in ((tasks, "task_id"), (personas, "persona_id"))
     )
-    return CountedPairs(
-        pairs_of(tasks, personas),
-        pairs_of(some_tasks, some_personas),
+    return PairSample(
+        pairs_from_rows(tasks, personas),
+        pairs_from_rows(some_tasks, some_personas),
         {} if gold is None else gold_texts(gold),
     )
 
 
-def _stand_ins(read: Tables, writer: PersonaWriter, split: str) -> pl.DataFrame:
+def _stand_in_personas(read: Tables, writer: PersonaWriter, split: str) -> pl.DataFrame:
     """The examples, for personas that are not written yet."""
     rows = [
         {"persona_id": str(number), "name": example.name, "text": example.text}

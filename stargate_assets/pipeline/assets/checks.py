@@ -2,7 +2,7 @@
 built on it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -10,17 +10,21 @@ import polars as pl
 from dataframely.exc import ValidationError
 
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.method.conversation import Pair
+from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.eligibility import COPIED_RUN
 from stargate_assets.method.language_model import ScoreRequest
-from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import negative_control_messages, questioner_messages
-from stargate_assets.method.selection import Objective
+from stargate_assets.method.scoring import gold_contexts
 from stargate_assets.method.simulation import unasked_conversations
 from stargate_assets.method.text import runs
 from stargate_assets.models.pool import Checkpoint, ModelPool
-from stargate_assets.pipeline.assets.frames import conversations_of, gold_texts, pairs_of
-from stargate_assets.pipeline.assets.grid import GPU_POOL, cell_of, grid_partitions
+from stargate_assets.pipeline.assets.cell_run import cell_of
+from stargate_assets.pipeline.assets.grid import GPU_POOL, grid_partitions
+from stargate_assets.pipeline.assets.rows import (
+    conversations_from_rows,
+    gold_texts,
+    pairs_from_rows,
+)
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.storage.completions import Use
 from stargate_assets.storage.io_manager import slice_of
@@ -61,8 +65,8 @@ def schema_check(name: str, experiment: Experiment, table: str) -> dg.AssetCheck
     def schema(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
-        frame = warehouse.read(name, table, [slice_of(context.partition_key)])
-        return schema_result(table, frame)
+        rows = warehouse.read(name, table, [slice_of(context.partition_key)])
+        return check_schema(table, rows)
 
     return schema
 
@@ -75,38 +79,33 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
     def expected_rows(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
-        where = slice_of(context.partition_key)
         split = cell_of(context.partition_key).split
-        rows = warehouse.read(name, "conversations", [where]).height
-        pairs = pairs_there(warehouse, data_set, split)
+        rows = warehouse.read(name, "conversations", [slice_of(context.partition_key)]).height
+        pairs = read_pairs(warehouse, data_set, split)
         unasked = unasked_conversations(pairs, 0, experiment.unasked(split))
-        return count_result(rows, len(pairs) * experiment.samples(split) + len(unasked))
+        return check_count(rows, len(pairs) * experiment.samples(split) + len(unasked))
 
     @check(
         "gold_log_probs",
         "Of the pairs with a gold response: on the held-out split every conversation is scored "
         "under its conditions, and every pair has its two controls; elsewhere every eligible "
-        "conversation is scored.",
+        "conversation is scored, under what its objective compares.",
     )
     def expected_scores(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
-        where = slice_of(context.partition_key)
-        split = cell_of(context.partition_key).split
+        where, cell = slice_of(context.partition_key), cell_of(context.partition_key)
+        pairs = read_pairs(warehouse, data_set, cell.split)
         conversations = warehouse.read(name, "conversations", [where])
-        gold = warehouse.read(data_set, "gold_responses", [{"split": split}])
-        comparable = gold.filter(pl.col("exclusion").is_null())
-        scored = conversations.join(comparable, on=["task_id", "persona_id"], how="semi")
+        expected = gold_contexts(
+            conversations_from_rows(conversations, pairs),
+            read_gold_texts(warehouse, data_set, cell.split),
+            cell,
+            experiment.seed,
+            experiment.selection.objective,
+        )
         rows = warehouse.read(name, "gold_log_probs", [where]).height
-        if split != TEST_SPLIT:
-            eligible = scored.filter(pl.col("ineligibility").is_null())
-            expected = expected_training_scores(
-                experiment.selection.objective, eligible, comparable
-            )
-            return count_result(rows, expected)
-        pairs = scored.select("task_id", "persona_id").n_unique()
-        heard = 2 if conversations["persona_id"].n_unique() > 1 else 1  # with Q-random or without
-        return count_result(rows, 2 * pairs + heard * scored.height)
+        return check_count(rows, len(expected))
 
     @check(
         "conversations",
@@ -115,12 +114,9 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
     def no_persona_leak(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
-        where = slice_of(context.partition_key)
-        split = {"split": cell_of(context.partition_key).split}
-        tasks = warehouse.read(data_set, "tasks", [split])
-        personas = warehouse.read(data_set, "personas", [split])
-        conversations = warehouse.read(name, "conversations", [where])
-        return leak_result(tasks, personas, conversations)
+        pairs = read_pairs(warehouse, data_set, cell_of(context.partition_key).split)
+        rows = warehouse.read(name, "conversations", [slice_of(context.partition_key)])
+        return check_leaks(conversations_from_rows(rows, pairs))
 
     @check(
         "checkpoints",
@@ -140,15 +136,14 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
                 passed=True, description="The held-out split has no checkpoint."
             )
         row = frame.row(0, named=True)
-        verify(models.warehouse / row["path"])
-        pairs = pairs_there(warehouse, data_set, cell.split)
-        gold = gold_texts(warehouse.read(data_set, "gold_responses", [{"split": cell.split}]))
+        checkpoint = Checkpoint(models.directory / row["path"], row["sha256"])
+        verify(checkpoint.path)
+        gold = read_gold_texts(warehouse, data_set, cell.split)
         probes = [
             ScoreRequest(negative_control_messages(pair), gold[pair.key])
-            for pair in pairs
+            for pair in read_pairs(warehouse, data_set, cell.split)
             if pair.key in gold
         ][:PROBES]
-        checkpoint = Checkpoint(models.warehouse / row["path"], row["sha256"])
         questioner, use = experiment.questioner, Use(name, cell.key, "check")
         base = models.open(questioner, use).score(probes, "checking the base model")
         trained = models.open(questioner, use, checkpoint).score(probes, "checking the policy")
@@ -162,46 +157,38 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
     return [*schemas, expected_rows, expected_scores, no_persona_leak, adapter_changes_scores]
 
 
-def schema_result(table: str, frame: pl.DataFrame) -> dg.AssetCheckResult:
+def read_pairs(warehouse: Warehouse, data_set: str, split: str) -> list[Pair]:
+    """Every task with every persona of a split."""
+    where = [{"split": split}]
+    tasks, personas = (warehouse.read(data_set, t, where) for t in ("tasks", "personas"))
+    return pairs_from_rows(tasks, personas)
+
+
+def read_gold_texts(warehouse: Warehouse, data_set: str, split: str) -> dict[tuple[str, str], str]:
+    """The gold responses of a split that can be compared with, by (task_id, persona_id)."""
+    return gold_texts(warehouse.read(data_set, "gold_responses", [{"split": split}]))
+
+
+def check_schema(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
+    """Whether rows are valid against a table's schema."""
     try:
-        SCHEMAS[table].validate(frame, cast=True)
+        SCHEMAS[table].validate(rows, cast=True)
     except ValidationError as error:
         return dg.AssetCheckResult(passed=False, description=str(error))
     return dg.AssetCheckResult(passed=True)
 
 
-def pairs_there(warehouse: Warehouse, data_set: str, split: str) -> list[Pair]:
-    """Every task with every persona of a split."""
-    where = [{"split": split}]
-    return pairs_of(*(warehouse.read(data_set, table, where) for table in ("tasks", "personas")))
-
-
-def expected_training_scores(
-    objective: Objective, eligible: pl.DataFrame, comparable: pl.DataFrame
-) -> int:
-    """Scores of a training cell: every eligible conversation, and what the objective compares it
-    with. `comparable` are the gold responses that can be compared with.
-    """
-    if objective == "gain":
-        return eligible.height + eligible.select("task_id", "persona_id").n_unique()
-    if objective == "contrast":
-        several = comparable.filter(pl.len().over("task_id") > 1)
-        return eligible.height + eligible.join(several, on="task_id", how="semi").height
-    return eligible.height
-
-
-def count_result(rows: int, expected: int) -> dg.AssetCheckResult:
+def check_count(rows: int, expected: int) -> dg.AssetCheckResult:
+    """Whether there are as many rows as there must be."""
     return dg.AssetCheckResult(
         passed=rows == expected, metadata={"rows": rows, "expected": expected}
     )
 
 
-def leak_result(
-    tasks: pl.DataFrame, personas: pl.DataFrame, conversations: pl.DataFrame
-) -> dg.AssetCheckResult:
-    """Persona text may reach a questioner's prompt only as something that the persona said."""
+def check_leaks(conversations: Sequence[Conversation]) -> dg.AssetCheckResult:
+    """Whether persona text reaches a questioner's prompt only as something that the persona said."""
     leaks = 0
-    for conversation in conversations_of(conversations, pairs_of(tasks, personas)):
+    for conversation in conversations:
         pair = conversation.pair
         said = "\n".join((pair.task.text, *conversation.answers, *conversation.questions))
         prompt = "\n".join(message.content for message in questioner_messages(conversation))

@@ -13,8 +13,8 @@ from stargate_assets.config.data_set import DataSet
 from stargate_assets.method.hygiene import fault, names_in_tasks, repeated
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.text import NEAR_DUPLICATE, SHINGLE, near_duplicates
-from stargate_assets.pipeline.assets.frames import pairs_of
 from stargate_assets.pipeline.assets.grid import split_partitions
+from stargate_assets.pipeline.assets.rows import pairs_from_rows
 from stargate_assets.pipeline.sources.tables import Read
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.warehouse import Warehouse
@@ -34,10 +34,10 @@ DESCRIPTIONS = {
     "every_pair": "Every task has a row for every persona of the split.",
 }
 TEXTS = {"tasks": ("text",), "personas": ("name", "text"), "gold_responses": ("text",)}
-Find = Callable[["Slices"], list[str]]
+Find = Callable[["DataSlices"], list[str]]
 
 
-class Slices:
+class DataSlices:
     """The tables of a data set as a check of one split sees them."""
 
     def __init__(self, warehouse: Warehouse, name: str, split: str):
@@ -69,24 +69,26 @@ def data_set_checks(name: str, data_set: DataSet, read: Read) -> list[dg.AssetCh
         def checked(
             context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
         ) -> dg.AssetCheckResult:
-            return result(find(Slices(warehouse, name, context.partition_key)), blocking=blocking)
+            return make_result(
+                find(DataSlices(warehouse, name, context.partition_key)), blocking=blocking
+            )
 
         return checked
 
-    checks = [check("personas", "names_absent_from_tasks", named_in_tasks)]
+    checks = [check("personas", "names_absent_from_tasks", find_names_in_tasks)]
     for table in ("tasks", "personas"):
-        checks.append(check(table, "disjoint", partial(repeats, table=table)))
-        checks.append(check(table, NEAR_DUPLICATES, partial(alike, table=table)))
+        checks.append(check(table, "disjoint", partial(find_repeats, table=table)))
+        checks.append(check(table, NEAR_DUPLICATES, partial(find_near_duplicates, table=table)))
     from_files = ("tasks", "personas") if data_set.personas else ("tasks",)
     checks += [
-        check(t, "as_in_the_source", partial(changed, table=t, read=read)) for t in from_files
+        check(t, "as_in_the_source", partial(find_changed, table=t, read=read)) for t in from_files
     ]
     if data_set.has_gold_responses:
-        checks.append(check("gold_responses", "every_pair", pairs_without_row))
-    return checks + [check(t, "valid", partial(invalid, table=t)) for t in data_set.tables]
+        checks.append(check("gold_responses", "every_pair", find_pairs_without_row))
+    return checks + [check(t, "valid", partial(find_invalid, table=t)) for t in data_set.tables]
 
 
-def result(findings: list[str], *, blocking: bool = True) -> dg.AssetCheckResult:
+def make_result(findings: list[str], *, blocking: bool = True) -> dg.AssetCheckResult:
     """Passed without findings; otherwise their number, and the first of them."""
     severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
@@ -97,7 +99,7 @@ def result(findings: list[str], *, blocking: bool = True) -> dg.AssetCheckResult
     )
 
 
-def invalid(slices: Slices, table: str) -> list[str]:
+def find_invalid(slices: DataSlices, table: str) -> list[str]:
     rows = slices.here(table)
     try:
         SCHEMAS[table].validate(rows, cast=True)
@@ -113,7 +115,7 @@ def invalid(slices: Slices, table: str) -> list[str]:
     ]
 
 
-def repeats(slices: Slices, table: str) -> list[str]:
+def find_repeats(slices: DataSlices, table: str) -> list[str]:
     rows = slices.everywhere(table)
     return [
         f"{column} {rows[column][later]!r} is in {rows['split'][first]} and {rows['split'][later]}"
@@ -122,7 +124,7 @@ def repeats(slices: Slices, table: str) -> list[str]:
     ]
 
 
-def alike(slices: Slices, table: str) -> list[str]:
+def find_near_duplicates(slices: DataSlices, table: str) -> list[str]:
     rows = slices.everywhere(table)
     return [
         f"{similarity:.2f}: {rows['text'][one]!r} and {rows['text'][other]!r}"
@@ -131,7 +133,7 @@ def alike(slices: Slices, table: str) -> list[str]:
     ]
 
 
-def changed(slices: Slices, table: str, read: Read) -> list[str]:
+def find_changed(slices: DataSlices, table: str, read: Read) -> list[str]:
     source = read().tasks if table == "tasks" else read().personas
     assert source is not None
     rows, expected = slices.here(table), source.of(slices.split)
@@ -142,15 +144,15 @@ def changed(slices: Slices, table: str, read: Read) -> list[str]:
     ]
 
 
-def named_in_tasks(slices: Slices) -> list[str]:
+def find_names_in_tasks(slices: DataSlices) -> list[str]:
     names = slices.here("personas")["name"].to_list()
     tasks = slices.everywhere("tasks")["text"].to_list()
     return [f"{names[n]!r} is in {tasks[t]!r}" for n, t in names_in_tasks(names, tasks)]
 
 
-def pairs_without_row(slices: Slices) -> list[str]:
+def find_pairs_without_row(slices: DataSlices) -> list[str]:
     there = set(slices.here("gold_responses").select("task_id", "persona_id").iter_rows())
-    pairs = pairs_of(slices.here("tasks"), slices.here("personas"))
+    pairs = pairs_from_rows(slices.here("tasks"), slices.here("personas"))
     return [
         f"{pair.persona.name!r} and {pair.task.text!r}" for pair in pairs if pair.key not in there
     ]

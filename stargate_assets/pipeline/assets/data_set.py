@@ -3,7 +3,7 @@ experiments.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,18 +14,12 @@ from stargate_assets.method.conversation import Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.language_model import LanguageModel, Sampling
 from stargate_assets.method.personas import generate_personas
-from stargate_assets.models.pool import ModelPool
-from stargate_assets.pipeline.assets.frames import pairs_of, table
-from stargate_assets.pipeline.assets.grid import (
-    GPU_POOL,
-    OWNERS,
-    AssetDecorator,
-    column_schema,
-    inputs,
-    split_partitions,
-    table_output,
-)
-from stargate_assets.pipeline.sources.tables import GENERATED, Read, Tables, content_version
+from stargate_assets.models.pool import ModelPool, engine_kind
+from stargate_assets.pipeline.assets.grid import GPU_POOL, split_partitions
+from stargate_assets.pipeline.assets.outputs import column_schema, table_output
+from stargate_assets.pipeline.assets.rows import pairs_from_rows, table_rows
+from stargate_assets.pipeline.assets.versions import data_versions
+from stargate_assets.pipeline.sources.tables import GENERATED, Read, Tables
 from stargate_assets.reporting.figures import lengths_and_domains
 from stargate_assets.storage.completions import Use
 
@@ -34,29 +28,32 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
     """tasks[s] and personas[s]; gold_responses[s] too if the data set has recorded ones or an
     Oracle.
     """
-    version = content_version(data_set)
+    versions = data_versions(data_set)
 
-    def asset(table_name: str, description: str, **more: Any) -> AssetDecorator:
+    def asset(
+        table_name: str, description: str, **more: Any
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         return dg.asset(
             name=table_name,
             key_prefix=name,
             partitions_def=split_partitions,
             group_name=name,
-            owners=OWNERS,
-            code_version=version,
+            code_version=versions[table_name],
             description=description,
             metadata={"dagster/column_schema": column_schema(table_name)},
             **more,
         )
 
-    def output(rows: pl.DataFrame, counts: Mapping[str, int]) -> dg.Output[pl.DataFrame]:
+    def output(
+        table: str, rows: pl.DataFrame, counts: Mapping[str, int]
+    ) -> dg.Output[pl.DataFrame]:
         metadata: dict[str, Any] = dict(counts)
         if rows.height:
             metadata["mean_words"] = rows["text"].str.count_matches(r"\S+").mean()
             metadata["lengths and domains"] = dg.MetadataValue.md(
                 lengths_and_domains(rows).markdown()
             )
-        return table_output(rows, version, metadata)
+        return table_output(rows, versions[table], metadata)
 
     @asset(
         "tasks",
@@ -65,7 +62,9 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
     )
     def tasks(context: dg.AssetExecutionContext) -> dg.Output[pl.DataFrame]:
         rows = read().tasks
-        return output(rows.of(context.partition_key), left_out(rows.left_out))
+        return output(
+            "tasks", rows.of(context.partition_key), left_out_metadata(rows.left_out_metadata)
+        )
 
     writer, oracle = data_set.persona_writer, data_set.oracle
 
@@ -73,7 +72,7 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         "personas",
         "Who asks: a name and first-person statements that the questioner never sees"
         + (", written by a model." if writer else "."),
-        kinds={"duckdb", writer.model.engine} if writer else {"duckdb"},
+        kinds={"duckdb", engine_kind(writer.model)} if writer else {"duckdb"},
         pool=GPU_POOL if writer else None,
     )
     def personas(
@@ -82,9 +81,13 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         rows, split = read(), context.partition_key
         if writer is not None:
             model = models.open(writer.model, Use(name, split, "persona_writer"))
-            return output(*written_personas(writer, rows, data_set.seed, split, model))
+            return output(
+                "personas", *write_persona_rows(writer, rows, data_set.seed, split, model)
+            )
         assert rows.personas is not None
-        return output(rows.personas.of(split), left_out(rows.personas.left_out))
+        return output(
+            "personas", rows.personas.of(split), left_out_metadata(rows.personas.left_out_metadata)
+        )
 
     if not data_set.has_gold_responses:
         return [tasks, personas]
@@ -93,8 +96,8 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         "gold_responses",
         "The best answer to each task for each persona of the split: recorded, or written by the "
         "Oracle.",
-        ins=inputs(name, "tasks", "personas"),
-        kinds={"duckdb", oracle.model.engine} if oracle else {"duckdb"},
+        ins={table: dg.AssetIn(key=[name, table]) for table in ("tasks", "personas")},
+        kinds={"duckdb", engine_kind(oracle.model)} if oracle else {"duckdb"},
         pool=GPU_POOL if oracle else None,
     )
     def gold_responses(
@@ -104,25 +107,29 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         personas: pl.DataFrame,
     ) -> dg.Output[pl.DataFrame]:
         recorded, split = read().gold_responses, context.partition_key
-        frame = recorded.of(split) if recorded else table("gold_responses", [])
+        frame = recorded.of(split) if recorded else table_rows("gold_responses", [])
         if oracle is not None:
             there = set(frame.select("task_id", "persona_id").iter_rows())
-            missing = [pair for pair in pairs_of(tasks, personas) if pair.key not in there]
+            missing = [pair for pair in pairs_from_rows(tasks, personas) if pair.key not in there]
             model = models.open(oracle.model, Use(name, split, "oracle"))
-            frame = pl.concat([frame, written_gold(oracle, missing, split, model)])
+            frame = pl.concat([frame, write_gold_rows(oracle, missing, split, model)])
         excluded = Counter(frame["exclusion"].drop_nulls())
         counts = {f"excluded: {reason}": count for reason, count in sorted(excluded.items())}
-        return output(frame, counts | left_out(recorded.left_out if recorded else {}))
+        return output(
+            "gold_responses",
+            frame,
+            counts | left_out_metadata(recorded.left_out_metadata if recorded else {}),
+        )
 
     return [tasks, personas, gold_responses]
 
 
-def left_out(reasons: Mapping[str, int]) -> dict[str, int]:
+def left_out_metadata(reasons: Mapping[str, int]) -> dict[str, int]:
     """Metadata: how many rows of the source are in no split, by reason."""
     return {f"left out: {reason}": count for reason, count in sorted(reasons.items())}
 
 
-def written_personas(
+def write_persona_rows(
     writer: PersonaWriter, read: Tables, seed: int, split: str, model: LanguageModel
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows of a split, and counts of who is missing and of the refusals. All splits are written
@@ -156,10 +163,10 @@ def written_personas(
         }
         for persona in people
     ]
-    return table("personas", rows), {"not written": sizes[split] - len(people), **counts}
+    return table_rows("personas", rows), {"not written": sizes[split] - len(people), **counts}
 
 
-def written_gold(
+def write_gold_rows(
     oracle: Oracle, pairs: list[Pair], split: str, model: LanguageModel
 ) -> pl.DataFrame:
     """Rows of the pairs' gold responses by the Oracle, excluded ones marked."""
@@ -175,4 +182,4 @@ def written_gold(
         }
         for pair, text, exclusion in written
     ]
-    return table("gold_responses", rows)
+    return table_rows("gold_responses", rows)

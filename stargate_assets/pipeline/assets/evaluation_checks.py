@@ -7,15 +7,18 @@ import polars as pl
 
 from stargate_assets.config.experiment import Experiment, Judge, ModelSpec
 from stargate_assets.method.arms import arms_of, judged_arms
-from stargate_assets.method.judging import TRUSTED_ACCURACY
+from stargate_assets.method.judging import TRUSTED_ACCURACY, audit
+from stargate_assets.method.win_rates import audit_accuracy
+from stargate_assets.pipeline.assets.cell_run import cell_of
 from stargate_assets.pipeline.assets.checks import (
-    count_result,
+    check_count,
     grid_check,
-    pairs_there,
+    read_gold_texts,
+    read_pairs,
     schema_check,
 )
-from stargate_assets.pipeline.assets.grid import JUDGED, cell_of
-from stargate_assets.pipeline.assets.judging import audit_accuracy
+from stargate_assets.pipeline.assets.lineage import JUDGED
+from stargate_assets.pipeline.assets.rows import verdicts_from_rows
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -33,8 +36,8 @@ def evaluation_checks(
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "responses", [slice_of(context.partition_key)]).height
-        pairs = pairs_there(warehouse, data_set, cell.split)
-        return count_result(rows, len(pairs) * len(arms_of(cell.iteration, wanted)))
+        pairs = read_pairs(warehouse, data_set, cell.split)
+        return check_count(rows, len(pairs) * len(arms_of(cell.iteration, wanted)))
 
     of_responses = [schema_check(name, experiment, "responses"), expected_responses]
     if experiment.judge is None:
@@ -46,19 +49,18 @@ def evaluation_checks(
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
         rows = warehouse.read(name, "judgements", [slice_of(context.partition_key)]).height
-        pairs = pairs_there(warehouse, data_set, cell.split)
-        return count_result(rows, len(pairs) * len(judged_arms(cell.iteration, wanted)))
+        pairs = read_pairs(warehouse, data_set, cell.split)
+        return check_count(rows, len(pairs) * len(judged_arms(cell.iteration, wanted)))
 
     @check("judge_audit", "Every gold response that has a rival is in the audit.")
     def expected_audit(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         split = cell_of(context.partition_key).split
-        gold = warehouse.read(data_set, "gold_responses", [{"split": split}])
-        of_task = gold.filter(pl.col("exclusion").is_null()).group_by("task_id").len()
-        expected = int(of_task.filter(pl.col("len") > 1)["len"].sum())
+        gold = read_gold_texts(warehouse, data_set, split)
+        audited = audit(read_pairs(warehouse, data_set, split), gold, split, experiment.seed)
         rows = warehouse.read(name, "judge_audit", [slice_of(context.partition_key)]).height
-        return count_result(rows, expected)
+        return check_count(rows, len(audited))
 
     @check("win_rates", "Every judgement is counted.")
     def expected_counts(
@@ -67,7 +69,7 @@ def evaluation_checks(
         where = [slice_of(context.partition_key)]
         of_all = warehouse.read(name, "win_rates", where).filter(pl.col("dimension") == "all")
         rows = warehouse.read(name, "judgements", where).height
-        return count_result(int(of_all["pairs"].sum()), rows)
+        return check_count(int(of_all["pairs"].sum()), rows)
 
     schemas = [schema_check(name, experiment, table) for table in JUDGED]
     counts = [expected_judgements, expected_audit, expected_counts]
@@ -89,15 +91,16 @@ def trusted_judge(
     ) -> dg.AssetCheckResult:
         audit = warehouse.read(name, "judge_audit", [slice_of(context.partition_key)])
         assert experiment.judge is not None
-        return trust_result(audit, experiment.judge, oracle)
+        return check_trust(audit, experiment.judge, oracle)
 
     return trusted
 
 
-def trust_result(
+def check_trust(
     judge_audit: pl.DataFrame, judge: Judge, oracle: ModelSpec | None
 ) -> dg.AssetCheckResult:
-    accuracy = audit_accuracy(judge_audit)
+    """Whether the Judge finds the truth where it is known, and has not written it itself."""
+    accuracy = audit_accuracy(verdicts_from_rows(judge_audit))
     doubts: list[str] = []
     if accuracy is None:
         doubts.append("The Judge gave no verdict where the truth is known.")

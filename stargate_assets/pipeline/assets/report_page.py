@@ -8,7 +8,8 @@ import polars as pl
 from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.keys import text_id
-from stargate_assets.pipeline.assets.grid import done_steps, planned_tables
+from stargate_assets.pipeline.assets.lineage import planned_tables
+from stargate_assets.pipeline.assets.versions import done_steps
 from stargate_assets.reporting.page import report_page
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.io_manager import slice_of
@@ -31,8 +32,8 @@ def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -
         name,
         experiment,
         {key[1]: warehouse.read(*key, wanted) for key, wanted in slices.items()},
-        _noted(warehouse, "materializations", name, experiment.data_set),
-        _noted(warehouse, "usage", name, experiment.data_set),
+        registered_rows(warehouse, "materializations", name, experiment.data_set),
+        registered_rows(warehouse, "usage", name, experiment.data_set),
     )
 
 
@@ -56,6 +57,6 @@ def write_page(
     return path
 
 
-def _noted(warehouse: Warehouse, table: str, *schemas: str) -> pl.DataFrame:
-    """Rows of one of the warehouse's own tables."""
+def registered_rows(warehouse: Warehouse, table: str, *schemas: str) -> pl.DataFrame:
+    """The rows of one of the warehouse's own tables that are about these two schemas."""
     return warehouse.query(f"FROM warehouse.{table} WHERE schema_name IN (?, ?)", schemas)

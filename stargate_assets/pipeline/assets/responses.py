@@ -1,107 +1,52 @@
 """The responses that are compared: who asked and who answered, in every arm of a cell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 import polars as pl
 
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.method.arms import BASE, Arm, Response, arms_of, respond
-from stargate_assets.method.conversation import Conversation, Pair
-from stargate_assets.method.language_model import LanguageModel, Sampling
-from stargate_assets.method.simulation import Cell
-from stargate_assets.models.pool import ModelPool
-from stargate_assets.pipeline.assets.frames import conversations_of, pairs_of, row_key, table
-from stargate_assets.pipeline.assets.grid import (
-    GPU_POOL,
-    cell_of,
-    grid_asset,
-    grid_output,
-    inputs,
-    policy_checkpoint,
-    reference_table,
-)
-from stargate_assets.storage.completions import Use
-from stargate_assets.storage.warehouse import Warehouse
+from stargate_assets.method.arms import BASE, arms_of
+from stargate_assets.models.pool import engine_kind
+from stargate_assets.pipeline.assets.cell_run import CellRun
+from stargate_assets.pipeline.assets.grid import cell_asset
+from stargate_assets.pipeline.assets.rows import conversations_from_rows, response_rows
+from stargate_assets.pipeline.assets.steps import respond_cell
 
 
 def responses_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
     """The responses on the grid."""
-    data_set, asset = experiment.data_set, grid_asset(name, experiment)
 
-    @asset(
-        "responses",
-        {"transformers"},
+    @cell_asset(
+        name,
+        experiment,
         "Greedy answers to each task in every arm: policy i and the base model, after a "
         "conversation of either, or of nobody.",
-        ins=inputs(data_set, "tasks", "personas") | inputs(name, "conversations"),
-        pool=GPU_POOL,
+        engines=(engine_kind(experiment.questioner),),
     )
-    def responses(
-        context: dg.AssetExecutionContext,
-        warehouse: dg.ResourceParam[Warehouse],
-        models: dg.ResourceParam[ModelPool],
-        tasks: pl.DataFrame,
-        personas: pl.DataFrame,
-        conversations: pl.DataFrame,
-    ) -> dg.Output[pl.DataFrame]:
-        cell, pairs = cell_of(context.partition_key), pairs_of(tasks, personas)
-        talked = {cell.iteration: conversations_of(conversations, pairs)}
-        if cell.iteration != BASE:
-            base = reference_table(warehouse, name, "conversations", cell)
-            talked[BASE] = conversations_of(base, pairs)
-        policy = policy_checkpoint(warehouse, name, cell)
-        spec, use = experiment.questioner, Use(name, cell.key, "respondent")
-        answerers = {BASE: models.open(spec, use), cell.iteration: models.open(spec, use, policy)}
-        said = responded(experiment, cell, pairs, answerers, talked)
-        rows = [
-            {
-                **row_key(cell, *r.pair.key, r.sample),
-                "arm": r.arm,
-                "asker": r.players.asker,
-                "answerer": r.players.answerer,
-                "turns": r.turns,
-                "text": r.text,
-                "truncated": r.truncated,
-                "refused": r.refused,
-            }
-            for r in said
-        ]
-        frame = table("responses", rows)
-        return grid_output(frame, warehouse, name, experiment, cell, _counts(frame, cell.iteration))
+    def responses(run: CellRun) -> Iterator[dg.Output[pl.DataFrame]]:
+        conversations = {run.cell.iteration: run.conversations}
+        answerers = {BASE: run.model("respondent")}
+        if run.cell.iteration != BASE:
+            base = run.reference_rows("conversations")
+            conversations[BASE] = conversations_from_rows(base, run.pairs)
+            answerers[run.cell.iteration] = run.policy_model("respondent")
+        said = respond_cell(experiment, run.cell, run.pairs, answerers, conversations)
+        rows = response_rows(run.cell, said)
+        yield run.output(rows, response_metadata(rows, run.cell.iteration))
 
     return responses
 
 
-def responded(
-    experiment: Experiment,
-    cell: Cell,
-    pairs: Sequence[Pair],
-    answerers: Mapping[int, LanguageModel],
-    conversations: Mapping[int, Sequence[Conversation]],
-) -> list[Response]:
-    """The responses of a cell, as the experiment wants them; the rest is by the policy's index."""
-    stated = experiment.evaluation
-    return respond(
-        answerers,
-        conversations,
-        pairs,
-        cell,
-        seed=experiment.seed,
-        sampling=Sampling(stated.answer_tokens),
-        wanted=stated.arms,
-    )
-
-
-def _counts(frame: pl.DataFrame, iteration: int) -> dict[str, float]:
-    """Metadata: mean words of each arm, and what was cut off, refused or empty."""
-    lengths: dict[Arm, pl.Series] = {
-        arm: frame.filter(pl.col("arm") == arm)["text"].str.count_matches(r"\S+")
+def response_metadata(rows: pl.DataFrame, iteration: int) -> dict[str, float]:
+    """Mean words of each arm, and how many responses were cut off, refused or empty."""
+    lengths = {
+        arm: rows.filter(pl.col("arm") == arm)["text"].str.count_matches(r"\S+")
         for arm in arms_of(iteration)
     }
     return {
-        "truncated": int(frame["truncated"].sum()),
-        "refused": int(frame["refused"].sum()),
-        "empty": int((~frame["refused"] & ~frame["text"].str.contains(r"\S")).sum()),
-        **{f"mean words, {arm}": float(of.mean()) for arm, of in lengths.items() if len(of)},  # pyright: ignore
+        "truncated": int(rows["truncated"].sum()),
+        "refused": int(rows["refused"].sum()),
+        "empty": int((~rows["refused"] & ~rows["text"].str.contains(r"\S")).sum()),
+        **{f"mean words, {arm}": float(of.mean()) for arm, of in lengths.items() if len(of)},  # pyright: ignore[reportArgumentType]
     }

@@ -8,6 +8,7 @@ from functools import cache
 import polars as pl
 
 from stargate_assets.config.data_set import DataError, DataSet, Source, with_sources
+from stargate_assets.config.digest import digest_fields, digest_text
 from stargate_assets.method.conversation import Persona
 from stargate_assets.method.hygiene import Fault, names_in_tasks, repeated
 from stargate_assets.method.keys import text_id
@@ -17,8 +18,6 @@ from stargate_assets.method.splits import draw, draw_splits, shared_sizes
 from stargate_assets.method.text import bare
 from stargate_assets.pipeline.sources.rows import Row, Rows, read_rows
 
-CODE_VERSION = "1"
-"""Raised when the same sources would give other tables."""
 RECORDED, GENERATED = "recorded", "generated"
 
 
@@ -27,7 +26,7 @@ class Table:
     """All rows of a source, those that are in no split included: their `split` is null."""
 
     frame: pl.DataFrame
-    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    left_out_metadata: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def of(self, split: str) -> pl.DataFrame:
         return self.frame.filter(pl.col("split") == split)
@@ -51,12 +50,9 @@ def content_version(data_set: DataSet) -> str:
     does not matter.
     """
     stated = with_sources(data_set, lambda source: source.model_copy(update={"file": ()}))
-    digest = hashlib.sha256(f"{CODE_VERSION} {stated.model_dump_json()}".encode())
-    for source in data_set.sources():
-        for file in source.file:
-            if file.is_file():
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:12]
+    files = [file for source in data_set.sources() for file in source.file if file.is_file()]
+    hashes = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return digest_text(digest_fields(stated), *hashes)
 
 
 def reader(name: str, data_set: DataSet) -> Read:
@@ -156,7 +152,7 @@ def _table(
     schema = dict.fromkeys((*records[0], *optional), pl.String)
     frame = pl.DataFrame(list(records), schema=schema)
     undrawn = frame["split"].null_count()
-    return Table(frame, dict(rows.left_out) | ({"not_drawn": undrawn} if undrawn else {}))
+    return Table(frame, dict(rows.left_out_metadata) | ({"not_drawn": undrawn} if undrawn else {}))
 
 
 def _splits(source: Source, rows: Rows, by_id: Mapping[str, Row], seed: int) -> dict[str, str]:
@@ -246,7 +242,7 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
             rows.refuse(row, column, Fault(f"unknown_{column}", message))
             continue
         if task[1] is None or task[1] != persona[1]:
-            rows.left_out["pair_of_no_split"] += 1
+            rows.left_out_metadata["pair_of_no_split"] += 1
             continue
         pair = task[0], persona[0]
         if pair in recorded:

@@ -4,7 +4,7 @@ import pytest
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.checks import count_result, leak_result, schema_result
-from stargate_assets.pipeline.assets.frames import conversations_frame
+from stargate_assets.pipeline.assets.rows import conversation_rows
 
 TEXT = "I keep four hundred sheep on a windy hill. I cannot eat cheese at all."
 PAIR = Pair(Task("t", "What should I cook?"), Persona("p", "Ana", TEXT))
@@ -15,7 +15,7 @@ PERSONAS = pl.DataFrame({"split": ["test"], "persona_id": ["p"], "name": ["Ana"]
 
 
 def frame(*conversations: Conversation) -> pl.DataFrame:
-    return conversations_frame(Cell(0, "test"), "base", conversations)
+    return conversation_rows(Cell(0, "test"), "base", conversations)
 
 
 def test_persona_text_that_was_said_is_no_leak() -> None:

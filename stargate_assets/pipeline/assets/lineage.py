@@ -1,0 +1,137 @@
+"""What each table is made from: the tables that it reads, the prompts that it uses, and the number
+of its rules.
+
+Dagster's dependencies and the versions of tables are both made from these entries.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stargate_assets.config.data_set import DATA_TABLES, DataSet
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.method.arms import INSTRUCTED
+from stargate_assets.method.plan import TEST_SPLIT, Purpose
+
+Prompts = Callable[[Experiment, str], tuple[str, ...]]
+"""The templates of `method/prompts/` that an experiment uses on a split."""
+
+OPENING = ("opening",)
+ASKING = (*OPENING, "questioner", "asking")
+ANSWERING = (*OPENING, "closing")
+PERSONA_WRITER = ("persona_writer", "persona_request", "persona_example")
+ORACLE = ("oracle",)
+
+
+def _no_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    del experiment, split
+    return ()
+
+
+def _conversation_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    generated = any(r.replies == "generated" for r in experiment.roleplayers_of(split))
+    return (*ASKING, *(("roleplayer",) if generated else ()))
+
+
+def _score_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    del experiment
+    return (*ANSWERING, *(("persona_opening",) if split == TEST_SPLIT else ()))
+
+
+def _regularization_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    del split
+    return ANSWERING if experiment.regularization.response == "own" else ()
+
+
+def _training_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    del split
+    answers = experiment.training.fine_tunes and experiment.regularization.response != "none"
+    return (*ASKING, *(ANSWERING if answers else ()))
+
+
+def _response_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    del split
+    instructed = INSTRUCTED in experiment.evaluation.arms
+    return (*ANSWERING, *(("instructed",) if instructed else ()))
+
+
+def _judge_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    del split
+    if experiment.judge is None:
+        return ()
+    return {
+        "written": ("judge", "judge_written", "judge_again"),
+        "choice": ("judge", "judge_choice"),
+        "fit": (*OPENING, "persona_opening"),
+    }[experiment.judge.method]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a table of an experiment is made from, beside the experiment's own fields and its
+    policy.
+
+    `rules` is raised when the same inputs would give other rows; a test fails when the code of the
+    rules has changed and nobody has said whether the rows have. `data` are tables of the data set,
+    `cell` those of the same cell, `reference` those of the base model's cell on the same split.
+    """
+
+    rules: int
+    data: tuple[str, ...] = ()
+    cell: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    prompts: Prompts = _no_prompts
+
+
+PEOPLE = ("tasks", "personas")
+LINEAGE = {
+    "conversations": Lineage(1, data=PEOPLE, prompts=_conversation_prompts),
+    "gold_log_probs": Lineage(1, data=DATA_TABLES, cell=("conversations",), prompts=_score_prompts),
+    "best_conversations": Lineage(1, data=PEOPLE, cell=("conversations", "gold_log_probs")),
+    "regularization_responses": Lineage(
+        1,
+        data=DATA_TABLES,
+        cell=("conversations", "best_conversations"),
+        prompts=_regularization_prompts,
+    ),
+    "checkpoints": Lineage(
+        1,
+        data=PEOPLE,
+        cell=("conversations", "best_conversations", "regularization_responses"),
+        prompts=_training_prompts,
+    ),
+    "responses": Lineage(
+        1,
+        data=PEOPLE,
+        cell=("conversations",),
+        reference=("conversations",),
+        prompts=_response_prompts,
+    ),
+    "judge_audit": Lineage(1, data=DATA_TABLES, prompts=_judge_prompts),
+    "judgements": Lineage(
+        1, data=PEOPLE, cell=("responses",), reference=("responses",), prompts=_judge_prompts
+    ),
+    "win_rates": Lineage(1, cell=("judgements", "judge_audit")),
+}
+"""The tables of a cell, in the order in which they are made."""
+REPORT_RULES = 1
+"""Raised when the same test cells would give another report."""
+DATA_RULES = {"tasks": 1, "personas": 1, "gold_responses": 1}
+"""Raised when the same sources, or the same model, would give other rows."""
+
+SIMULATED = ("conversations", "gold_log_probs")
+TRAINED = ("best_conversations", "regularization_responses", "checkpoints")
+JUDGED = ("judge_audit", "judgements", "win_rates")
+
+
+def planned_tables(purpose: Purpose, experiment: Experiment) -> tuple[str, ...]:
+    """The tables that a planned cell consists of, in the order in which they are made."""
+    if purpose == "train":
+        return (*SIMULATED, *TRAINED)
+    return (*SIMULATED, "responses", *(JUDGED if experiment.judge else ()))
+
+
+def data_prompts(data_set: DataSet, table: str) -> tuple[str, ...]:
+    """The templates that a table of a data set is written with."""
+    if table == "personas" and data_set.persona_writer is not None:
+        return PERSONA_WRITER
+    return ORACLE if table == "gold_responses" and data_set.oracle is not None else ()

@@ -1,0 +1,242 @@
+"""Between the rows of tables and the objects that the method works on.
+
+`NAME_rows` makes the rows of a table, `NAME_from_rows` makes objects of them again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from stargate_assets.method.arms import Players, Response
+from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, question_rate
+from stargate_assets.method.eligibility import Ineligibility, ineligibility
+from stargate_assets.method.judging import Audited, Judgement, Verdict
+from stargate_assets.method.regularization import RegularizationResponse
+from stargate_assets.method.scoring import Condition, GoldLogProb
+from stargate_assets.method.selection import Selected
+from stargate_assets.method.simulation import Cell
+from stargate_assets.storage.schemas import SCHEMAS
+
+SAMPLE = ("task_id", "persona_id", "sample")
+"""The key of a conversation within a cell."""
+
+
+def table_rows(table: str, rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
+    """Make rows a frame with a table's column types, also when there are no rows."""
+    schema = {column: kind.dtype for column, kind in SCHEMAS[table].columns().items()}
+    return pl.DataFrame(list(rows), schema=schema, orient="row")
+
+
+def pair_key(cell: Cell, pair: tuple[str, str]) -> dict[str, object]:
+    """The key columns of a row that is about a pair, given as (task_id, persona_id)."""
+    task_id, persona_id = pair
+    return {
+        "iteration": cell.iteration,
+        "split": cell.split,
+        "task_id": task_id,
+        "persona_id": persona_id,
+    }
+
+
+def sample_key(cell: Cell, conversation: Conversation) -> dict[str, object]:
+    """The key columns of a row that is about a conversation."""
+    return {**pair_key(cell, conversation.pair.key), "sample": conversation.sample}
+
+
+def pairs_from_rows(tasks: pl.DataFrame, personas: pl.DataFrame) -> list[Pair]:
+    """Every task with every persona, in the order of their ids."""
+    return [
+        Pair(Task(*task), Persona(*persona))
+        for task in tasks.sort("task_id").select("task_id", "text", "kind").iter_rows()
+        for persona in personas.sort("persona_id").select("persona_id", "name", "text").iter_rows()
+    ]
+
+
+def gold_texts(gold_responses: pl.DataFrame) -> dict[tuple[str, str], str]:
+    """The gold responses that can be compared with, by (task_id, persona_id)."""
+    comparable = gold_responses.filter(pl.col("exclusion").is_null())
+    rows = comparable.select("task_id", "persona_id", "text").iter_rows()
+    return {(task, persona): text for task, persona, text in rows}
+
+
+def conversation_rows(
+    cell: Cell, policy: str, conversations: Iterable[Conversation]
+) -> pl.DataFrame:
+    """Rows of `conversations`; `policy` is the version of the questioner."""
+    return table_rows(
+        "conversations",
+        [
+            {
+                **sample_key(cell, c),
+                "policy": policy,
+                "roleplayer": c.roleplayer,
+                "questions": c.questions,
+                "truncated": c.truncated,
+                "answers": c.answers,
+                "question_rate": question_rate(c.questions),
+                "ineligibility": ineligibility(c),
+            }
+            for c in conversations
+        ],
+    )
+
+
+def conversations_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[Conversation]:
+    """Conversations, ordered by pair and sample."""
+    by_key = {pair.key: pair for pair in pairs}
+    columns = (*SAMPLE, "roleplayer", "ineligibility", "questions", "truncated", "answers")
+    return [
+        Conversation(
+            by_key[task, persona],
+            sample,
+            roleplayer,
+            *map(tuple, turns),
+            refused=reason == Ineligibility.REFUSED,
+        )
+        for task, persona, sample, roleplayer, reason, *turns in rows.sort(SAMPLE)
+        .select(columns)
+        .iter_rows()
+    ]
+
+
+def gold_log_prob_rows(cell: Cell, scores: Iterable[GoldLogProb]) -> pl.DataFrame:
+    """Rows of `gold_log_probs`."""
+    return table_rows(
+        "gold_log_probs",
+        [
+            {
+                **pair_key(cell, s.pair.key),
+                "sample": s.sample,
+                "condition": s.condition,
+                "heard_persona_id": s.heard_persona_id,
+                "log_prob": s.log_prob,
+                "tokens": s.tokens,
+            }
+            for s in scores
+        ],
+    )
+
+
+def gold_log_probs_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[GoldLogProb]:
+    """Scores of gold responses."""
+    by_key = {pair.key: pair for pair in pairs}
+    columns = ("condition", "sample", "heard_persona_id", "log_prob", "tokens")
+    return [
+        GoldLogProb(by_key[task, persona], Condition(condition), *values)
+        for task, persona, condition, *values in rows.select(
+            "task_id", "persona_id", *columns
+        ).iter_rows()
+    ]
+
+
+def selected_rows(cell: Cell, selected: Iterable[Selected]) -> pl.DataFrame:
+    """Rows of `best_conversations`."""
+    return table_rows(
+        "best_conversations",
+        [
+            {
+                **sample_key(cell, s.conversation),
+                "rank": s.rank,
+                "value": s.value,
+                "log_prob": s.log_prob,
+            }
+            for s in selected
+        ],
+    )
+
+
+def regularization_rows(cell: Cell, responses: Iterable[RegularizationResponse]) -> pl.DataFrame:
+    """Rows of `regularization_responses`."""
+    return table_rows(
+        "regularization_responses",
+        [
+            {**sample_key(cell, r.conversation), "text": r.text, "truncated": r.truncated}
+            for r in responses
+        ],
+    )
+
+
+def regularization_from_rows(
+    rows: pl.DataFrame, conversations: Iterable[Conversation]
+) -> list[RegularizationResponse]:
+    """What is learnt to be answered after these conversations."""
+    by_key = {(*c.pair.key, c.sample): c for c in conversations}
+    return [
+        RegularizationResponse(by_key[task, persona, sample], text, truncated)
+        for task, persona, sample, text, truncated in rows.select(
+            *SAMPLE, "text", "truncated"
+        ).iter_rows()
+        if (task, persona, sample) in by_key
+    ]
+
+
+def response_rows(cell: Cell, responses: Iterable[Response]) -> pl.DataFrame:
+    """Rows of `responses`."""
+    return table_rows(
+        "responses",
+        [
+            {
+                **pair_key(cell, r.pair.key),
+                "sample": r.sample,
+                "arm": r.arm,
+                "asker": r.players.asker,
+                "answerer": r.players.answerer,
+                "turns": r.turns,
+                "text": r.text,
+                "truncated": r.truncated,
+                "refused": r.refused,
+            }
+            for r in responses
+        ],
+    )
+
+
+def responses_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[Response]:
+    """Responses, ordered by arm and pair."""
+    by_key = {pair.key: pair for pair in pairs}
+    return [
+        Response(
+            by_key[row["task_id"], row["persona_id"]],
+            row["arm"],
+            Players(row["asker"], row["answerer"]),
+            *(row[column] for column in ("sample", "turns", "text", "truncated", "refused")),
+        )
+        for row in rows.sort("arm", "task_id", "persona_id").iter_rows(named=True)
+    ]
+
+
+def audit_rows(
+    cell: Cell, audited: Iterable[Audited], judgements: Iterable[Judgement]
+) -> pl.DataFrame:
+    """Rows of `judge_audit`."""
+    return table_rows(
+        "judge_audit",
+        [
+            {
+                **pair_key(cell, a.comparison.pair.key),
+                "other_persona_id": a.other_persona_id,
+                **judgement_columns(judgement),
+            }
+            for a, judgement in zip(audited, judgements, strict=True)
+        ],
+    )
+
+
+def judgement_columns(judgement: Judgement) -> dict[str, object]:
+    """What `judge_audit` and `judgements` say of a judgement."""
+    return {
+        "verdict": judgement.verdict,
+        "unscored": judgement.unscored,
+        "preference": judgement.preference,
+        "verdict_first": judgement.first,
+        "verdict_second": judgement.second,
+    }
+
+
+def verdicts_from_rows(rows: pl.DataFrame) -> dict[tuple[str, str], Verdict]:
+    """The verdicts of the pairs that have one, by (task_id, persona_id)."""
+    decided = rows.filter(pl.col("verdict").is_not_null())
+    return {
+        (task, persona): Verdict(verdict)
+        for task, persona, verdict in decided.select("task_id", "persona_id", "verdict").iter_rows()
+    }

@@ -1,0 +1,141 @@
+"""The steps of a cell as an experiment states them: its fields become the arguments of `method/`.
+
+The assets run them on models that answer, an estimate on models that count.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from stargate_assets.config.experiment import Experiment, Judge, Roleplayer
+from stargate_assets.method.arms import Response, respond
+from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.judging import Comparison, Judgement, judge
+from stargate_assets.method.language_model import LanguageModel, Sampling
+from stargate_assets.method.regularization import (
+    RegularizationResponse,
+    answer_tasks,
+    learn_gold_responses,
+    learn_own_answers,
+)
+from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
+from stargate_assets.method.scoring import GoldLogProb, score_gold_responses
+from stargate_assets.method.selection import Selected, select_conversations
+from stargate_assets.method.simulation import Cell, simulate, unasked_conversations
+
+
+def roleplayer_reply(roleplayer: Roleplayer, model: LanguageModel) -> Reply:
+    """The way a Roleplayer replies, as the simulation wants it."""
+    if roleplayer.replies == "chosen":
+        return partial(choose_replies, model)
+    sampling = Sampling(roleplayer.answer_tokens, roleplayer.temperature)
+    return partial(generate_replies, model, sampling)
+
+
+def simulate_cell(
+    experiment: Experiment,
+    cell: Cell,
+    pairs: Sequence[Pair],
+    questioner: LanguageModel,
+    roleplayers: Mapping[str, LanguageModel],
+) -> list[Conversation]:
+    """Simulate the conversations of a cell (Algorithm 1, line 3); the roleplayers are by label."""
+    stated, samples = experiment.simulation, experiment.samples(cell.split)
+    replying = experiment.roleplayers_of(cell.split)
+    conversations = simulate(
+        questioner,
+        {r.label: roleplayer_reply(r, roleplayers[r.label]) for r in replying},
+        pairs,
+        cell,
+        seed=experiment.seed,
+        samples=samples,
+        max_turns=stated.max_turns,
+        sampling=Sampling(stated.question_tokens, stated.temperature, stated.top_p),
+    )
+    return conversations + unasked_conversations(pairs, samples, experiment.unasked(cell.split))
+
+
+def score_cell(
+    experiment: Experiment,
+    cell: Cell,
+    conversations: Sequence[Conversation],
+    gold_texts: Mapping[tuple[str, str], str],
+    scorer: LanguageModel,
+) -> list[GoldLogProb]:
+    """Score the gold responses of a cell's pairs (line 4, and section 5)."""
+    return score_gold_responses(
+        scorer,
+        conversations,
+        gold_texts,
+        cell,
+        experiment.seed,
+        experiment.selection.objective,
+    )
+
+
+def select_cell(
+    experiment: Experiment,
+    conversations: Sequence[Conversation],
+    scores: Sequence[GoldLogProb],
+    *,
+    margin: float | None,
+) -> list[Selected]:
+    """Select the best conversations of each pair (line 4)."""
+    stated = experiment.selection
+    return select_conversations(
+        conversations,
+        scores,
+        objective=stated.objective,
+        top=stated.top,
+        margin=margin,
+        question_cost=stated.question_cost,
+        word_cost=stated.word_cost,
+    )
+
+
+def regularize_cell(
+    experiment: Experiment,
+    best: Sequence[Conversation],
+    gold_texts: Mapping[tuple[str, str], str],
+    policy: LanguageModel,
+) -> tuple[list[RegularizationResponse], dict[str, int]]:
+    """Decide what is learnt to be answered after the best conversations (line 5), and count what is
+    not learnt, by reason.
+    """
+    stated = experiment.regularization
+    if stated.response == "gold":
+        return learn_gold_responses(best, gold_texts), {}
+    if stated.response == "none":
+        return [], {}
+    completions = answer_tasks(policy, best, stated.answer_tokens)
+    learnt = learn_own_answers(best, completions, only_answers=stated.only_answers)
+    refused = sum(completion.finish_reason == "refused" for completion in completions)
+    return learnt, {"refused": refused, "no_answer": len(best) - len(learnt)}
+
+
+def respond_cell(
+    experiment: Experiment,
+    cell: Cell,
+    pairs: Sequence[Pair],
+    answerers: Mapping[int, LanguageModel],
+    conversations: Mapping[int, Sequence[Conversation]],
+) -> list[Response]:
+    """Answer every pair's task in every arm of a test cell; answerers and conversations are by the
+    policy's index.
+    """
+    stated = experiment.evaluation
+    return respond(
+        answerers,
+        conversations,
+        pairs,
+        cell,
+        seed=experiment.seed,
+        sampling=Sampling(stated.answer_tokens),
+        wanted=stated.arms,
+    )
+
+
+def judge_comparisons(
+    stated: Judge, model: LanguageModel, comparisons: Sequence[Comparison]
+) -> list[Judgement]:
+    """Ask a Judge for its judgements."""
+    return judge(model, stated.method, comparisons, Sampling(stated.answer_tokens))

@@ -1,0 +1,162 @@
+"""Rules that change raise a number; a comment makes nothing due, and a prompt exactly what uses it."""
+
+import json
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from stargate_assets.config.data_set import DataSet
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.method import prompts
+from stargate_assets.method.simulation import Cell
+from stargate_assets.pipeline.assets.lineage import LINEAGE
+from stargate_assets.pipeline.assets.versions import cell_versions, code_version, data_versions
+from stargate_assets_tests.pipeline.assets.rules import (
+    ENTRIES,
+    RECORD,
+    digests,
+    names_of,
+    numbers,
+)
+
+MODEL = {"engine": "scripted", "model": "any"}
+RECORDED = json.loads(RECORD.read_text())
+DEFAULTS = Path(__file__).with_name("defaults.json")
+
+
+@pytest.mark.parametrize("table", ENTRIES)
+def test_rules_that_have_changed_raise_their_number(table: str) -> None:
+    digest, number = digests()[table], numbers()[table]
+    if digest != RECORDED[table]["digest"]:
+        pytest.fail(
+            f"The code of the rules of {table} has changed. If the same inputs now give other rows, "
+            "raise its number (pipeline/assets/lineage.py; of a training MEANING in "
+            "training/spec.py). Then record it: "
+            "python -m stargate_assets_tests.pipeline.assets.rules"
+        )
+    assert number == RECORDED[table]["number"]
+
+
+def test_every_table_has_rules_that_are_held() -> None:
+    assert set(LINEAGE) <= set(ENTRIES)
+
+
+def test_comments_docstrings_and_annotations_are_no_rules() -> None:
+    plain = "def f(a):\n    return a + 1\n"
+    dressed = '# why\ndef f(a: int) -> int:\n    """Adds."""\n    # one more\n    return a + 1\n'
+    import ast
+
+    def dumped(source: str) -> str:
+        return ast.dump(names_of(source)[0]["f"]).replace("Pass(), ", "")
+
+    assert dumped(plain) == dumped(dressed)
+    assert dumped(plain) != dumped(plain.replace("1", "2"))
+
+
+def test_a_default_that_changes_is_noticed() -> None:
+    """Defaults are in no digest, so a changed one would make nothing due."""
+    recorded = json.loads(DEFAULTS.read_text())
+    stated = defaults(Experiment) | defaults(DataSet)
+    assert {field: stated.get(field) for field in recorded} == recorded, (
+        "A default has changed: tables that were made with the old one would pass for current. "
+        "Raise the numbers of the tables that it changes, and record it in defaults.json."
+    )
+
+
+def defaults(model: type[Experiment | DataSet]) -> dict[str, object]:
+    """The default of every field, by its path, of those that have one."""
+    schema = model.model_json_schema()
+    parts = {model.__name__: schema, **schema["$defs"]}
+    return {
+        f"{name}.{field}": of["default"]
+        for name, part in parts.items()
+        for field, of in part.get("properties", {}).items()
+        if "default" in of
+    }
+
+
+def experiment(**changes: object) -> Experiment:
+    stated = {"data_set": "mini", "questioner": MODEL, "roleplayers": [{"model": MODEL}]}
+    return Experiment.model_validate(stated | changes)
+
+
+JUDGED = {"written", "choice", "fit"}
+AFTER_CONVERSATIONS = set(LINEAGE) - {"judge_audit"}
+DUE = {
+    "opening": set(LINEAGE),
+    "questioner": AFTER_CONVERSATIONS,
+    "asking": AFTER_CONVERSATIONS,
+    "roleplayer": AFTER_CONVERSATIONS,
+    "closing": AFTER_CONVERSATIONS - {"conversations"},
+    "persona_opening": {
+        "gold_log_probs",
+        "best_conversations",
+        "regularization_responses",
+        "checkpoints",
+        "judge_audit",
+        "judgements",
+        "win_rates",
+    },
+    "instructed": {"responses", "judgements", "win_rates"},
+    "judge": set[str](),
+    "oracle": set[str](),
+}
+"""Of an experiment whose Judge is `fit`: the tables of a test cell that a prompt makes due, those
+that use it and those that are made from them.
+"""
+
+
+@pytest.mark.parametrize("prompt", DUE)
+def test_a_changed_prompt_makes_due_what_uses_it(
+    prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated = experiment(judge={"model": MODEL, "method": "fit"})
+    cell = Cell(0, "test")
+    before = cell_versions(stated, cell, None, {})
+    change_prompt(monkeypatch, prompt, "{source} Be kind.")
+    after = cell_versions(stated, cell, None, {})
+    assert {table for table in before if before[table] != after[table]} == DUE[prompt]
+
+
+@pytest.mark.parametrize(
+    ("method", "prompt", "due"),
+    [
+        ("written", "judge_again", True),
+        ("written", "judge_choice", False),
+        ("choice", "judge_choice", True),
+        ("fit", "judge", False),
+    ],
+)
+def test_a_judge_is_due_by_its_own_method(
+    method: str, prompt: str, due: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated = experiment(judge={"model": MODEL, "method": method})
+    before = code_version(stated, "judgements")
+    change_prompt(monkeypatch, prompt, "{source} Be kind.")
+    assert (code_version(stated, "judgements") != before) == due
+
+
+def test_a_comment_in_a_prompt_makes_nothing_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cell_versions(experiment(), Cell(0, "test"), None, {})
+    change_prompt(monkeypatch, "opening", "{{# why #}}\n{source}")
+    assert cell_versions(experiment(), Cell(0, "test"), None, {}) == before
+
+
+def test_an_oracles_prompt_makes_its_gold_responses_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"tasks": {"file": "t.csv"}, "personas": {"file": "p.csv"}}
+    data_set = DataSet.model_validate(files | {"oracle": {"model": MODEL}})
+    before = data_versions(data_set)
+    change_prompt(monkeypatch, "oracle", "{source} Be kind.")
+    after = data_versions(data_set)
+    assert [table for table in before if before[table] != after[table]] == ["gold_responses"]
+
+
+def change_prompt(monkeypatch: pytest.MonkeyPatch, prompt: str, text: str) -> None:
+    """Another text for a template, made of its `source`."""
+    environment = prompts._TEMPLATES
+    loader = environment.loader
+    assert loader is not None
+    source = loader.get_source(environment, f"{prompt}.j2")[0]
+    changed = jinja2.DictLoader({f"{prompt}.j2": text.format(source=source)})
+    monkeypatch.setattr(environment, "loader", jinja2.ChoiceLoader([changed, loader]))
