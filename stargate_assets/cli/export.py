@@ -56,7 +56,7 @@ class Rows:
     """What a file holds, and what is not in it, by reason."""
 
     rows: list[Row] = field(default_factory=list)
-    left_out_metadata: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> list[Path]:
@@ -67,7 +67,7 @@ def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> 
     directory.mkdir(parents=True, exist_ok=True)
     if kind in ("parquet", "jsonl"):
         counts = _write_tables(tables, kind, directory)
-        left_out_metadata: Counter[str] = Counter()
+        left_out: Counter[str] = Counter()
     else:
         made = make_preference_rows(tables) if kind == "dpo" else make_dialogue_rows(tables)
         if not made.rows:
@@ -77,9 +77,9 @@ def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> 
             )
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows)
         (directory / TRAIN_FILE).write_text(lines, encoding="utf-8")
-        counts, left_out_metadata = {TRAIN_FILE: len(made.rows)}, made.left_out_metadata
+        counts, left_out = {TRAIN_FILE: len(made.rows)}, made.left_out
     card = directory / "README.md"
-    card.write_text(render_card(tables, kind, counts, left_out_metadata), encoding="utf-8")
+    card.write_text(render_card(tables, kind, counts, left_out), encoding="utf-8")
     return [*(directory / file for file in counts), card]
 
 
@@ -112,15 +112,15 @@ def make_preference_rows(tables: ExperimentTables) -> Rows:
         others = [c for c in talked if (*c.pair.key, c.sample) not in kept_keys]
         of_kept = {c.pair.key for c in kept}
         if alone := sum(c.pair.key not in of_kept for c in others):
-            made.left_out_metadata["no conversation of the pair was kept"] += alone
+            made.left_out["no conversation of the pair was kept"] += alone
         for compared in comparisons(kept, others):
             better, worse = compared.kept, compared.rejected
             found, key = compared.preference, (*worse.pair.key, worse.sample)
             if found is None:
-                made.left_out_metadata["no turn asks differently after the same dialogue"] += 1
+                made.left_out["no turn asks differently after the same dialogue"] += 1
                 continue
             if reasons[key] is None and key not in score:
-                made.left_out_metadata["not scored"] += 1
+                made.left_out["not scored"] += 1
                 continue
             above = score[*better.pair.key, better.sample]
             made.rows.append(
@@ -182,7 +182,7 @@ def render_card(
     tables: ExperimentTables,
     kind: ExportFormat,
     counts: dict[str, int],
-    left_out_metadata: Counter[str],
+    left_out: Counter[str],
 ) -> str:
     """README.md of an export, with the front matter that Hugging Face's `datasets` reads."""
     experiment = tables.experiment
@@ -201,7 +201,7 @@ def render_card(
         name=tables.name,
         experiment=experiment,
         counts=counts,
-        left_out_metadata=sorted(left_out_metadata.items()),
+        left_out=sorted(left_out.items()),
         digest=experiment.digest(),
         columns={
             table: ", ".join(f"`{column}`" for column in frame.columns)

@@ -64,7 +64,7 @@ def scaffold_data_set(
     for table in DATA_TABLES:
         read = getattr(tables, table)
         if read is not None:
-            findings += _findings(table, read.frame, read.left_out_metadata)
+            findings += _findings(table, read.frame, read.left_out)
     _write(path, DataSetComponent, {"name": name, "data_set": stated})
     return Scaffold(path, findings)
 
@@ -123,7 +123,7 @@ def _shown(file: Path, folder: Path) -> str:
     return os.path.relpath(absolute, folder) if inside else str(absolute)
 
 
-def _findings(table: str, rows: pl.DataFrame, left_out_metadata: Mapping[str, int]) -> list[str]:
+def _findings(table: str, rows: pl.DataFrame, left_out: Mapping[str, int]) -> list[str]:
     sizes = ", ".join(f"{split} {rows.filter(split=split).height}" for split in SPLITS)
     lengths = rows["text"].str.len_chars()
     scripts = Counter(script(text) or "none" for text in rows["text"])
@@ -136,8 +136,8 @@ def _findings(table: str, rows: pl.DataFrame, left_out_metadata: Mapping[str, in
         values = rows[column].drop_nulls() if column in rows.columns else []
         if len(values):
             lines.append(f"  {column}: {_counts(Counter(values))}")
-    if left_out_metadata:
-        lines.append(f"  left out: {_counts(left_out_metadata)}")
+    if left_out:
+        lines.append(f"  left out: {_counts(left_out)}")
     if table != "gold_responses":
         alike = near_duplicates(rows["text"].to_list())
         lines.append(f"  near-duplicates (similarity {NEAR_DUPLICATE} and more): {len(alike)}")

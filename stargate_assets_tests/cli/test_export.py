@@ -59,7 +59,7 @@ def test_preferences_are_kept_against_not_kept(
     rows = lines(tmp_path / "train.jsonl")
     conversations, best = tables.frame("conversations"), tables.frame("best_conversations")
     not_kept = conversations.filter(pl.col("split") != "test").height - best.height
-    assert len(rows) + sum(make_preference_rows(tables).left_out_metadata.values()) == not_kept
+    assert len(rows) + sum(make_preference_rows(tables).left_out.values()) == not_kept
     assert {row["split"] for row in rows} == {"train_a", "train_b"}
     key = ("iteration", "split", "task_id", "persona_id")
     kept = {tuple(row[c] for c in (*key, "sample")) for row in best.iter_rows(named=True)}

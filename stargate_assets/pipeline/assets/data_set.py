@@ -62,9 +62,7 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
     )
     def tasks(context: dg.AssetExecutionContext) -> dg.Output[pl.DataFrame]:
         rows = read().tasks
-        return output(
-            "tasks", rows.of(context.partition_key), left_out_metadata(rows.left_out_metadata)
-        )
+        return output("tasks", rows.of(context.partition_key), count_left_out(rows.left_out))
 
     writer, oracle = data_set.persona_writer, data_set.oracle
 
@@ -85,9 +83,7 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
                 "personas", *write_persona_rows(writer, rows, data_set.seed, split, model)
             )
         assert rows.personas is not None
-        return output(
-            "personas", rows.personas.of(split), left_out_metadata(rows.personas.left_out_metadata)
-        )
+        return output("personas", rows.personas.of(split), count_left_out(rows.personas.left_out))
 
     if not data_set.has_gold_responses:
         return [tasks, personas]
@@ -118,13 +114,13 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         return output(
             "gold_responses",
             frame,
-            counts | left_out_metadata(recorded.left_out_metadata if recorded else {}),
+            counts | count_left_out(recorded.left_out if recorded else {}),
         )
 
     return [tasks, personas, gold_responses]
 
 
-def left_out_metadata(reasons: Mapping[str, int]) -> dict[str, int]:
+def count_left_out(reasons: Mapping[str, int]) -> dict[str, int]:
     """Metadata: how many rows of the source are in no split, by reason."""
     return {f"left out: {reason}": count for reason, count in sorted(reasons.items())}
 

@@ -48,13 +48,13 @@ class Rows:
     """Whether the user can correct the rows: in a file of theirs, not in a data set of the Hub."""
     columns: dict[str, str]
     rows: list[Row] = field(default_factory=list[Row])
-    left_out_metadata: Counter[str] = field(default_factory=Counter[str])
+    left_out: Counter[str] = field(default_factory=Counter[str])
 
     def refuse(self, row: Row, column: str, found: Fault) -> None:
         """Raise DataError for a row that can be mended; count one that cannot."""
         if self.mendable:
             self.complain(row, column, found.message)
-        self.left_out_metadata[found.reason] += 1
+        self.left_out[found.reason] += 1
 
     def complain(self, row: Row, column: str, message: str) -> NoReturn:
         shown = self.columns.get(column, column)
@@ -85,7 +85,7 @@ def read_rows(source: Source, needed: Sequence[str]) -> Rows:
             if row is not None:
                 rows.rows.append(row)
     if not rows.rows:
-        raise DataError(f"{rows.name} has no rows{_counted(rows.left_out_metadata)}; add some.")
+        raise DataError(f"{rows.name} has no rows{_counted(rows.left_out)}; add some.")
     return rows
 
 
@@ -135,6 +135,6 @@ def _fault(name: str, value: object) -> Fault | None:
     return fault(name, value)
 
 
-def _counted(left_out_metadata: Counter[str]) -> str:
-    counts = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out_metadata.items()))
+def _counted(left_out: Counter[str]) -> str:
+    counts = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
     return f" that can be used ({counts})" if counts else ""

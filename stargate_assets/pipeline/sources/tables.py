@@ -26,7 +26,7 @@ class Table:
     """All rows of a source, those that are in no split included: their `split` is null."""
 
     frame: pl.DataFrame
-    left_out_metadata: Mapping[str, int] = field(default_factory=dict[str, int])
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def of(self, split: str) -> pl.DataFrame:
         return self.frame.filter(pl.col("split") == split)
@@ -152,7 +152,7 @@ def _table(
     schema = dict.fromkeys((*records[0], *optional), pl.String)
     frame = pl.DataFrame(list(records), schema=schema)
     undrawn = frame["split"].null_count()
-    return Table(frame, dict(rows.left_out_metadata) | ({"not_drawn": undrawn} if undrawn else {}))
+    return Table(frame, dict(rows.left_out) | ({"not_drawn": undrawn} if undrawn else {}))
 
 
 def _splits(source: Source, rows: Rows, by_id: Mapping[str, Row], seed: int) -> dict[str, str]:
@@ -242,7 +242,7 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
             rows.refuse(row, column, Fault(f"unknown_{column}", message))
             continue
         if task[1] is None or task[1] != persona[1]:
-            rows.left_out_metadata["pair_of_no_split"] += 1
+            rows.left_out["pair_of_no_split"] += 1
             continue
         pair = task[0], persona[0]
         if pair in recorded:

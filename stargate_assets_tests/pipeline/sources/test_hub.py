@@ -57,7 +57,7 @@ def test_the_first_human_turn_of_each_transcript_is_a_task(hub: Path) -> None:
     read = read_tables(data_set(hub))
     texts = {"How do I dry herbs?", "Which\nshoes?", "今天吃什么？", "Is Kim in?"}
     assert set(read.tasks.frame["text"]) == texts
-    assert read.tasks.left_out_metadata == {
+    assert read.tasks.left_out == {
         "control_character": 1,
         "no_transcript": 1,
         "repeated": 1,

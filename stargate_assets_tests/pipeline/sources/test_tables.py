@@ -96,7 +96,7 @@ def test_sizes_and_limits_leave_rows_out_and_count_them(tmp_path: Path) -> None:
     tasks = {"file": "tasks.csv", "sizes": sizes, "limit": 12}
     read = read_tables(from_csv(some_csv(tmp_path), tasks=tasks))
     assert splits(read.tasks.frame) == sizes
-    assert read.tasks.left_out_metadata == {"not_drawn": 13}
+    assert read.tasks.left_out == {"not_drawn": 13}
     another = read_tables(from_csv(tmp_path, tasks=tasks, seed=1))
     assert set(another.tasks.of("test")["text"]) != set(read.tasks.of("test")["text"])
 
@@ -259,7 +259,7 @@ def test_gold_responses_of_pairs_in_no_split_are_counted(data: Path) -> None:
     read = read_tables(mini_data_set(data))
     assert read.gold_responses
     assert read.gold_responses.frame.height == 12
-    assert read.gold_responses.left_out_metadata == {"pair_of_no_split": 1}
+    assert read.gold_responses.left_out == {"pair_of_no_split": 1}
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u0085"])
