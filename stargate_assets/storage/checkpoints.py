@@ -64,8 +64,8 @@ def publish(aside: Path, final: Path, training: TrainingRecord | None = None) ->
 def trained_before(
     checkpoints: Path, digests: Collection[str], final: Path
 ) -> tuple[Path, TrainingRecord] | None:
-    """An undamaged checkpoint of any experiment whose training has one of these digests, if there is
-    one: `final` itself rather than another.
+    """An undamaged checkpoint of any experiment whose training has one of these digests, if there
+    is one: `final` itself rather than another.
     """
     sealed = (manifest.parent for manifest in checkpoints.glob(f"*/[!.]*/{MANIFEST}"))
     for path in sorted(sealed, key=lambda path: (path != final, path)):

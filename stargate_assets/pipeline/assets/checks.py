@@ -186,7 +186,7 @@ def check_count(rows: int, expected: int) -> dg.AssetCheckResult:
 
 
 def check_leaks(conversations: Sequence[Conversation]) -> dg.AssetCheckResult:
-    """Whether persona text reaches a questioner's prompt only as something that the persona said."""
+    """Whether persona text reaches a questioner only as something that the persona said."""
     leaks = 0
     for conversation in conversations:
         pair = conversation.pair

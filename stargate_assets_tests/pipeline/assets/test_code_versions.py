@@ -1,4 +1,4 @@
-"""Rules that change raise a number; a comment makes nothing due, and a prompt exactly what uses it."""
+"""Rules that change raise a number; a comment makes nothing due, a prompt exactly what uses it."""
 
 import json
 from pathlib import Path
@@ -30,8 +30,8 @@ def test_rules_that_have_changed_raise_their_number(table: str) -> None:
     digest, number = digests()[table], numbers()[table]
     if digest != RECORDED[table]["digest"]:
         pytest.fail(
-            f"The code of the rules of {table} has changed. If the same inputs now give other rows, "
-            "raise its number (pipeline/assets/lineage.py; of a training MEANING in "
+            f"The code of the rules of {table} has changed. If the same inputs now give other "
+            "rows, raise its number (pipeline/assets/lineage.py; of a training MEANING in "
             "training/spec.py). Then record it: "
             "python -m stargate_assets_tests.pipeline.assets.rules"
         )
