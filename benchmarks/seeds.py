@@ -20,10 +20,10 @@ from ablations import FIRST, POLICY, evaluated, markdown
 from stargate_assets.cli.driver import list_family, load
 from stargate_assets.definitions.project import WAREHOUSE
 from stargate_assets.method.arms import Arm
-from stargate_assets.method.scoring import Condition
+from stargate_assets.method.conditions import Condition
 from stargate_assets.method.statistics import Estimate, t_quantile
 from stargate_assets.reporting.comparison import GAINS, WIN_RATE, Compared, compare
-from stargate_assets.reporting.metrics import ANSWERS_THAT_ASK, METRICS
+from stargate_assets.reporting.metrics import ANSWERS_THAT_ASK, metric_labels
 from stargate_assets.reporting.quality import NONE, Grid
 from stargate_assets.reporting.words import percent, signed
 
@@ -87,7 +87,7 @@ def table(names: Sequence[str], seeds: Sequence[Found]) -> Grid:
         )
     gain = GAINS[Condition.EXPERIMENTAL]
     head = ["experiment", f"{gain} by seed", "over seeds", f"less that of {FIRST}"]
-    return Grid("Seeds", [*head, WIN_RATE, METRICS[ANSWERS_THAT_ASK]], rows)
+    return Grid("Seeds", [*head, WIN_RATE, metric_labels()[ANSWERS_THAT_ASK]], rows)
 
 
 def _means(estimates: Iterable[Estimate | None]) -> list[float]:

@@ -194,7 +194,7 @@ def _walk(
         ready = [forced] if forced else ready_steps(experiment.iterations, done)
         if not ready:
             break
-        if ready[0] == step:
+        if step is not None and step == ready[0]:
             announce(
                 f"{name}: what the cell {step.cell.key} is made from was rewritten while it was "
                 "made, so it is made again"

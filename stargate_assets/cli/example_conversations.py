@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from stargate_assets.cli.driver import find_experiment
 from stargate_assets.definitions.project import Project
-from stargate_assets.method.arms import BASE, drawn_conversations
+from stargate_assets.method.arms import drawn_conversations
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.simulation import Cell
@@ -41,7 +41,8 @@ def example_conversations(project: Project, name: str) -> list[Example]:
     tasks = draw(sorted({p.task.task_id for p in pairs}), PAIRS, "example", TEST_SPLIT)
     chosen = {(task, people[i % len(people)]) for i, task in enumerate(tasks)}
     talked: dict[int, dict[tuple[str, str], Conversation]] = {}
-    for policy in sorted({BASE, *tested["iteration"].unique()} & {BASE, tested["iteration"].max()}):
+    policies = tested["iteration"].unique().sort().to_list()
+    for policy in dict.fromkeys((policies[0], policies[-1])):
         conversations = conversations_from_rows(tested.filter(iteration=policy), pairs)
         cell = Cell(policy, TEST_SPLIT)
         talked[policy] = drawn_conversations(conversations, cell, experiment.seed)

@@ -14,7 +14,12 @@ import dagster as dg
 import polars as pl
 import yaml
 
-from stargate_assets.config.data_set import DATA_TABLES, DataError, validated_data_set
+from stargate_assets.config.data_set import (
+    DATA_TABLES,
+    DataError,
+    check_data_set,
+    validated_data_set,
+)
 from stargate_assets.config.experiment import ExperimentError
 from stargate_assets.config.inheritance import Declared, whole
 from stargate_assets.definitions import project
@@ -91,7 +96,7 @@ def scaffold_experiment(name: str, like: str, stated: Sequence[tuple[str, Any]])
         inner[last] = value
     declared = there.declared | {name: Declared(like, fields)}
     _, experiment = whole(name, declared, there.data_sets)
-    project.check_data_set(name, experiment, there.data_sets)
+    check_data_set(name, experiment, there.data_sets)
     attributes = {"name": name, "like": like}
     _write(path, ExperimentComponent, attributes | ({"experiment": fields} if fields else {}))
     return path

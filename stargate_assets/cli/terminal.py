@@ -21,7 +21,7 @@ from rich.table import Table
 
 from stargate_assets.method.arms import Arm, Players, arms_of
 from stargate_assets.method.language_model import OnProgress
-from stargate_assets.reporting.metrics import OF_CONVERSATIONS, SHARES
+from stargate_assets.reporting.metrics import OF_CONVERSATIONS, is_share
 from stargate_assets.reporting.words import NARROW
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def print_report(experiment: str, frame: pl.DataFrame) -> None:
                 by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
                 named=True,
             )
-            digits = 2 if metric in SHARES else 1
+            digits = 2 if is_share(metric) else 1
             lines = [
                 f"{row['mean']:.{digits}f}",
                 _format_interval(row["low"], row["high"], f".{digits}f"),
@@ -172,13 +172,13 @@ def make_win_rates_table(experiment: str, frame: pl.DataFrame) -> Table:
 
 
 def _arm_row(arm: Arm, players: Players, row: dict[str, Any]) -> list[str]:
-    told = ", instructed" if arm is Arm.INSTRUCTED else ""
+    how = ", instructed" if arm.instructed else ""
     asks = "nobody" if players.asker is None else f"policy {players.asker}"
     counts = f"{row['wins']}, {row['ties']}, {row['losses']}"
     interval = "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
     return [
         asks,
-        f"policy {players.answerer}{told}",
+        f"policy {players.answerer}{how}",
         _format_share(row["win_rate"]),
         interval,
         counts,

@@ -14,7 +14,13 @@ from pydantic import (
     model_validator,
 )
 
-from stargate_assets.config.experiment import Frozen, ModelSpec, first_fault
+from stargate_assets.config.experiment import (
+    Experiment,
+    ExperimentError,
+    Frozen,
+    ModelSpec,
+    first_fault,
+)
 from stargate_assets.method.errors import StargateError
 
 DATA_TABLES = ("tasks", "personas", "gold_responses")
@@ -182,3 +188,16 @@ def with_sources(data_set: DataSet, change: Callable[[Source], Source]) -> DataS
         examples = change(writer.examples)
         changed["persona_writer"] = writer.model_copy(update={"examples": examples})
     return data_set.model_copy(update=changed)
+
+
+def check_data_set(name: str, experiment: Experiment, data_sets: Mapping[str, DataSet]) -> None:
+    """The data set of an experiment is there and has gold responses, or this is an
+    ExperimentError.
+    """
+    usable = sorted(other for other, data_set in data_sets.items() if data_set.has_gold_responses)
+    if experiment.data_set not in usable:
+        fault = "has no gold responses" if experiment.data_set in data_sets else "is not declared"
+        raise ExperimentError(
+            f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
+            f"there are: {', '.join(usable)}."
+        )

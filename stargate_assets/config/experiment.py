@@ -18,12 +18,11 @@ from pydantic import (
 from stargate_assets.config.digest import digest_fields
 from stargate_assets.method.arms import REFERENCE, Arm
 from stargate_assets.method.errors import StargateError
+from stargate_assets.method.examples import Labels
 from stargate_assets.method.judging import JudgeMethod
+from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS
-from stargate_assets.method.selection import Objective
 from stargate_assets.method.simulation import Kinds
-
-Labels = Literal["assistant", "assistant_and_last_reply"]
 
 
 class ExperimentError(StargateError):
@@ -128,11 +127,9 @@ class Selection(Frozen):
     """What makes a conversation good, and how many are kept. All values are in nats."""
 
     top: PositiveInt = Field(default=1, description="k, conversations kept per pair.")
-    objective: Objective = Field(
+    objective: str = Field(
         default="sum",
-        description="sum (the paper's): log p(gold response | conversation); mean: the same per "
-        "token; gain: less log p(gold response | task alone); contrast: less log p(another "
-        "persona's gold response | the same conversation).",
+        description="; ".join(f"{name}: {o.description}" for name, o in OBJECTIVES.items()) + ".",
     )
     question_cost: float = Field(default=0, ge=0, description="Taken off for each question.")
     word_cost: float = Field(default=0, ge=0, description="Taken off for each word of a question.")
@@ -141,6 +138,13 @@ class Selection(Frozen):
         description="How far a kept conversation's value must lie above zero (gain, contrast), or "
         "above the mean of its pair (sum, mean). Nothing is dropped unless stated.",
     )
+
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, objective: str) -> str:
+        if objective not in OBJECTIVES:
+            raise ValueError(f"there is no {objective!r}; there are: {', '.join(OBJECTIVES)}")
+        return objective
 
 
 class Regularization(Frozen):

@@ -1,7 +1,7 @@
 """The composition root: resources, and everything that the folders under `defs/` declare."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 
 import stargate_assets.defs
-from stargate_assets.config.data_set import DataSet
-from stargate_assets.config.experiment import Experiment, ExperimentError, ModelSpec
+from stargate_assets.config.data_set import DataSet, check_data_set
+from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import Machine, load_machine
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.assets.versions import data_versions, missing_splits
@@ -74,24 +74,6 @@ def load_project(
     return assemble(declared.data_sets, experiments, root, machine or load_machine())
 
 
-def oracle_of(data_set: DataSet) -> ModelSpec | None:
-    """The model that writes a data set's gold responses, if one does."""
-    return data_set.oracle.model if data_set.oracle else None
-
-
-def check_data_set(name: str, experiment: Experiment, data_sets: Mapping[str, DataSet]) -> None:
-    """The data set of an experiment is there and has gold responses, or this is an
-    ExperimentError.
-    """
-    usable = sorted(other for other, data_set in data_sets.items() if data_set.has_gold_responses)
-    if experiment.data_set not in usable:
-        fault = "has no gold responses" if experiment.data_set in data_sets else "is not declared"
-        raise ExperimentError(
-            f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
-            f"there are: {', '.join(usable)}."
-        )
-
-
 def assemble(
     data_sets: dict[str, DataSet],
     experiments: dict[str, Experiment],
@@ -119,7 +101,7 @@ def project_definitions(project: Project) -> dg.Definitions:
     return dg.Definitions.merge(
         *(data_set_definitions(name, d) for name, d in data_sets.items()),
         *(
-            experiment_definitions(name, e, oracle_of(data_sets[e.data_set]))
+            experiment_definitions(name, e, data_sets[e.data_set])
             for name, e in project.experiments.items()
         ),
         dg.Definitions(

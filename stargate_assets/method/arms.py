@@ -9,6 +9,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal
 
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
@@ -24,12 +25,49 @@ BASE = 0
 """The untrained policy's index."""
 
 
+Party = Literal["policy", "base"]
+"""Who plays in an arm of a cell: the cell's own policy, or the base model."""
+
+
 class Arm(StrEnum):
-    METHOD = "method"
-    BASE_ANSWERS = "base_answers"
-    BASE_ASKS = "base_asks"
-    NO_QUESTIONS = "no_questions"
-    INSTRUCTED = "instructed"
+    """An arm is one entry: its name in tables; what people read; who asks (nobody, where the answer
+    comes at once) and who answers; whether the answer is told to use what was heard; and whether
+    the cells of the base model have it, and those of later policies.
+    """
+
+    METHOD = "method", "policy asks and answers", "policy", "policy", False, True, True
+    BASE_ANSWERS = (
+        "base_answers", "policy asks, base answers", "policy", "base", False, False, True,
+    )  # fmt: skip
+    """The paper's base_response."""
+    BASE_ASKS = "base_asks", "base asks, policy answers", "base", "policy", False, False, True
+    NO_QUESTIONS = "no_questions", "policy answers at once", None, "policy", False, True, True
+    INSTRUCTED = (
+        "instructed", "base, told to use what was said", "base", "base", True, True, False,
+    )  # fmt: skip
+
+    label: str
+    asks: Party | None
+    answers: Party
+    instructed: bool
+    of_base: bool
+    of_policies: bool
+
+    def __new__(
+        cls,
+        value: str,
+        label: str,
+        asks: Party | None,
+        answers: Party,
+        instructed: bool,
+        of_base: bool,
+        of_policies: bool,
+    ) -> "Arm":
+        arm = str.__new__(cls, value)
+        arm._value_ = value
+        arm.label, arm.asks, arm.answers, arm.instructed = label, asks, answers, instructed
+        arm.of_base, arm.of_policies = of_base, of_policies
+        return arm
 
 
 REFERENCE = Arm.METHOD
@@ -45,19 +83,13 @@ class Players:
 
 
 def arms_of(iteration: int, wanted: Collection[Arm] = tuple(Arm)) -> dict[Arm, Players]:
-    """The arms of policy `iteration`'s cells, of those that are wanted. Base_answers is the paper's
-    base_response.
-    """
-    players = {
-        Arm.METHOD: Players(iteration, iteration),
-        Arm.BASE_ANSWERS: Players(iteration, BASE),
-        Arm.BASE_ASKS: Players(BASE, iteration),
-        Arm.NO_QUESTIONS: Players(None, iteration),
-        Arm.INSTRUCTED: Players(BASE, BASE),
+    """The arms of policy `iteration`'s cells, of those that are wanted, in their order."""
+    index = {"policy": iteration, "base": BASE, None: None}
+    return {
+        arm: Players(index[arm.asks], iteration if arm.answers == "policy" else BASE)
+        for arm in Arm
+        if (arm.of_base if iteration == BASE else arm.of_policies) and arm in wanted
     }
-    of_base = {Arm.METHOD, Arm.NO_QUESTIONS, Arm.INSTRUCTED}
-    there = of_base if iteration == BASE else set(Arm) - {Arm.INSTRUCTED}
-    return {arm: of for arm, of in players.items() if arm in there and arm in wanted}
 
 
 def judged_arms(iteration: int, wanted: Collection[Arm] = tuple(Arm)) -> list[Arm]:
@@ -146,4 +178,4 @@ def respond(
 def _messages(arm: Arm, pair: Pair, said: Conversation | None) -> tuple[Message, ...]:
     if said is None:
         return negative_control_messages(pair)
-    return instructed_messages(said) if arm is Arm.INSTRUCTED else respondent_messages(said)
+    return instructed_messages(said) if arm.instructed else respondent_messages(said)

@@ -12,16 +12,19 @@ One conversation becomes two kinds of example, because the policy speaks under t
   what is sampled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from stargate_assets.method.conversation import is_question
+from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.text import first_sentences, sentences
+from stargate_assets.method.prompts import questioner_messages, respondent_messages
+from stargate_assets.method.regularization import RegularizationResponse
 
 IGNORED = -100
 Kind = Literal["question", "question_and_reply", "answer"]
+Labels = Literal["assistant", "assistant_and_last_reply"]
+"""Which turns carry loss; the second is a fault of the authors' code."""
 
 
 class ChatTokenizer(Protocol):
@@ -56,12 +59,29 @@ class Example:
     labels: tuple[int, ...]
 
 
-def answer_alone(text: str, *, broken_off: bool) -> str | None:
-    """The whole sentences of an answer; None where there are none, or where they end by asking:
-    who learns that, learns to ask where it should answer.
+def training_dialogues(
+    conversations: Iterable[Conversation],
+    responses: Iterable[RegularizationResponse],
+    labels: Labels = "assistant",
+) -> list[Dialogue]:
+    """The dialogues that are learnt from conversations: of each its question turns, and its answer
+    turn unless that was cut off, is empty or is not to be learnt. Where nothing was asked, the
+    policy learns to answer although it was told to ask.
     """
-    whole = first_sentences(text, len(sentences(text)) - broken_off, broken_off=False)
-    return whole if whole and not is_question(whole) else None
+    answers = {r.conversation: r.text for r in responses if r.text and not r.truncated}
+    dialogues: list[Dialogue] = []
+    for c in conversations:
+        asking = questioner_messages(c)
+        if c.questions and labels == "assistant":
+            # The last reply is followed by no question.
+            dialogues.append(Dialogue("question", asking[:-1]))
+        elif c.questions:
+            dialogues.append(Dialogue("question_and_reply", asking))
+        if c in answers:
+            contexts = [respondent_messages(c)] if c.questions else [respondent_messages(c), asking]
+            answer = Message("assistant", answers[c])
+            dialogues += [Dialogue("answer", (*context, answer)) for context in contexts]
+    return dialogues
 
 
 def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
+from stargate_assets.method.arms import REFERENCE, Response, judged_arms
 from stargate_assets.method.conversation import Pair, is_question
 from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.language_model import (
@@ -277,4 +278,18 @@ def audit(
     return [
         Audited(Comparison(pair, gold_responses[pair.key], text), persona_id)
         for pair, (persona_id, text) in others.items()
+    ]
+
+
+def compare_with_reference(
+    responses: Sequence[Response], reference: Sequence[Response], iteration: int
+) -> list[tuple[Response, Comparison]]:
+    """The comparison of each response of the judged arms with the reference of its pair, ordered by
+    arm and pair. What a content filter stopped is None.
+    """
+    texts = {r.pair.key: None if r.refused else r.text for r in reference if r.arm == REFERENCE}
+    judged = [r for r in responses if r.arm in judged_arms(iteration) and r.pair.key in texts]
+    return [
+        (r, Comparison(r.pair, None if r.refused else r.text, texts[r.pair.key]))
+        for r in sorted(judged, key=lambda r: (r.arm, *r.pair.key))
     ]

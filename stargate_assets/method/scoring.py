@@ -1,45 +1,23 @@
-"""The conditions under which the base model scores a gold response: the four of section 5, and what
-other objectives of selection compare with.
-"""
+"""The base model scores gold responses, each under the conditions that the cell needs."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
+from stargate_assets.method.conditions import CONTROLS, Condition
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.eligibility import ineligibility
 from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import LanguageModel, ScoreRequest
+from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import (
     negative_control_messages,
     positive_control_messages,
     respondent_messages,
 )
-from stargate_assets.method.selection import Objective
 from stargate_assets.method.simulation import Cell
-
-
-class Condition(StrEnum):
-    NEGATIVE_CONTROL = "negative_control"
-    EXPERIMENTAL = "experimental"
-    RANDOM = "random"
-    POSITIVE_CONTROL = "positive_control"
-    CONTRAST = "contrast"
-    """Another persona's gold response for the same task, after this conversation."""
-
-
-CONTROLS = (Condition.NEGATIVE_CONTROL, Condition.POSITIVE_CONTROL)
-"""Conditions without a conversation, which depend on no policy."""
-TESTED = tuple(condition for condition in Condition if condition is not Condition.CONTRAST)
-"""The conditions of the held-out split."""
-COMPARED_WITH: Mapping[Objective, Condition] = {
-    "gain": Condition.NEGATIVE_CONTROL,
-    "contrast": Condition.CONTRAST,
-}
-"""Of objectives that are differences: the condition whose log-probability they subtract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +41,15 @@ class GoldLogProb:
 def score_gold_responses(
     scorer: LanguageModel,
     conversations: Sequence[Conversation],
-    gold_responses: Mapping[tuple[str, str], str],
+    gold_texts: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
-    objective: Objective = "sum",
+    objective: str = "sum",
 ) -> list[GoldLogProb]:
-    """Score the gold response of each conversation's pair: on the held-out split under the four
-    conditions of the paper, the controls once a pair; elsewhere after the eligible conversations
-    alone, and under what the objective of selection compares them with.
-
-    `gold_responses` is by (task_id, persona_id); a pair that has none is not scored.
+    """Score the gold response of each conversation's pair under the conditions of the cell (see
+    `gold_contexts`). One call of the scorer.
     """
-    scored = [c for c in conversations if c.pair.key in gold_responses]
-    if cell.split == TEST_SPLIT:
-        contexts = list(_test_contexts(conversations, scored, gold_responses, cell, seed))
-    else:
-        eligible = [c for c in scored if ineligibility(c) is None]
-        pairs = list(dict.fromkeys(c.pair for c in scored))
-        contexts = list(_training_contexts(pairs, eligible, gold_responses, cell, seed, objective))
+    contexts = gold_contexts(conversations, gold_texts, cell, seed, objective)
     scores = scorer.score([context.request for context in contexts], "scoring gold responses")
     return [
         GoldLogProb(
@@ -104,6 +73,34 @@ class Context:
     sample: int | None
     heard_persona_id: str | None
     request: ScoreRequest
+
+
+def gold_contexts(
+    conversations: Sequence[Conversation],
+    gold_texts: Mapping[tuple[str, str], str],
+    cell: Cell,
+    seed: int,
+    objective: str,
+) -> list[Context]:
+    """What is scored in a cell: on the held-out split the gold response of every conversation's
+    pair under the four conditions of the paper, the controls once a pair; elsewhere after the
+    eligible conversations alone, and under what the objective of selection compares them with.
+
+    `gold_texts` is by (task_id, persona_id); a pair that has none is not scored.
+    """
+    scored = [c for c in conversations if c.pair.key in gold_texts]
+    if cell.split == TEST_SPLIT:
+        return list(_test_contexts(conversations, scored, gold_texts, cell, seed))
+    eligible = [c for c in scored if ineligibility(c) is None]
+    own = [_after(c, Condition.EXPERIMENTAL, c, gold_texts[c.pair.key]) for c in eligible]
+    compared_with = OBJECTIVES[objective].compared_with
+    if compared_with is None:
+        return own
+    if compared_with in CONTROLS:
+        pairs = dict.fromkeys(c.pair for c in eligible)
+        return own + [_control(pair, compared_with, gold_texts[pair.key]) for pair in pairs]
+    pairs = list(dict.fromkeys(c.pair for c in scored))
+    return own + list(_contrasts(pairs, eligible, gold_texts, cell, seed))
 
 
 def _control(pair: Pair, condition: Condition, gold_response: str) -> Context:
@@ -143,25 +140,20 @@ def _test_contexts(
             yield _after(conversation, Condition.RANDOM, other, gold_response)
 
 
-def _training_contexts(
+def _contrasts(
     pairs: Sequence[Pair],
     eligible: Sequence[Conversation],
-    gold_responses: Mapping[tuple[str, str], str],
+    gold_texts: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
-    objective: Objective,
 ) -> Iterator[Context]:
+    """Another persona's gold response after each conversation: of all siblings the same one, so
+    that they are compared by what they bring out.
+    """
+    others = others_gold_responses(pairs, gold_texts, "contrast", cell.split, seed)
     for c in eligible:
-        yield _after(c, Condition.EXPERIMENTAL, c, gold_responses[c.pair.key])
-    if objective == "gain":
-        for pair in dict.fromkeys(c.pair for c in eligible):
-            yield _control(pair, Condition.NEGATIVE_CONTROL, gold_responses[pair.key])
-    elif objective == "contrast":
-        # Of all siblings the same one, so that they are compared by what they bring out.
-        others = others_gold_responses(pairs, gold_responses, "contrast", cell.split, seed)
-        for c in eligible:
-            if c.pair in others:
-                yield _after(c, Condition.CONTRAST, c, others[c.pair][1])
+        if c.pair in others:
+            yield _after(c, Condition.CONTRAST, c, others[c.pair][1])
 
 
 def other_conversations(

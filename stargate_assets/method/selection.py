@@ -1,45 +1,76 @@
 """The conversations that are learnt from: the best of each pair's siblings (Algorithm 1, line 4).
 
-The paper's objective is the sum of the gold response's log-probabilities. The others, the costs and
-the margin are not in the paper, which names other objectives as future work.
+The paper keeps the one with the highest sum of log-probabilities. Other objectives, the costs and
+the margin are not in the paper.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
 
-Objective = Literal["sum", "mean", "gain", "contrast"]
+from stargate_assets.method.conditions import CONTROLS, Condition
+from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.eligibility import ineligibility
+from stargate_assets.method.objectives import OBJECTIVES, Scored
+from stargate_assets.method.scoring import GoldLogProb
+from stargate_assets.method.text import words
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """`value` is what the objective makes of a conversation, less its costs, in nats (of objective
-    mean: nats a token).
+    """A conversation that could be selected. `value` is what the objective makes of it, in nats (of
+    objective mean: nats a token), and `log_prob` that of its gold response, in nats.
     """
 
-    task_id: str
-    persona_id: str
-    sample: int
+    conversation: Conversation
     value: float
-    eligible: bool
+    log_prob: float
 
 
-def value_of(
-    objective: Objective,
-    log_prob: float,
-    tokens: int,
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A conversation that is learnt from; `rank` counts from 1, the best of its pair."""
+
+    conversation: Conversation
+    rank: int
+    value: float
+    log_prob: float
+
+
+def select_conversations(
+    conversations: Iterable[Conversation],
+    scores: Sequence[GoldLogProb],
     *,
-    compared_with: float = 0.0,
-    cost: float = 0.0,
-) -> float:
-    """The value of a conversation after which the gold response of that many tokens has this
-    log-probability. `compared_with` is the log-probability that gain and contrast subtract.
+    objective: str,
+    top: int,
+    margin: float | None,
+    question_cost: float,
+    word_cost: float,
+) -> list[Selected]:
+    """Select the `top` conversations of each pair, ordered by pair and rank.
+
+    `scores` are the cell's, those of the condition that the objective compares with included. Costs
+    are in nats, for each question and for each word of a question. A conversation that is
+    ineligible or was not scored is not selected.
     """
-    if objective == "mean":
-        return (log_prob - cost) / tokens
-    return log_prob - compared_with - cost
+    stated = OBJECTIVES[objective]
+    own = _log_probs(scores, Condition.EXPERIMENTAL)
+    compared = _log_probs(scores, stated.compared_with) if stated.compared_with else {}
+    once = stated.compared_with in CONTROLS
+    candidates: list[Candidate] = []
+    for c in conversations:
+        score = own.get((*c.pair.key, c.sample))
+        against = compared.get((*c.pair.key, None if once else c.sample))
+        if score is None or ineligibility(c) is not None:
+            continue
+        if stated.compared_with is not None and against is None:
+            continue
+        asked = sum(len(words(question)) for question in c.questions)
+        cost = question_cost * len(c.questions) + word_cost * asked
+        scored = Scored(score.log_prob, score.tokens, against.log_prob if against else 0.0, cost)
+        candidates.append(Candidate(c, stated.value(scored), score.log_prob))
+    return select_best(candidates, top, margin, absolute=stated.compared_with is not None)
 
 
 def select_best(
@@ -48,21 +79,30 @@ def select_best(
     margin: float | None = None,
     *,
     absolute: bool = False,
-) -> list[tuple[int, Candidate]]:
-    """(rank, candidate) of the `top` eligible candidates of each pair, best first, rank from 1.
+) -> list[Selected]:
+    """Select the `top` candidates of each pair, best first.
 
     With a `margin`, those that are not that far above zero (`absolute`), or above the mean of their
-    pair's eligible candidates, are left out. Ties go to the lower sample. A value that is not
-    finite never wins: NaN would win an argmax.
+    pair's candidates, are left out. Ties go to the lower sample. A value that is not finite never
+    wins: NaN would win an argmax.
     """
     by_pair: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in candidates:
-        if candidate.eligible and math.isfinite(candidate.value):
-            by_pair.setdefault((candidate.task_id, candidate.persona_id), []).append(candidate)
-    best: list[tuple[int, Candidate]] = []
+        if math.isfinite(candidate.value):
+            by_pair.setdefault(candidate.conversation.pair.key, []).append(candidate)
+    selected: list[Selected] = []
     for pair in sorted(by_pair):
-        ranked = sorted(by_pair[pair], key=lambda c: (-c.value, c.sample))
+        ranked = sorted(by_pair[pair], key=lambda c: (-c.value, c.conversation.sample))
         above = 0.0 if absolute else fmean(c.value for c in ranked)
         kept = [c for c in ranked[:top] if margin is None or c.value - above >= margin]
-        best += enumerate(kept, start=1)
-    return best
+        selected += [
+            Selected(c.conversation, rank, c.value, c.log_prob)
+            for rank, c in enumerate(kept, start=1)
+        ]
+    return selected
+
+
+def _log_probs(
+    scores: Iterable[GoldLogProb], condition: Condition
+) -> dict[tuple[str, str, int | None], GoldLogProb]:
+    return {(*s.pair.key, s.sample): s for s in scores if s.condition == condition}

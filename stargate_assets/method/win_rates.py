@@ -2,11 +2,11 @@
 length, and how often its two orders agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stargate_assets.method.judging import Judgement, Verdict
-from stargate_assets.method.statistics import clustered_share, wilson
+from stargate_assets.method.statistics import Estimate, clustered_share, wilson
 
 WORTH = {Verdict.WIN: 1.0, Verdict.TIE: 0.5, Verdict.LOSS: 0.0}
 
@@ -19,6 +19,10 @@ class Judged:
     judgement: Judgement
     words: int
     reference_words: int
+    turns: int = 0
+    """Questions of the conversation that the response answers."""
+    kind: str | None = None
+    """Of the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,30 @@ def win_rate(judged: Sequence[Judged]) -> WinRate:
     )
 
 
+def group_win_rates(judged: Sequence[Judged]) -> list[tuple[str, str, WinRate]]:
+    """(dimension, value, win rate) of an arm's judgements: of all, and by number of turns and kind
+    of task, kinds only where there are several.
+    """
+    groups: dict[tuple[str, str], list[Judged]] = {}
+    kinds = {j.kind for j in judged}
+    for j in judged:
+        groups.setdefault(("all", ""), []).append(j)
+        if j.turns:
+            groups.setdefault(("turns", str(j.turns)), []).append(j)
+        if j.kind and len(kinds) > 1:
+            groups.setdefault(("kind", j.kind), []).append(j)
+    return [(*group, win_rate(groups[group])) for group in sorted(groups)]
+
+
+def audit_accuracy(verdicts: Mapping[tuple[str, str], Verdict]) -> Estimate | None:
+    """The share of known truths that a Judge finds, ties as half; None without any verdict."""
+    values = {pair: WORTH[verdict] for pair, verdict in verdicts.items()}
+    return clustered_share(values) if values else None
+
+
 def _order_consistency(judgements: Sequence[Judgement]) -> float | None:
     both = [(j.first, j.second) for j in judgements if j.first and j.second]
-    return _share([first == second for first, second in both])
+    return _share_true([first == second for first, second in both])
 
 
 def _position_bias(judgements: Sequence[Judgement]) -> float | None:
@@ -83,12 +108,12 @@ def _position_bias(judgements: Sequence[Judgement]) -> float | None:
     for_first += [
         j.second is Verdict.LOSS for j in judgements if j.second not in (None, Verdict.TIE)
     ]
-    share = _share(for_first)
+    share = _share_true(for_first)
     return None if share is None else share - 0.5
 
 
 def _longer_wins(judged: Sequence[Judged]) -> float | None:
-    return _share(
+    return _share_true(
         [
             (j.judgement.verdict is Verdict.WIN) == (j.words > j.reference_words)
             for j in judged
@@ -97,5 +122,5 @@ def _longer_wins(judged: Sequence[Judged]) -> float | None:
     )
 
 
-def _share(found: Sequence[bool]) -> float | None:
+def _share_true(found: Sequence[bool]) -> float | None:
     return sum(found) / len(found) if found else None

@@ -46,7 +46,7 @@ def _silent(doing: str, done: int, total: int) -> None:
 class ModelPool:
     """The Dagster resource. Opened models stay warm across the runs of one process."""
 
-    warehouse: Path
+    directory: Path
     machine: Machine = field(default_factory=Machine)
     on_progress: OnProgress = _silent
     usage: Usage = field(default_factory=Usage)
@@ -71,7 +71,7 @@ class ModelPool:
 
     def store(self) -> CompletionStore:
         """What was ever answered."""
-        return CompletionStore(self.warehouse / COMPLETIONS)
+        return CompletionStore(self.directory / COMPLETIONS)
 
     def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
         """Everything about a model that a result depends on."""
@@ -88,7 +88,7 @@ class ModelPool:
     def path(self, spec: ModelSpec) -> str:
         """What to load: a directory for the bundled model, otherwise what the experiment says."""
         if spec.model == BUNDLED:
-            return str(bundled_model(self.warehouse / "models", self.on_progress))
+            return str(bundled_model(self.directory / "models", self.on_progress))
         return spec.model
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class ModelPool:
             self.machine.gpu_memory_share,
             self.machine.cpu_cache_gib,
         )
-        return VllmEngine(model, room, self.warehouse / "logs" / "vllm.log", self.on_progress)
+        return VllmEngine(model, room, self.directory / "logs" / "vllm.log", self.on_progress)
 
     def device(self) -> str:
         """The device that models run on, `auto` resolved."""
@@ -187,6 +187,11 @@ class ModelPool:
         if self.device().startswith("cuda"):
             return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
         return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
+
+
+def engine_kind(spec: ModelSpec) -> str:
+    """What Dagster shows of the engine that a model runs on."""
+    return spec.engine
 
 
 def _source(spec: ModelSpec) -> str:

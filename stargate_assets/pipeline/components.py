@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import Field
 
-from stargate_assets.config.data_set import DataSet, validated_data_set
-from stargate_assets.config.experiment import Experiment, ModelSpec
+from stargate_assets.config.data_set import DataSet, check_data_set, validated_data_set
+from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.inheritance import Declared, whole
 from stargate_assets.pipeline.assets.checks import grid_checks
 from stargate_assets.pipeline.assets.data_checks import data_set_checks
@@ -23,6 +23,7 @@ from stargate_assets.pipeline.assets.iteration import iteration_assets
 from stargate_assets.pipeline.assets.judging import judging_assets
 from stargate_assets.pipeline.assets.responses import responses_asset
 from stargate_assets.pipeline.assets.training import training_assets
+from stargate_assets.pipeline.assets.versions import data_versions
 from stargate_assets.pipeline.jobs import data_set_job, experiment_jobs, walk_sensor
 from stargate_assets.pipeline.sources.tables import reader
 
@@ -69,8 +70,11 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         tree = context.component_tree
         declared = declared_in(tree.get_all_components(ExperimentComponent))
-        data_sets = {component.name for component in tree.get_all_components(DataSetComponent)}
-        return experiment_definitions(self.name, whole(self.name, declared, data_sets)[1])
+        components = tree.get_all_components(DataSetComponent)
+        data_sets = {component.name: component.validated() for component in components}
+        experiment = whole(self.name, declared, data_sets)[1]
+        check_data_set(self.name, experiment, data_sets)
+        return experiment_definitions(self.name, experiment, data_sets[experiment.data_set])
 
 
 def declared_in(components: Iterable[ExperimentComponent]) -> dict[str, Declared]:
@@ -87,10 +91,9 @@ def data_set_definitions(name: str, data_set: DataSet) -> dg.Definitions:
     )
 
 
-def experiment_definitions(
-    name: str, experiment: Experiment, oracle: ModelSpec | None = None
-) -> dg.Definitions:
-    """`oracle` writes the gold responses of the experiment's data set, if a model does."""
+def experiment_definitions(name: str, experiment: Experiment, data_set: DataSet) -> dg.Definitions:
+    """The assets, checks, jobs and sensor of an experiment on a data set."""
+    oracle = data_set.oracle.model if data_set.oracle else None
     policy = dg.AssetSpec(
         key=[name, "policy"],
         group_name=name,
@@ -117,5 +120,5 @@ def experiment_definitions(
             *evaluation_checks(name, experiment, oracle),
         ],
         jobs=jobs,
-        sensors=[walk_sensor(name, experiment, jobs)],
+        sensors=[walk_sensor(name, experiment, data_versions(data_set), jobs)],
     )

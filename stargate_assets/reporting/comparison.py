@@ -7,29 +7,28 @@ from typing import Any
 import polars as pl
 
 from stargate_assets.method.arms import Arm
+from stargate_assets.method.conditions import Condition
 from stargate_assets.method.errors import StargateError
-from stargate_assets.method.scoring import Condition
 from stargate_assets.method.statistics import Estimate, PairValues, paired_difference
 from stargate_assets.method.win_rates import WORTH
-from stargate_assets.reporting.curves import ARMS
 from stargate_assets.reporting.metrics import (
     ANSWERS_THAT_ASK,
-    METRICS,
     QUESTION_RATE,
     UNHEARD_FACTS,
     UNHEARD_FACTS_BY_CHANCE,
-    level,
+    format_level,
+    metric_labels,
 )
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
 from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row
 from stargate_assets.reporting.words import count, percent, points, signed
 
 WIN_RATE = "win rate"
-GAINS = {c: f"{METRICS[c]}, gain" for c in (Condition.EXPERIMENTAL, Condition.RANDOM)}
+GAINS = {c: f"{metric_labels()[c]}, gain" for c in (Condition.EXPERIMENTAL, Condition.RANDOM)}
 BEHAVIOUR = (
-    METRICS[QUESTION_RATE],
-    METRICS[ANSWERS_THAT_ASK],
-    f"{METRICS[UNHEARD_FACTS]} (by chance)",
+    metric_labels()[QUESTION_RATE],
+    metric_labels()[ANSWERS_THAT_ASK],
+    f"{metric_labels()[UNHEARD_FACTS]} (by chance)",
 )
 COSTS = ("model calls", "minutes", "training steps", "dollars")
 
@@ -136,7 +135,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     grids = [
         Grid(
             "What each policy gained",
-            ["experiment", "policy", WIN_RATE, ARMS[Arm.BASE_ANSWERS], *GAINS.values()],
+            ["experiment", "policy", WIN_RATE, Arm.BASE_ANSWERS.label, *GAINS.values()],
             gained,
             note="Win rates are against the base model's own answers, gains are on policy 0 of the "
             "same experiment, in nats.",
@@ -245,7 +244,7 @@ def _shown(value: Estimate | None, number: Callable[[float], str]) -> str:
 
 def _level(compared: Compared, metric: str) -> str:
     value = compared.metric(metric)
-    return NONE if value is None else level(metric, value.mean)
+    return NONE if value is None else format_level(metric, value.mean)
 
 
 def _cost(compared: Compared) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from stargate_assets.method.arms import Arm
-from stargate_assets.method.scoring import CONTROLS, TESTED, Condition
-from stargate_assets.reporting.metrics import METRICS, QUESTION_RATE
+from stargate_assets.method.conditions import CONTROLS, TESTED, Condition
+from stargate_assets.reporting.metrics import QUESTION_RATE, metric_labels
 from stargate_assets.reporting.style import (
     INK,
     MUTED,
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOG_PROB = "log p(gold response), nats"
-ARMS = {
-    Arm.METHOD: "policy asks and answers",
-    Arm.BASE_ANSWERS: "policy asks, base answers",
-    Arm.BASE_ASKS: "base asks, policy answers",
-    Arm.NO_QUESTIONS: "policy answers at once",
-    Arm.INSTRUCTED: "base, told to use what was said",
-}
-"""Who asks and who answers, in the order of the legend."""
 PAPER_WIN_RATES = (0.68, 0.73, 0.70)
 """Figure 3a, policies 1 to 3 of the method (Andukuri et al., 2024), judged by GPT-4."""
 
@@ -57,7 +49,7 @@ def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Pi
     """Figures 3a and 5b: the win rate of each arm, the decomposition into asking and answering.
     `paper` adds the paper's values, for an experiment whose scale they share.
     """
-    series = [_arm(win_rates, arm, label) for arm, label in ARMS.items()]
+    series = [_arm(win_rates, arm, arm.label) for arm in Arm]
     figure = _win_rate_curves(series, paper, width=1.6 * WIDTH_INCHES)
     if figure is None:
         return None
@@ -75,7 +67,7 @@ def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Pi
 def log_probs(report: pl.DataFrame, *, controls: bool = False) -> Picture | None:
     """Figures 4a and 5a; with controls 6 and 7: log p(gold response) by policy and condition."""
     wanted = [c for c in TESTED if controls or c not in CONTROLS]
-    figure = _curves([_metric(report, c, METRICS[c]) for c in wanted], LOG_PROB)
+    figure = _curves([_metric(report, c, metric_labels()[c]) for c in wanted], LOG_PROB)
     if figure is None:
         return None
     if controls:

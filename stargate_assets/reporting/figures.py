@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from stargate_assets.method.scoring import Condition
+from stargate_assets.method.conditions import Condition
 from stargate_assets.reporting.style import (
     COLOURS,
     HEIGHT_INCHES,

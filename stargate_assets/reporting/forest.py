@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from stargate_assets.method.arms import Arm
-from stargate_assets.method.scoring import Condition
+from stargate_assets.method.conditions import Condition
 from stargate_assets.reporting.comparison import WIN_RATE, Compared
-from stargate_assets.reporting.metrics import METRICS
+from stargate_assets.reporting.metrics import metric_labels
 from stargate_assets.reporting.style import (
     COLOURS,
     INK,
@@ -27,7 +27,7 @@ def forest(compared: Sequence[Compared]) -> Picture | None:
         (values, label, neutral)
         for values, label, neutral in (
             (win_rates, WIN_RATE, 0.5),
-            (gains, f"gain of {METRICS[Condition.EXPERIMENTAL]}, nats", 0.0),
+            (gains, f"gain of {metric_labels()[Condition.EXPERIMENTAL]}, nats", 0.0),
         )
         if any(values)
     ]

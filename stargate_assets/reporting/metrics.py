@@ -1,6 +1,7 @@
 """The metrics of the table `report`: what people call them, and how their numbers are read."""
 
-from stargate_assets.method.scoring import Condition
+from stargate_assets.method.answer_metrics import ANSWER_METRICS
+from stargate_assets.method.conditions import Condition
 from stargate_assets.reporting.words import nats, percent, points, signed
 
 QUESTION_RATE = "question_rate"
@@ -15,14 +16,6 @@ OF_CONVERSATIONS = {
     Condition.NEGATIVE_CONTROL: "negative control",
     Condition.POSITIVE_CONTROL: "positive control",
 }
-OF_ANSWERS = {
-    ANSWERS_THAT_ASK: "answers that ask",
-    UNHEARD_FACTS: "unheard facts",
-    UNHEARD_FACTS_BY_CHANCE: "unheard facts, by chance",
-}
-METRICS = OF_CONVERSATIONS | OF_ANSWERS
-SHARES = frozenset({QUESTION_RATE, *OF_ANSWERS})
-"""In [0, 1]; the other metrics are sums of log-probabilities, in nats."""
 EXPLAINED = (
     "Q-experimental, Q-random and the controls are log p(gold response) under the base model, in "
     "nats: after the policy's conversation with this person, after one about the same task with "
@@ -32,11 +25,22 @@ EXPLAINED = (
 )
 
 
-def level(metric: str, value: float) -> str:
+def metric_labels() -> dict[str, str]:
+    """What people call each metric, in the order in which they read them."""
+    of_answers = {name: metric.label for name, metric in ANSWER_METRICS.items()}
+    return OF_CONVERSATIONS | of_answers
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1]; the others are sums of log-probabilities, in nats."""
+    return metric == QUESTION_RATE or metric in ANSWER_METRICS
+
+
+def format_level(metric: str, value: float) -> str:
     """A mean, as people read it."""
-    return percent(value) if metric in SHARES else nats(value)
+    return percent(value) if is_share(metric) else nats(value)
 
 
-def change(metric: str, value: float) -> str:
+def format_change(metric: str, value: float) -> str:
     """A difference; of shares in percentage points."""
-    return points(value) if metric in SHARES else signed(value)
+    return points(value) if is_share(metric) else signed(value)

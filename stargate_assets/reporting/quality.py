@@ -7,10 +7,16 @@ from typing import Any
 import polars as pl
 import yaml
 
+from stargate_assets.method.conditions import CONTROLS
 from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.method.plan import SPLITS
-from stargate_assets.method.scoring import CONTROLS
-from stargate_assets.reporting.metrics import EXPLAINED, METRICS, SHARES, change, level
+from stargate_assets.reporting.metrics import (
+    EXPLAINED,
+    format_change,
+    format_level,
+    is_share,
+    metric_labels,
+)
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import (
     count,
@@ -98,17 +104,19 @@ def estimates(tables: ExperimentTables) -> list[Grid]:
     """The rows of `report`."""
     report = tables.frame("report")
     lines: list[list[str]] = []
-    for metric, name in METRICS.items():
+    for metric, name in metric_labels().items():
         rows = report.filter(pl.col("metric") == metric).sort("iteration")
         if metric in CONTROLS:
             rows = rows.head(1)  # they depend on no policy
         for row in rows.iter_rows(named=True):
             gain = NONE
             if row["gain"] is not None:
-                low, high = (change(metric, row[end]) for end in ("gain_low", "gain_high"))
-                unit = " points" if metric in SHARES else ""
-                gain = f"{change(metric, row['gain'])} ({low} to {high}){unit}"
-            mean, low, high = (level(metric, row[column]) for column in ("mean", "low", "high"))
+                low, high = (format_change(metric, row[end]) for end in ("gain_low", "gain_high"))
+                unit = " points" if is_share(metric) else ""
+                gain = f"{format_change(metric, row['gain'])} ({low} to {high}){unit}"
+            mean, low, high = (
+                format_level(metric, row[column]) for column in ("mean", "low", "high")
+            )
             shown = f"{mean} ({low} to {high})"
             policy = NONE if metric in CONTROLS else str(row["iteration"])
             lines.append([name, policy, shown, gain, count(row["pairs"])])

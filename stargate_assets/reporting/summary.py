@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from stargate_assets.method.judging import TRUSTED_ACCURACY
-from stargate_assets.reporting.metrics import ANSWERS_THAT_ASK, METRICS, QUESTION_RATE
+from stargate_assets.reporting.metrics import ANSWERS_THAT_ASK, QUESTION_RATE, metric_labels
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import percent, plural, points, signed
 
@@ -141,7 +141,7 @@ def _asking(report: pl.DataFrame, latest: int) -> Part:
         findings.append(said.format(mean, percent(before["mean"])))
         if metric == QUESTION_RATE:
             interval = f"{percent(now['low'])} to {percent(now['high'])}"
-            figures.append(Figure(METRICS[metric], mean, interval))
+            figures.append(Figure(metric_labels()[metric], mean, interval))
     return figures, findings
 
 

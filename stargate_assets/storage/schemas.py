@@ -9,10 +9,10 @@ import dataframely as dy
 import polars as pl
 
 from stargate_assets.method.arms import Arm
+from stargate_assets.method.conditions import Condition
 from stargate_assets.method.eligibility import Ineligibility
 from stargate_assets.method.gold_responses import Exclusion
 from stargate_assets.method.judging import Unscored, Verdict
-from stargate_assets.method.scoring import Condition
 
 
 def _text() -> dy.String:

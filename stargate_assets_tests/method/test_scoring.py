@@ -2,19 +2,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_assets.engines.scripted import KNOWN, UNKNOWN
+from stargate_assets.method.conditions import TESTED, Condition
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.prompts import (
     negative_control_messages,
     positive_control_messages,
     respondent_messages,
 )
-from stargate_assets.method.scoring import (
-    TESTED,
-    Condition,
-    GoldLogProb,
-    other_conversations,
-    score_gold_responses,
-)
+from stargate_assets.method.scoring import GoldLogProb, other_conversations, score_gold_responses
 from stargate_assets.method.simulation import Cell
 from stargate_assets_tests.method.people import ScriptedModel, grid, talk
 

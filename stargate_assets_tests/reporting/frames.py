@@ -11,9 +11,13 @@ import polars as pl
 from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import SPLITS, planned_steps
-from stargate_assets.pipeline.assets.evaluation import report_version
-from stargate_assets.pipeline.assets.grid import cell_version, planned_tables, policy_checkpoint
-from stargate_assets.reporting.metrics import SHARES
+from stargate_assets.pipeline.assets.lineage import planned_tables
+from stargate_assets.pipeline.assets.versions import (
+    cell_versions,
+    policy_checkpoint,
+    report_version,
+)
+from stargate_assets.reporting.metrics import is_share
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.warehouse import Warehouse
@@ -175,9 +179,10 @@ def store(tables: ExperimentTables, warehouse: Warehouse, data_version: str = "1
     for step in planned_steps(experiment.iterations):
         where = {"iteration": step.cell.iteration, "split": step.cell.split}
         policy = policy_checkpoint(warehouse, name, step.cell)
-        version = cell_version(experiment, step.cell, policy, data)
+        versions = cell_versions(experiment, step.cell, policy, data)
         for table in planned_tables(step.purpose, experiment):
-            warehouse.write(name, table, where, tables.frame(table).filter(**where), version)
+            rows = tables.frame(table).filter(**where)
+            warehouse.write(name, table, where, rows, versions[table])
     warehouse.write(name, "report", {}, tables.frame("report"), report_version(warehouse, name))
 
 
@@ -336,7 +341,7 @@ def _estimate(rows: dict[str, list[Row]], iteration: int, pairs: int) -> None:
     }
     for metric, (mean, around, gain) in levels.items():
         gains = iteration > 0 and gain is not None
-        wide, top = around / 6, 1.0 if metric in SHARES else 0.0
+        wide, top = around / 6, 1.0 if is_share(metric) else 0.0
         rows["report"].append(
             {
                 "split": "test", "iteration": iteration, "metric": metric, "mean": mean,

@@ -8,9 +8,9 @@ import matplotlib as mpl
 import polars as pl
 import pytest
 
-from stargate_assets.method.scoring import TESTED
+from stargate_assets.method.conditions import TESTED
 from stargate_assets.reporting import curves, figures
-from stargate_assets.reporting.metrics import METRICS
+from stargate_assets.reporting.metrics import metric_labels
 from stargate_assets.reporting.style import COLOURS, DARK, INK, Picture
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets_tests.reporting import frames
@@ -38,7 +38,9 @@ def test_a_line_has_the_values_of_its_arm(tables: ExperimentTables) -> None:
 def test_controls_are_drawn_where_they_are_asked_for(tables: ExperimentTables) -> None:
     report = tables.frame("report")
     assert set(lines(curves.log_probs(report))) == {"Q-experimental", "Q-random"}
-    assert set(lines(curves.log_probs(report, controls=True))) == {METRICS[c] for c in TESTED}
+    assert set(lines(curves.log_probs(report, controls=True))) == {
+        metric_labels()[c] for c in TESTED
+    }
 
 
 def test_kept_conversations_lie_above_the_mean_of_their_pair(tables: ExperimentTables) -> None:

@@ -10,10 +10,10 @@ import pytest
 from stargate_assets.cli.driver import run_experiment
 from stargate_assets.config.experiment import Selection
 from stargate_assets.definitions.project import Project
+from stargate_assets.method.conditions import Condition
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Completion, FinishReason, Message
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
-from stargate_assets.method.scoring import Condition
 from stargate_assets.method.simulation import Cell, unasked_conversations
 from stargate_assets.pipeline.assets.iteration import best_of
 from stargate_assets.pipeline.assets.rows import table_rows

@@ -10,10 +10,10 @@ import polars as pl
 from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.answer_metrics import answer_values
-from stargate_assets.method.arms import METHOD
+from stargate_assets.method.arms import Arm
+from stargate_assets.method.conditions import CONTROLS, TESTED
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.method.scoring import CONTROLS, TESTED
 from stargate_assets.method.statistics import (
     PairValues,
     clustered_share,
@@ -136,7 +136,7 @@ def answer_metrics(tables: ExperimentTables) -> MetricValues:
     """What each pair's answer of arm `method` on the test split shows."""
     pairs = pairs_from_rows(tables.tested("tasks"), tables.tested("personas"))
     people = list({pair.persona.persona_id: pair.persona for pair in pairs}.values())
-    responses = tables.tested("responses").filter(pl.col("arm") == METHOD)
+    responses = tables.tested("responses").filter(pl.col("arm") == Arm.METHOD)
     conversations = tables.tested("conversations")
     values: dict[tuple[int, str], PairValues] = {}
     for iteration in sorted(responses["iteration"].unique()):

@@ -1,7 +1,7 @@
 """What every asset of an experiment shares: partitions, dependencies, and how a cell is made."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
@@ -36,7 +36,7 @@ def cell_asset(
     experiment: Experiment,
     description: str,
     *,
-    engines: Iterator[str] | tuple[str, ...] = (),
+    engines: tuple[str, ...] = (),
     other_deps: tuple[str, ...] = (),
     **more: Any,
 ) -> Callable[[Make], dg.AssetsDefinition]:
@@ -64,13 +64,13 @@ def cell_asset(
             pool=GPU_POOL if engines else None,
             **more,
         )
-        def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        def asset(context: dg.AssetExecutionContext):
             resources = context.resources
             yield from make(
                 start_cell_run(context, resources.warehouse, resources.models, name, experiment)
             )
 
-        return asset
+        return cast("dg.AssetsDefinition", asset)
 
     return decorate
 

@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.method.scoring import Condition
+from stargate_assets.method.conditions import Condition
 from stargate_assets.models.pool import engine_kind
 from stargate_assets.pipeline.assets.cell_run import CellRun
 from stargate_assets.pipeline.assets.grid import cell_asset, report_policy

@@ -10,7 +10,13 @@ import polars as pl
 
 from stargate_assets.config.experiment import Experiment, Judge
 from stargate_assets.method.arms import judged_arms
-from stargate_assets.method.judging import Judgement, Unscored, Verdict, audit
+from stargate_assets.method.judging import (
+    Judgement,
+    Unscored,
+    Verdict,
+    audit,
+    compare_with_reference,
+)
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.text import words
 from stargate_assets.method.win_rates import Judged, audit_accuracy, group_win_rates
@@ -65,7 +71,7 @@ def judging_assets(name: str, experiment: Experiment, judge: Judge) -> list[dg.A
     def judgements(run: CellRun) -> Output:
         responses = responses_from_rows(run.rows("responses"), run.pairs)
         reference = responses_from_rows(run.reference_rows("responses"), run.pairs)
-        compared = compare_with_reference(responses, reference, run.cell)
+        compared = compare_with_reference(responses, reference, run.cell.iteration)
         judged = judge_comparisons(
             judge, run.model("judge", judge.model), [comparison for _, comparison in compared]
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.method.arms import INSTRUCTED
+from stargate_assets.method.arms import Arm
 from stargate_assets.method.plan import TEST_SPLIT, Purpose
 
 Prompts = Callable[[Experiment, str], tuple[str, ...]]
@@ -50,7 +50,7 @@ def _training_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
 
 def _response_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
     del split
-    instructed = INSTRUCTED in experiment.evaluation.arms
+    instructed = Arm.INSTRUCTED in experiment.evaluation.arms
     return (*ANSWERING, *(("instructed",) if instructed else ()))
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from stargate_assets.method.arms import Players, Response
+from stargate_assets.method.arms import Arm, Players, Response
+from stargate_assets.method.conditions import Condition
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, question_rate
 from stargate_assets.method.eligibility import Ineligibility, ineligibility
 from stargate_assets.method.judging import Audited, Judgement, Verdict
 from stargate_assets.method.regularization import RegularizationResponse
-from stargate_assets.method.scoring import Condition, GoldLogProb
+from stargate_assets.method.scoring import GoldLogProb
 from stargate_assets.method.selection import Selected
 from stargate_assets.method.simulation import Cell
 from stargate_assets.storage.schemas import SCHEMAS
@@ -197,7 +198,7 @@ def responses_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[Respo
     return [
         Response(
             by_key[row["task_id"], row["persona_id"]],
-            row["arm"],
+            Arm(row["arm"]),
             Players(row["asker"], row["answerer"]),
             *(row[column] for column in ("sample", "turns", "text", "truncated", "refused")),
         )
