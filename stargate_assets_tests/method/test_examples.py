@@ -4,11 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargate_assets.method.examples import IGNORED, Dialogue, Example, tokenise
+from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.examples import (
+    IGNORED,
+    Dialogue,
+    Example,
+    tokenise,
+    training_dialogues,
+)
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
+from stargate_assets.method.regularization import RegularizationResponse
 from stargate_assets_tests.chat_templates import FAMILIES, chat_tokenizer, special_id
-from stargate_assets_tests.method.people import talk
+from stargate_assets_tests.method.people import pair, talk
 
 USER, ASSISTANT = (
     st.text(f"{letters} \n.?é日", min_size=1, max_size=12) for letters in ("XYZ", "abc")
@@ -114,3 +122,34 @@ def test_the_authors_faulty_masking_adds_the_last_reply_and_nothing_else(family:
     if len(proper) == 1:  # else the template rewrites, and the last question has an example alone
         said = [token for _, span in learnt(proper[0]) for token in span]
         assert [t for _, span in [*spans, (start, tail)] for t in span][: len(said)] == said
+
+
+ASKED = talk(("Where do you live?", "By the sea."))
+UNASKED = Conversation(pair(), 4)
+SOUP = "Try soup."
+
+
+def test_without_responses_only_the_questions_are_learnt() -> None:
+    (dialogue,) = training_dialogues([ASKED], [])
+    assert (dialogue.kind, dialogue.messages) == ("question", questioner_messages(ASKED)[:-1])
+
+
+@pytest.mark.parametrize(("text", "truncated"), [("", False), (SOUP, True)])
+def test_an_answer_that_is_empty_or_cut_off_is_not_learnt(text: str, truncated: bool) -> None:
+    response = RegularizationResponse(ASKED, text, truncated)
+    assert [d.kind for d in training_dialogues([ASKED], [response])] == ["question"]
+
+
+def test_with_the_authors_masking_the_last_reply_is_in_the_dialogue() -> None:
+    (dialogue,) = training_dialogues([ASKED], [], "assistant_and_last_reply")
+    assert dialogue.kind == "question_and_reply"
+    assert "By the sea." in dialogue.messages[-1].content
+
+
+def test_where_nothing_was_asked_the_policy_learns_to_answer_when_told_to_ask() -> None:
+    dialogues = training_dialogues([UNASKED], [RegularizationResponse(UNASKED, SOUP, False)])
+    answer = Message("assistant", SOUP)
+    assert [(d.kind, d.messages) for d in dialogues] == [
+        ("answer", (*respondent_messages(UNASKED), answer)),
+        ("answer", (*questioner_messages(UNASKED), answer)),
+    ]

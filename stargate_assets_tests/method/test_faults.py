@@ -5,14 +5,14 @@ import pytest
 
 from stargate_assets.method.arms import Arm, respond
 from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.examples import training_dialogues
 from stargate_assets.method.judging import Comparison, Judgement, judge
 from stargate_assets.method.language_model import Message, Sampling
 from stargate_assets.method.prompts import respondent_messages
+from stargate_assets.method.regularization import RegularizationResponse
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.statistics import clustered_share, two_way_clustered, wilson
 from stargate_assets.method.win_rates import WORTH, Judged, WinRate, win_rate
-from stargate_assets.pipeline.assets.rows import table_rows
-from stargate_assets.pipeline.assets.training import training_dialogues
 from stargate_assets_tests.method.people import (
     Answerer,
     ScriptedModel,
@@ -41,21 +41,10 @@ def test_fault_3_all_arms_answer_under_the_prompt_that_is_trained() -> None:
     of_reference, of_policy = base.chats[0][: len(PAIRS)], policy.chats[0][: len(PAIRS)]
     assert [r.messages for r in of_reference] == [respondent_messages(c) for c in DULL]
     assert [r.messages for r in of_policy] == [respondent_messages(c) for c in TELLING]
-    trained = {d.messages for d in training_dialogues(TELLING, answered(TELLING))}
+    answered = [RegularizationResponse(c, "Then.", truncated=False) for c in TELLING]
+    trained = {d.messages for d in training_dialogues(TELLING, answered)}
     for request in of_policy:
         assert (*request.messages, Message("assistant", "Then.")) in trained
-
-
-def answered(conversations: list[Conversation]):
-    keys = ("task_id", "persona_id", "sample")
-    return table_rows(
-        "regularization_responses",
-        [
-            dict(zip(keys, (*c.pair.key, c.sample), strict=True))
-            | {"iteration": 1, "split": "test", "text": "Then.", "truncated": False}
-            for c in conversations
-        ],
-    )
 
 
 def win_rates(policy: Answerer, base: Answerer, asked: list[Conversation]) -> dict[Arm, float]:

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,7 +10,13 @@ from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.prompts import questioner_messages
 from stargate_assets.method.roleplay import choose_replies, generate_replies
-from stargate_assets.method.simulation import Cell, conversation_seed, simulate, turn_count
+from stargate_assets.method.simulation import (
+    Cell,
+    conversation_seed,
+    simulate,
+    turn_count,
+    unasked_conversations,
+)
 from stargate_assets_tests.method.people import ScriptedModel, grid, pair, talk
 
 A, B = Cell(0, "train_a"), Cell(1, "train_b")
@@ -207,3 +214,13 @@ def test_fault_9_no_two_completions_of_two_cells_share_a_seed() -> None:
 def test_a_cell_is_named_without_commas() -> None:
     """Dagster reads a comma in a partition key as two keys."""
     assert B.key == "1|train_b"
+
+
+def test_conversations_without_a_question_are_made_for_the_kinds_of_task_that_are_named() -> None:
+    general = replace(pair(), task=replace(pair().task, kind="general"))
+    pairs = [general, pair("Which boat?")]
+    assert [c.pair for c in unasked_conversations(pairs, 4, "general")] == [general]
+    assert [(c.pair, c.sample) for c in unasked_conversations(pairs, 4, "all")] == [
+        (p, 4) for p in pairs
+    ]
+    assert unasked_conversations(pairs, 4, "never") == []
