@@ -4,15 +4,13 @@ them.
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
-from stargate_assets.config.data_set import DATA_TABLES
+from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import Purpose, planned_steps, ready_steps
 from stargate_assets.pipeline.assets.evaluation import report_version
@@ -22,6 +20,7 @@ from stargate_assets.pipeline.assets.grid import (
     planned_tables,
     policy_checkpoint,
 )
+from stargate_assets.pipeline.sources.tables import content_version
 from stargate_assets.storage.warehouse import Warehouse
 
 PURPOSES: tuple[Purpose, ...] = ("train", "evaluate")
@@ -45,10 +44,11 @@ def _select(schema: str, tables: tuple[str, ...]) -> dg.AssetSelection:
 
 
 @cache  # the sensors of experiments must name the very job that the definitions hold
-def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
+def data_set_job(data_set: str, tables: tuple[str, ...]) -> UnresolvedAssetJobDefinition:
+    """Materialises all tables of a data set's split."""
     return dg.define_asset_job(
         data_job_name(data_set),
-        dg.AssetSelection.groups(data_set),
+        _select(data_set, tables),
         description="Read or write the tasks, personas and gold responses of a split.",
     )
 
@@ -75,67 +75,80 @@ def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJ
     )
 
 
-def data_version(graph: BaseAssetGraph[Any], data_set: str) -> str:
-    """The version that a data set's tables have when they are made from its files as they are
-    now.
-    """
-    return str(graph.get(dg.AssetKey([data_set, DATA_TABLES[0]])).code_version)
-
-
 def walk_sensor(
-    name: str, experiment: Experiment, jobs: Iterable[UnresolvedAssetJobDefinition]
+    name: str,
+    experiment: Experiment,
+    jobs: Iterable[UnresolvedAssetJobDefinition],
+    data_set: DataSet,
+    data_location: str | None = None,
 ) -> dg.SensorDefinition:
     """Launches what can run next, with the experiment's `jobs`, until the plan is done; a run that
     failed is not launched again by itself.
+
+    `data_location` is the code location that holds the data set, if it is another: no sensor can
+    launch a job of another code location, so this one only says which job to run there.
     """
+    data_jobs = (
+        [data_set_job(experiment.data_set, data_set.tables)] if data_location is None else []
+    )
+    # Its assets refuse files that have changed since, so this is the version that a run would note.
+    loaded_version = content_version(data_set)
 
     @dg.sensor(
         name=f"{name}_walk",
-        jobs=[data_set_job(experiment.data_set), *jobs],
+        jobs=[*data_jobs, *jobs],
         minimum_interval_seconds=10,
         description=f"Walks the plan of {name} unattended.",
     )
-    def walk(
-        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.SensorResult | dg.SkipReason:
-        if context.repository_def is None:
-            raise ValueError("the sensor runs inside a code location")
-        current = data_version(context.repository_def.asset_graph, experiment.data_set)
+    def walk(warehouse: dg.ResourceParam[Warehouse]) -> dg.SensorResult | dg.SkipReason:
+        current = content_version(data_set) if data_location else loaded_version
+        missing = missing_splits(
+            warehouse, experiment.data_set, DATA_TABLES, needed_splits(experiment), current
+        )
+        if missing and data_location is not None:
+            return dg.SkipReason(
+                f"The data set {experiment.data_set} lacks {', '.join(missing)}; run the job "
+                f"{data_job_name(experiment.data_set)} of the code location {data_location} for "
+                "each of these partitions."
+            )
         requests = [
             dg.RunRequest(
                 run_key=f"{experiment.data_set} {split} {current}",
                 job_name=data_job_name(experiment.data_set),
                 partition_key=split,
             )
-            for split in missing_splits(
-                warehouse, experiment.data_set, DATA_TABLES, needed_splits(experiment), current
-            )
-        ]
-        done = done_steps(warehouse, name, experiment)
-        if not requests:
-            data = warehouse.materializations(experiment.data_set)
-            for step in ready_steps(experiment.iterations, done):
-                policy = policy_checkpoint(warehouse, name, step.cell)
-                version = cell_version(experiment, step.cell, policy, data)
-                requests.append(
-                    dg.RunRequest(
-                        run_key=f"{name} {step.cell.key} {version}",
-                        job_name=job_name(name, step.purpose),
-                        partition_key=step.cell.key,
-                    )
-                )
-        if not requests and report_is_due(warehouse, name):
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"{name} report {report_version(warehouse, name)}",
-                    job_name=report_job_name(name),
-                )
-            )
+            for split in missing
+        ] or _next_requests(warehouse, name, experiment)
         if not requests:
             return dg.SkipReason(f"The plan of {name} is done.")
         return dg.SensorResult(run_requests=requests)
 
     return walk
+
+
+def _next_requests(warehouse: Warehouse, name: str, experiment: Experiment) -> list[dg.RunRequest]:
+    """The cells that can be made now, or else the report if it is due."""
+    data = warehouse.materializations(experiment.data_set)
+    requests: list[dg.RunRequest] = []
+    done = done_steps(warehouse, name, experiment)
+    for step in ready_steps(experiment.iterations, done):
+        policy = policy_checkpoint(warehouse, name, step.cell)
+        version = cell_version(experiment, step.cell, policy, data)
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{name} {step.cell.key} {version}",
+                job_name=job_name(name, step.purpose),
+                partition_key=step.cell.key,
+            )
+        )
+    if not requests and report_is_due(warehouse, name):
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{name} report {report_version(warehouse, name)}",
+                job_name=report_job_name(name),
+            )
+        )
+    return requests
 
 
 def needed_splits(experiment: Experiment) -> list[str]:

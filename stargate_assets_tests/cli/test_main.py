@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from stargate_assets.cli.driver import family, load
 from stargate_assets.cli.main import main
 from stargate_assets.pipeline.assets.frames import table
-from stargate_assets.pipeline.jobs import data_version
+from stargate_assets.pipeline.sources.tables import content_version
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import ROOT
 from stargate_assets_tests.reporting import frames
@@ -37,7 +37,7 @@ def test_status_of_an_experiment_that_has_not_run() -> None:
 def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     shutil.copy(ROOT / "dagster.yaml", Path.cwd())
     project = load("embedded")
-    version = data_version(project.definitions.get_repository_def().asset_graph, "everyday_mini")
+    version = content_version(project.data_sets["everyday_mini"])
     drawn = replace(frames.tables(tasks=2, people=2), experiment=project.experiments["embedded"])
     frames.store(drawn, project.warehouse, version)
     page = Path("warehouse/reports/embedded.html")

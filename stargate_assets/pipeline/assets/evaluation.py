@@ -79,7 +79,7 @@ def evaluated_tables(warehouse: Warehouse, name: str, experiment: Experiment) ->
 
 
 def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
-    """The figures of an experiment; in a group of its own, because it has no partitions."""
+    """The figures of an experiment over all its test cells; it has no partitions."""
 
     def every_cell(upstream: str) -> dg.AssetDep:
         key = dg.AssetKey([name, upstream])
@@ -91,7 +91,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
     @dg.asset(
         name="report",
         key_prefix=name,
-        group_name=f"{name}_report",
+        group_name=name,
         kinds={"duckdb"},
         owners=OWNERS,
         code_version=f"{CODE_VERSION}-{experiment.digest()}",
