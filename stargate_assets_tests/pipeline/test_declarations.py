@@ -143,7 +143,8 @@ TEN_BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "type misspelt": (
         like("base").replace("Experiment", "Experment", 1),
         "/mine/defs.yaml, line 1, type: there is none such (Module "
-        "`stargate_assets.pipeline.components` has no attribute `ExpermentComponent`); an experiment has the type "
+        "`stargate_assets.pipeline.components` has no attribute `ExpermentComponent`); an "
+        "experiment has the type "
         "stargate_assets.pipeline.components.ExperimentComponent, and a data set "
         "stargate_assets.pipeline.components.DataSetComponent.",
     ),
@@ -153,9 +154,9 @@ TEN_BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         "`ExperimentComponent`. Type names must be a",
     ),
     "type of another kind": (
-        "type: stargate_assets.pipeline.components.Mapping\nattributes: {name: mine}\n",
+        "type: stargate_assets.pipeline.components.check_data_set\nattributes: {name: mine}\n",
         "/mine/defs.yaml, line 1, type: there is none such (Component type "
-        "stargate_assets.pipeline.components.Mapping is of type <class 'typing.ABCMeta'>",
+        "stargate_assets.pipeline.components.check_data_set is of type <class 'function'>",
     ),
     "no type": (
         "attributes: {name: mine}\n",
