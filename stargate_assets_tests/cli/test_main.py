@@ -4,11 +4,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from stargate_assets.cli.driver import family, load
+from stargate_assets.cli.driver import family, launcher, load
 from stargate_assets.cli.main import main
+from stargate_assets.definitions.project import Project
 from stargate_assets.pipeline.assets.frames import table
 from stargate_assets.pipeline.sources.tables import content_version
 from stargate_assets.storage.warehouse import Warehouse
@@ -54,6 +56,30 @@ def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     code, output = call("compare", "embedded", "everyday_smoke")
     assert code == 1
     assert "No test cell of everyday_smoke is there yet; run it first: stargate run" in output
+
+
+def test_what_runs_nothing_builds_no_asset_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(project: Project) -> dg.Definitions:
+        raise AssertionError("this command needs no definitions")
+
+    monkeypatch.setattr(Project, "definitions", property(refuse))
+    project = load("embedded")
+    drawn = replace(frames.tables(tasks=2, people=2), experiment=project.experiments["embedded"])
+    frames.store(drawn, project.warehouse)
+    for words in (
+        ("status", "embedded"),
+        ("report", "embedded"),
+        ("compare", "embedded"),
+        ("sql", "from embedded.report"),
+        ("estimate", "embedded"),
+    ):
+        code, output = call(*words)
+        assert code == 0, output
+    with (
+        pytest.raises(AssertionError, match="needs no definitions"),
+        launcher(project, models=True),
+    ):
+        pass
 
 
 def test_options_change_all_of_a_family_and_nobody_else() -> None:
