@@ -11,7 +11,7 @@ from stargate_assets.cli.terminal import console
 
 
 def path_option(help_text: str, *, required: bool = False) -> dict[str, Any]:
-    """What is said of an option that takes a path."""
+    """What `click.option` needs to know of an option that takes a path."""
     return {"type": click.Path(path_type=Path), "required": required, "help": help_text}
 
 
@@ -41,18 +41,18 @@ def init(
     """Check the files of a data set NAME and declare it under stargate_assets/defs/."""
     from stargate_assets.cli.scaffold import scaffold_data_set
 
-    stated: list[tuple[str, str, str]] = []
+    named_columns: list[tuple[str, str, str]] = []
     for column in columns:
         match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", column)
         if match is None:
             raise click.UsageError(f"--column {column!r} is not of the form TABLE.FIELD=COLUMN.")
-        stated.append((match[1], match[2], match[3]))
+        named_columns.append((match[1], match[2], match[3]))
     files = {"tasks": tasks, "personas": personas, "gold_responses": gold_responses}
     given = {table: file for table, file in files.items() if file is not None}
-    made = scaffold_data_set(name, given, stated, oracle, seed)
-    for line in made.findings:
+    scaffold = scaffold_data_set(name, given, named_columns, oracle, seed)
+    for line in scaffold.findings:
         console.print(escape(line), soft_wrap=True)
-    console.print(f"Wrote {made.path}.", soft_wrap=True)
+    console.print(f"Wrote {scaffold.path}.", soft_wrap=True)
     if gold_responses is None and oracle is None:
         console.print("An experiment needs gold responses too: add a file or an oracle there.")
     console.print(f"Load it: stargate run {name}")
@@ -60,25 +60,25 @@ def init(
 
 @click.command()
 @click.argument("name")
-@click.option("--from", "like", metavar="EXPERIMENT", required=True, help="Whom it is like.")
+@click.option("--from", "like", metavar="EXPERIMENT", required=True, help="Start from this one.")
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
 def new(name: str, like: str, fields: tuple[str, ...]) -> None:
-    """Declare an experiment NAME like another but for what is stated, e.g. training.epochs=3. A
-    VALUE is YAML.
+    """Declare an experiment NAME: like another, but for the FIELDs that differ, such as
+    training.epochs=3. A VALUE is YAML.
     """
     import yaml
 
     from stargate_assets.cli.scaffold import scaffold_experiment
 
-    stated: list[tuple[str, Any]] = []
+    assignments: list[tuple[str, Any]] = []
     for field in fields:
         match = re.fullmatch(r"([\w.]+)=(.*)", field, re.DOTALL)
         if match is None:
             raise click.UsageError(f"{field!r} is not of the form FIELD=VALUE.")
         try:
-            stated.append((match[1], yaml.safe_load(match[2])))
+            assignments.append((match[1], yaml.safe_load(match[2])))
         except yaml.YAMLError as error:
             raise click.UsageError(f"The value of {match[1]} is not YAML: {match[2]}.") from error
-    path = scaffold_experiment(name, like, stated)
+    path = scaffold_experiment(name, like, assignments)
     console.print(f"Wrote {path}.", soft_wrap=True)
     console.print(f"Run it: stargate run {name}")

@@ -14,19 +14,25 @@ import dagster as dg
 import polars as pl
 import yaml
 
-from stargate_assets.config.data_set import (
-    DATA_TABLES,
-    DataError,
-    check_data_set,
-    validated_data_set,
-)
+from stargate_assets.config.data_set import DATA_TABLES, DataError, validated_data_set
 from stargate_assets.config.experiment import ExperimentError
-from stargate_assets.config.inheritance import Declared, whole
+from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.definitions import project
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.text import NEAR_DUPLICATE, near_duplicates, script
-from stargate_assets.pipeline.components import DataSetComponent, ExperimentComponent
-from stargate_assets.pipeline.declarations import ProjectError, check_names, declarations, type_name
+from stargate_assets.pipeline.components import (
+    DataSetComponent,
+    ExperimentComponent,
+    check_data_set,
+)
+from stargate_assets.pipeline.declarations import (
+    ABLATIONS,
+    Declarations,
+    ProjectError,
+    check_names,
+    load_declarations,
+    type_name,
+)
 from stargate_assets.pipeline.sources.tables import read_tables
 from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
 
@@ -53,38 +59,47 @@ def scaffold_data_set(
     `columns` are (table, field, column). Raises ProjectError for a name that cannot be or is taken,
     and DataError for what is wrong in a file; nothing is written then.
     """
-    path = _new_file(name, "a data set")
-    stated: dict[str, Any] = {"seed": seed} if seed else {}
+    path, _ = _new_file(name, "a data set")
+    fields: dict[str, Any] = {"seed": seed} if seed else {}
     for table, file in files.items():
-        stated[table] = {"file": _shown(file, path.parent)}
+        fields[table] = {"file": _path_for_yaml(file, path.parent)}
     for table, field, column in columns:
         if table not in files:
             raise DataError(f"There is no file of {table} for the column {column!r}; give one.")
-        stated[table].setdefault("columns", {})[field] = column
+        fields[table].setdefault("columns", {})[field] = column
     if oracle is not None:
-        stated["oracle"] = {"model": {"model": oracle}}
-    data_set = validated_data_set(name, stated, path.parent)
-    tables = read_tables(data_set)
+        fields["oracle"] = {"model": {"model": oracle}}
+    tables = read_tables(validated_data_set(name, fields, path.parent))
     findings: list[str] = []
     for table in DATA_TABLES:
         read = getattr(tables, table)
         if read is not None:
             findings += _findings(table, read.frame, read.left_out)
-    _write(path, DataSetComponent, {"name": name, "data_set": stated})
+    _write(path, DataSetComponent, {"name": name, "data_set": fields})
     return Scaffold(path, findings)
 
 
-def scaffold_experiment(name: str, like: str, stated: Sequence[tuple[str, Any]]) -> Path:
-    """Write `DEFS/NAME/defs.yaml`: like the experiment `like` but for what is `stated`, as pairs of
-    a field such as training.epochs and its value.
+def scaffold_experiment(name: str, like: str, assignments: Sequence[tuple[str, Any]]) -> Path:
+    """Write `DEFS/NAME/defs.yaml`: like the experiment `like` but for the `assignments`, pairs of a
+    field such as training.epochs and its value.
 
-    Raises ProjectError for a name that cannot be or is taken, and ExperimentError for what cannot
-    be stated; nothing is written then.
+    Raises ProjectError for a name that cannot be or is taken, and ExperimentError for values that
+    do not fit; nothing is written then.
     """
-    path, there = _new_file(name, "an experiment"), declarations(project.DEFS)
-    check_names([*there.data_sets, *there.experiments, name])
+    path, declared = _new_file(name, "an experiment")
+    fields = _nested_fields(assignments)
+    stated = declared.stated | {name: ExperimentDeclaration(like, fields)}
+    experiment = resolve_experiment(name, stated, declared.data_sets)
+    check_data_set(name, experiment, declared.data_sets)
+    attributes = {"name": name, "like": like}
+    _write(path, ExperimentComponent, attributes | ({"experiment": fields} if fields else {}))
+    return path
+
+
+def _nested_fields(assignments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """`training.epochs` and its value as a mapping in a mapping."""
     fields: dict[str, Any] = {}
-    for field, value in stated:
+    for field, value in assignments:
         *parents, last = field.split(".")
         inner = fields
         for parent in parents:
@@ -94,25 +109,25 @@ def scaffold_experiment(name: str, like: str, stated: Sequence[tuple[str, Any]])
         if last in inner:
             raise ExperimentError(f"{field} is stated twice; state it once.")
         inner[last] = value
-    declared = there.declared | {name: Declared(like, fields)}
-    _, experiment = whole(name, declared, there.data_sets)
-    check_data_set(name, experiment, there.data_sets)
-    attributes = {"name": name, "like": like}
-    _write(path, ExperimentComponent, attributes | ({"experiment": fields} if fields else {}))
-    return path
+    return fields
 
 
-def _new_file(name: str, what: str) -> Path:
-    """Where the defs.yaml of a new component goes."""
-    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED_SCHEMAS:
+def _new_file(name: str, what: str) -> tuple[Path, Declarations]:
+    """Where the defs.yaml of a new component goes, in a folder of its own; and what is declared
+    already.
+    """
+    reserved = (*RESERVED_SCHEMAS, ABLATIONS)
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in reserved:
         raise ProjectError(
             f"{name!r} cannot name {what}; use small letters, digits and _, and none of "
-            f"{', '.join(RESERVED_SCHEMAS)}."
+            f"{', '.join(reserved)}."
         )
+    declared = load_declarations(project.DEFS)
+    check_names([*declared.locations, name])
     path = project.DEFS / name / "defs.yaml"
     if path.exists():
-        raise ProjectError(f"{path} is there already; choose another name, or delete its folder.")
-    return path
+        raise ProjectError(f"{path} is there already; choose another name.")
+    return path, declared
 
 
 def _write(path: Path, component: type[dg.Component], attributes: dict[str, Any]) -> None:
@@ -121,7 +136,7 @@ def _write(path: Path, component: type[dg.Component], attributes: dict[str, Any]
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _shown(file: Path, folder: Path) -> str:
+def _path_for_yaml(file: Path, folder: Path) -> str:
     """How a defs.yaml names a file: from its own folder inside the project, else absolutely."""
     absolute = file.absolute()
     inside = absolute.is_relative_to(PROJECT) and folder.is_relative_to(PROJECT)

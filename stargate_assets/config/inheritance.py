@@ -1,4 +1,4 @@
-"""`like: NAME`: an experiment states what differs from another."""
+"""`like: NAME`: an experiment states only what differs from another."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,60 +8,69 @@ from stargate_assets.config.experiment import Experiment, ExperimentError, valid
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
-    """What the defs.yaml of an experiment states, and of which experiment it states it."""
+class ExperimentDeclaration:
+    """What a defs.yaml states of an experiment: which other one it is like, and its own fields."""
 
     like: str | None
     fields: Mapping[str, Any]
 
 
-def merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings merge; lists and scalars replace what was there."""
-    result = dict(fields)
-    for key, value in over.items():
-        there: Any = result.get(key)
-        if isinstance(there, Mapping) and isinstance(value, Mapping):
-            result[key] = merged(there, value)
+def merge_fields(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Both: mappings merge; an own list or scalar replaces what is inherited."""
+    result = dict(inherited)
+    for key, value in own.items():
+        old: Any = result.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            result[key] = merge_fields(old, value)
         else:
             result[key] = value
     return result
 
 
-def whole(
-    name: str,
-    declared: Mapping[str, Declared],
-    data_sets: Collection[str],
-    below: tuple[str, ...] = (),
-) -> tuple[dict[str, Any], Experiment]:
-    """All fields of an experiment, its own and those of whom it is like, and what they come to.
+def resolve_experiment(
+    name: str, declarations: Mapping[str, ExperimentDeclaration], data_sets: Collection[str]
+) -> Experiment:
+    """An experiment with its own fields and those of all that it is like.
 
-    Each experiment on the way is validated, so that a fault is told of the one that states it.
-    `below` are those that are like this one.
+    Each experiment on the way is validated, so that an ExperimentError names the one that states
+    the fault. `data_sets` are names, for the message where `like` names one of them.
     """
-    stated = declared[name]
-    inherited: dict[str, Any] = {}
-    if stated.like is not None:
-        _check(name, stated.like, declared, data_sets, (*below, name))
-        inherited, _ = whole(stated.like, declared, data_sets, (*below, name))
-    fields = merged(inherited, stated.fields)
-    return fields, validated(name, fields)
+    return validated(name, _resolve_fields(name, declarations, data_sets, ()))
 
 
-def _check(
+def _resolve_fields(
     name: str,
+    declarations: Mapping[str, ExperimentDeclaration],
+    data_sets: Collection[str],
+    heirs: tuple[str, ...],
+) -> dict[str, Any]:
+    """All fields of an experiment; `heirs` are those that inherit from it, the nearest one last."""
+    declaration = declarations[name]
+    if declaration.like is None:
+        return dict(declaration.fields)
+    chain = (*heirs, name)
+    _check_like(declaration.like, declarations, data_sets, chain)
+    inherited = _resolve_fields(declaration.like, declarations, data_sets, chain)
+    validated(declaration.like, inherited)
+    return merge_fields(inherited, declaration.fields)
+
+
+def _check_like(
     like: str,
-    declared: Mapping[str, Declared],
+    declarations: Mapping[str, ExperimentDeclaration],
     data_sets: Collection[str],
     chain: tuple[str, ...],
 ) -> None:
+    """There is such an experiment and it is not in `chain`, or this is an ExperimentError."""
     if like in chain:
         circle = " is like ".join((*chain[chain.index(like) :], like))
         raise ExperimentError(
             f"The experiment {circle}, which is a circle; state one of them without `like`."
         )
-    if like not in declared:
+    if like not in declarations:
+        name = chain[-1]
         fault = "is a data set" if like in data_sets else "is not declared"
-        others = ", ".join(sorted(set(declared) - {name}))
+        others = ", ".join(sorted(set(declarations) - {name}))
         raise ExperimentError(
             f"The experiment {name} is like {like!r}, which {fault}; `like` takes an experiment, "
             f"and there are: {others}."

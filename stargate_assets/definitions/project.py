@@ -1,8 +1,10 @@
-"""The composition root: resources, and everything that the folders under `defs/` declare."""
+"""The composition root: everything that the files under `defs/` declare, with the resources that it
+runs on, as a whole and by code location.
+"""
 
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,9 +16,13 @@ from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import Machine, load_machine
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.assets.versions import data_versions, missing_splits
-from stargate_assets.pipeline.components import data_set_definitions, experiment_definitions
+from stargate_assets.pipeline.components import (
+    data_set_definitions,
+    experiment_definitions,
+    external_data_set,
+)
 from stargate_assets.pipeline.dead_runs import dead_runs_sensor, release_dead_runs
-from stargate_assets.pipeline.declarations import declarations
+from stargate_assets.pipeline.declarations import MAIN, load_declarations
 from stargate_assets.storage.io_manager import WarehouseIOManager
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -28,7 +34,6 @@ DEFS = Path(stargate_assets.defs.__file__).parent
 
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # partitioned checks
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # data versions of outputs
-
 
 DEFAULT_MACHINE = Machine()
 Change = Callable[[str, Experiment], Experiment]
@@ -43,10 +48,14 @@ class Project:
     data_sets: dict[str, DataSet] = field(default_factory=dict)
     experiments: dict[str, Experiment] = field(default_factory=dict)
     pipes: dg.PipesSubprocessClient | None = None
+    locations: Mapping[str, str] = field(default_factory=dict)
+    """The code location of each data set and experiment; `MAIN` for those that are not in it."""
 
     @cached_property
     def definitions(self) -> dg.Definitions:
-        """What Dagster sees; built when it is first needed, which takes longer than all else."""
+        """All of it in one code location, for runs in this process; built when it is first needed,
+        which takes longer than all else.
+        """
         return project_definitions(self)
 
     def missing_splits(self, data_set: str, splits: Iterable[str]) -> list[str]:
@@ -66,12 +75,13 @@ def load_project(
     machine: Machine | None = None,
     folder: Path | None = None,
 ) -> Project:
-    """Everything that the folders in `folder`, or in `defs/`, declare, each experiment as `change`
-    wants it; the machine is that of machine.yaml unless another is given.
+    """Everything that the files below `folder`, or below `defs/`, declare, each experiment as
+    `change` wants it; the machine is that of machine.yaml unless another is given.
     """
-    declared = declarations(folder or DEFS)
+    declared = load_declarations(folder or DEFS)
     experiments = {name: change(name, e) for name, e in declared.experiments.items()}
-    return assemble(declared.data_sets, experiments, root, machine or load_machine())
+    project = assemble(declared.data_sets, experiments, root, machine or load_machine())
+    return replace(project, locations=declared.locations)
 
 
 def assemble(
@@ -88,9 +98,38 @@ def assemble(
     return Project(warehouse, models, data_sets, experiments, pipes)
 
 
-def project_definitions(project: Project) -> dg.Definitions:
-    """All assets, checks, jobs and sensors, with the resources that they share."""
-    warehouse, models, data_sets = project.warehouse, project.models, project.data_sets
+def project_definitions(project: Project, location: str | None = None) -> dg.Definitions:
+    """All assets, checks, jobs and sensors, or those of one code location, with the resources that
+    they share. A data set of another location, if an experiment here needs it, is external.
+    """
+    data_sets = project.data_sets
+
+    def location_of(name: str) -> str:
+        return project.locations.get(name, MAIN)
+
+    def is_here(name: str) -> bool:
+        return location in (None, location_of(name))
+
+    experiments = {name: e for name, e in project.experiments.items() if is_here(name)}
+    needed = {experiment.data_set for experiment in experiments.values()}
+    elsewhere = {name: location_of(name) for name in sorted(needed) if not is_here(name)}
+    return dg.Definitions.merge(
+        *(data_set_definitions(name, d) for name, d in data_sets.items() if is_here(name)),
+        *(external_data_set(name, data_sets[name], other) for name, other in elsewhere.items()),
+        *(
+            experiment_definitions(name, e, data_sets[e.data_set], elsewhere.get(e.data_set))
+            for name, e in experiments.items()
+        ),
+        dg.Definitions(
+            resources=_resources(project),
+            sensors=[dead_runs_sensor] if location in (None, MAIN) else [],  # it sees all runs
+            executor=dg.in_process_executor,
+        ),
+    )
+
+
+def _resources(project: Project) -> dict[str, object]:
+    warehouse, models = project.warehouse, project.models
 
     @dg.resource(description="The models; a run that needs them first frees what the dead hold.")
     def models_of_a_run(context: dg.InitResourceContext) -> ModelPool:
@@ -98,20 +137,9 @@ def project_definitions(project: Project) -> dg.Definitions:
             release_dead_runs(context.instance)
         return models
 
-    return dg.Definitions.merge(
-        *(data_set_definitions(name, d) for name, d in data_sets.items()),
-        *(
-            experiment_definitions(name, e, data_sets[e.data_set])
-            for name, e in project.experiments.items()
-        ),
-        dg.Definitions(
-            resources={
-                "io_manager": WarehouseIOManager(warehouse, models.store),
-                "warehouse": warehouse,
-                "models": models_of_a_run,
-                "pipes": project.pipes or dg.PipesSubprocessClient(),
-            },
-            sensors=[dead_runs_sensor],
-            executor=dg.in_process_executor,
-        ),
-    )
+    return {
+        "io_manager": WarehouseIOManager(warehouse, models.store),
+        "warehouse": warehouse,
+        "models": models_of_a_run,
+        "pipes": project.pipes or dg.PipesSubprocessClient(),
+    }

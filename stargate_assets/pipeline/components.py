@@ -1,4 +1,4 @@
-"""The two building blocks of a project: a data set and an experiment, each a folder with a
+"""The two building blocks of a project: a data set and an experiment, each a document of a
 defs.yaml.
 """
 
@@ -12,48 +12,48 @@ from pydantic import Field
 
 from stargate_assets.config.data_set import DataSet, check_data_set, validated_data_set
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.config.inheritance import Declared, whole
+from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.pipeline.assets.checks import grid_checks
 from stargate_assets.pipeline.assets.data_checks import data_set_checks
 from stargate_assets.pipeline.assets.data_set import data_set_assets
 from stargate_assets.pipeline.assets.evaluation import report_asset
 from stargate_assets.pipeline.assets.evaluation_checks import evaluation_checks
-from stargate_assets.pipeline.assets.grid import iteration_partitions
+from stargate_assets.pipeline.assets.grid import iteration_partitions, split_partitions
 from stargate_assets.pipeline.assets.iteration import iteration_assets
 from stargate_assets.pipeline.assets.judging import judging_assets
+from stargate_assets.pipeline.assets.outputs import column_schema
 from stargate_assets.pipeline.assets.responses import responses_asset
 from stargate_assets.pipeline.assets.training import training_assets
-from stargate_assets.pipeline.assets.versions import data_versions
 from stargate_assets.pipeline.jobs import data_set_job, experiment_jobs, walk_sensor
 from stargate_assets.pipeline.sources.tables import reader
 
 
 @dataclass(frozen=True)
-class Stated:
-    """What a defs.yaml states, and the folder that its relative paths start from."""
+class DataSetFields:
+    """What a defs.yaml states of a data set, and the folder that its relative paths start from."""
 
     fields: dict[str, Any]
-    directory: Path
+    folder: Path
 
     @staticmethod
-    def resolve(context: dg.ResolutionContext, fields: dict[str, Any]) -> "Stated":
-        return Stated(fields, context.resolve_source_relative_path("."))
+    def resolve(context: dg.ResolutionContext, fields: dict[str, Any]) -> "DataSetFields":
+        return DataSetFields(fields, context.resolve_source_relative_path("."))
 
 
 class DataSetComponent(dg.Component, dg.Model, dg.Resolvable):
     """Tasks, personas and gold responses: from files, from the Hub, or by models."""
 
     name: str = Field(description="Key prefix of the assets and schema in DuckDB.")
-    data_set: Annotated[Stated, dg.Resolver(Stated.resolve, model_field_type=dict[str, Any])] = (
-        Field(description="Fields of `data_set.DataSet`.")
-    )
+    data_set: Annotated[
+        DataSetFields, dg.Resolver(DataSetFields.resolve, model_field_type=dict[str, Any])
+    ] = Field(description="Fields of `config.data_set.DataSet`.")
 
-    def validated(self) -> DataSet:
+    def validate_fields(self) -> DataSet:
         """The data set, or a DataError that names the field."""
-        return validated_data_set(self.name, self.data_set.fields, self.data_set.directory)
+        return validated_data_set(self.name, self.data_set.fields, self.data_set.folder)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        return data_set_definitions(self.name, self.validated())
+        return data_set_definitions(self.name, self.validate_fields())
 
 
 class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -64,36 +64,60 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
         default=None, description="Another experiment, whose fields apply unless stated here."
     )
     experiment: dict[str, Any] = Field(
-        default_factory=dict, description="Fields of `experiment.Experiment`."
+        default_factory=dict, description="Fields of `config.experiment.Experiment`."
     )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         tree = context.component_tree
-        declared = declared_in(tree.get_all_components(ExperimentComponent))
-        components = tree.get_all_components(DataSetComponent)
-        data_sets = {component.name: component.validated() for component in components}
-        experiment = whole(self.name, declared, data_sets)[1]
+        declarations = experiment_declarations(tree.get_all_components(ExperimentComponent))
+        data_sets = {
+            component.name: component.validate_fields()
+            for component in tree.get_all_components(DataSetComponent)
+        }
+        experiment = resolve_experiment(self.name, declarations, data_sets)
         check_data_set(self.name, experiment, data_sets)
         return experiment_definitions(self.name, experiment, data_sets[experiment.data_set])
 
 
-def declared_in(components: Iterable[ExperimentComponent]) -> dict[str, Declared]:
+def experiment_declarations(
+    components: Iterable[ExperimentComponent],
+) -> dict[str, ExperimentDeclaration]:
     """What each experiment states, by name."""
-    return {c.name: Declared(c.like, c.experiment) for c in components}
+    return {c.name: ExperimentDeclaration(c.like, c.experiment) for c in components}
 
 
 def data_set_definitions(name: str, data_set: DataSet) -> dg.Definitions:
+    """The assets, checks and job of a data set."""
     read = reader(name, data_set)
     return dg.Definitions(
         assets=data_set_assets(name, data_set, read),
         asset_checks=data_set_checks(name, data_set, read),
-        jobs=[data_set_job(name)],
+        jobs=[data_set_job(name, data_set.tables)],
     )
 
 
-def experiment_definitions(name: str, experiment: Experiment, data_set: DataSet) -> dg.Definitions:
-    """The assets, checks, jobs and sensor of an experiment on a data set."""
-    oracle = data_set.oracle.model if data_set.oracle else None
+def external_data_set(name: str, data_set: DataSet, location: str) -> dg.Definitions:
+    """The tables of a data set that another code location makes; read from the same warehouse."""
+    specs = [
+        dg.AssetSpec(
+            key=[name, table],
+            group_name=name,
+            partitions_def=split_partitions,
+            kinds={"duckdb"},
+            description=f"Made by the code location {location}.",
+            metadata={"dagster/column_schema": column_schema(table)},
+        ).with_io_manager_key("io_manager")
+        for table in data_set.tables
+    ]
+    return dg.Definitions(assets=specs)
+
+
+def experiment_definitions(
+    name: str, experiment: Experiment, data_set: DataSet, data_location: str | None = None
+) -> dg.Definitions:
+    """The assets, checks, jobs and sensor of an experiment. `data_location` is the code location
+    that makes its data set, if it is another.
+    """
     policy = dg.AssetSpec(
         key=[name, "policy"],
         group_name=name,
@@ -106,6 +130,7 @@ def experiment_definitions(name: str, experiment: Experiment, data_set: DataSet)
         ),
     )
     judge, jobs = experiment.judge, experiment_jobs(name, experiment)
+    oracle = data_set.oracle.model if data_set.oracle else None
     return dg.Definitions(
         assets=[
             policy,
@@ -120,5 +145,5 @@ def experiment_definitions(name: str, experiment: Experiment, data_set: DataSet)
             *evaluation_checks(name, experiment, oracle),
         ],
         jobs=jobs,
-        sensors=[walk_sensor(name, experiment, data_versions(data_set), jobs)],
+        sensors=[walk_sensor(name, experiment, jobs, data_set, data_location)],
     )

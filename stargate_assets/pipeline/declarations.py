@@ -1,9 +1,9 @@
-"""What the folders under `defs/` declare, validated; and what is wrong with a file, in one
+"""What the files under `defs/` declare, validated; and what is wrong with a file, in one
 sentence.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.core.defs_module import ComponentPath
 from dagster.components.resolved.errors import ResolutionException
 from dagster_shared.check import CheckError
 from dagster_shared.error import DagsterUnresolvableSymbolError
@@ -20,17 +21,25 @@ from pydantic import ValidationError
 import stargate_assets.defs
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.config.inheritance import Declared, whole
+from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.method.errors import StargateError
-from stargate_assets.pipeline.components import DataSetComponent, ExperimentComponent, declared_in
+from stargate_assets.pipeline.components import (
+    DataSetComponent,
+    ExperimentComponent,
+    experiment_declarations,
+)
 from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
 
+MAIN, ABLATIONS = "stargate_assets", "ablations"
+"""The code locations of workspace.yaml. What is below the folder `ABLATIONS` of defs/ is in the
+second, all else in the first.
+"""
 FAULTS = (
     CheckError,
     ComponentTreeException,
     DagsterUnresolvableSymbolError,
-    UnicodeDecodeError,
-    ValidationError,
+    ValueError,  # of a type that is no name; UnicodeDecodeError and ValidationError are such too
+    dg.DagsterInvalidDefinitionError,
     yaml.MarkedYAMLError,
 )
 """What Dagster raises for a defs.yaml that it cannot read."""
@@ -42,30 +51,50 @@ class ProjectError(StargateError):
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """All data sets and experiments of a project, by name, and what the experiments state."""
+    """All data sets and experiments of a project, by name; and what a defs.yaml states of each
+    experiment.
+    """
 
     data_sets: dict[str, DataSet]
     experiments: dict[str, Experiment]
-    declared: dict[str, Declared]
+    stated: dict[str, ExperimentDeclaration]
+    locations: dict[str, str]
+    """The code location of each name."""
 
 
-def declarations(folder: Path) -> Declarations:
-    """What the folders in `folder` declare, or an error that names file or experiment, and
+def load_declarations(folder: Path) -> Declarations:
+    """What the files below `folder` declare, or a StargateError that names file or experiment, and
     field.
     """
-    tree = component_tree(folder)
     try:
-        data_sets = tree.get_all_components(DataSetComponent)
-        experiments = tree.get_all_components(ExperimentComponent)
+        components = list(_components(folder))
     except FAULTS:
         for path in sorted(folder.rglob("defs.yaml")):
             _check_file(path)
         raise
-    check_names([component.name for component in (*data_sets, *experiments)])
-    declared = declared_in(experiments)
-    of_data = {component.name: component.validated() for component in data_sets}
-    of_experiments = {name: whole(name, declared, of_data)[1] for name in declared}
-    return Declarations(of_data, of_experiments, declared)
+    check_names([component.name for component, _ in components])
+    stated = experiment_declarations(c for c, _ in components if isinstance(c, ExperimentComponent))
+    data_sets = {
+        c.name: c.validate_fields() for c, _ in components if isinstance(c, DataSetComponent)
+    }
+    experiments = {name: resolve_experiment(name, stated, data_sets) for name in stated}
+    locations = {component.name: location for component, location in components}
+    return Declarations(data_sets, experiments, stated, locations)
+
+
+def _components(folder: Path) -> Iterator[tuple[DataSetComponent | ExperimentComponent, str]]:
+    """Each component below a folder, with its code location."""
+    if next(folder.rglob("defs.yaml"), None) is None:
+        return
+    tree, ablations = component_tree(folder), folder / ABLATIONS
+    for place, declaration in tree.find_root_decl().iterate_loc_component_decl_pairs():
+        if not issubclass(declaration.component_type, DataSetComponent | ExperimentComponent):
+            continue
+        component = tree.load_component(place)
+        assert isinstance(component, DataSetComponent | ExperimentComponent)
+        assert isinstance(place, ComponentPath)
+        below = place.file_path.is_relative_to(ablations)
+        yield component, ABLATIONS if below else MAIN
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -95,30 +124,26 @@ def _check_file(path: Path) -> None:
     try:
         component_tree(path.parent).get_all_components(dg.Component)
     except FAULTS as error:
-        if (fault := _fault(error)) is not None:
+        if (fault := _fault(error, path)) is not None:
             raise ProjectError(f"{path}{fault}") from error
 
 
-def _fault(error: BaseException | None) -> str | None:
-    """What is wrong and what to do; None where this cannot tell."""
+def _fault(error: BaseException | None, path: Path) -> str | None:
+    """What is wrong with a file, in which line, and what to do; None where this cannot tell."""
     match error:
         case ComponentTreeException():
-            return _fault(error.__cause__)
+            return _fault(error.__cause__, path)
         case yaml.MarkedYAMLError(problem_mark=mark, problem=problem) if mark is not None:
             return f", line {mark.line + 1}: this is not YAML ({problem}); correct it."
         case UnicodeDecodeError():
             return " is not UTF-8; save the file as UTF-8."
         case CheckError():
             return " declares nothing; state a type and attributes, or delete its folder."
-        case DagsterUnresolvableSymbolError():
-            return (
-                f", type: there is none such ({str(error).rstrip('.')}); an experiment has the "
-                f"type {type_name(ExperimentComponent)}, and a data set "
-                f"{type_name(DataSetComponent)}."
-            )
         case ResolutionException():
-            found = re.search(r"\^ (.+)", str(error))
-            return f": a template cannot be filled in ({found[1]}); correct it." if found else None
+            found = re.search(r":(\d+) - .*\^ ([^\n]+)", str(error), re.DOTALL)
+            if found is None:
+                return None
+            return f", line {found[1]}: a template cannot be filled in ({found[2]}); correct it."
         case ValidationError():
             first = error.errors()[0]
             loc = ".".join(map(str, first["loc"]))  # field.TYPE at FILE:LINE
@@ -126,5 +151,36 @@ def _fault(error: BaseException | None) -> str | None:
             line = f", line {place.rpartition(':')[2]}" if place else ""
             field = field.partition(".dict[")[0]
             return f"{line}{field and ', '}{field}: {first['msg']}; correct it."
+        case DagsterUnresolvableSymbolError() | dg.DagsterInvalidDefinitionError() | ValueError():
+            complaint = " ".join(str(error).split()).rstrip(".")
+            line = _line_of_type(complaint, path)
+            return (
+                None
+                if line is None
+                else (
+                    f", line {line}, type: there is none such ({complaint}); an experiment has the "
+                    f"type {type_name(ExperimentComponent)}, and a data set "
+                    f"{type_name(DataSetComponent)}."
+                )
+            )
         case _:
             return None
+
+
+def _line_of_type(complaint: str, path: Path) -> int | None:
+    """Where a file states the type of which Dagster complains by its name, or by its module and the
+    attribute that this lacks; None if it complains of something else.
+    """
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        found = re.match(r"type:\s*['\"]?([\w.]+)", text)
+        if found is None:
+            continue
+        module, _, name = found[1].rpartition(".")
+        in_module = f"`{module}`" in complaint
+        if (
+            f"`{found[1]}`" in complaint
+            or f" {found[1]} " in complaint
+            or (in_module and (f"`{name}`" in complaint or "has no attribute" not in complaint))
+        ):
+            return number
+    return None

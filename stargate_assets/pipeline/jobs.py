@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 
 import dagster as dg
@@ -10,12 +10,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
+from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import Purpose, planned_steps, ready_steps
 from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.versions import (
     cell_versions,
+    data_versions,
     done_steps,
     missing_splits,
     policy_checkpoint,
@@ -45,10 +47,11 @@ def _select(schema: str, tables: tuple[str, ...]) -> dg.AssetSelection:
 
 
 @cache  # the sensors of experiments must name the very job that the definitions hold
-def data_set_job(data_set: str) -> UnresolvedAssetJobDefinition:
+def data_set_job(data_set: str, tables: tuple[str, ...]) -> UnresolvedAssetJobDefinition:
+    """Materialises all tables of a data set's split."""
     return dg.define_asset_job(
         data_job_name(data_set),
-        dg.AssetSelection.groups(data_set),
+        _select(data_set, tables),
         description="Read or write the tasks, personas and gold responses of a split.",
     )
 
@@ -78,58 +81,76 @@ def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJ
 def walk_sensor(
     name: str,
     experiment: Experiment,
-    current: Mapping[str, str],
     jobs: Iterable[UnresolvedAssetJobDefinition],
+    data_set: DataSet,
+    data_location: str | None = None,
 ) -> dg.SensorDefinition:
     """Launches what can run next, with the experiment's `jobs`, until the plan is done; a run that
-    failed is not launched again by itself. `current` are the versions of the data set's tables.
+    failed is not launched again by itself.
+
+    `data_location` is the code location that holds the data set, if it is another: no sensor can
+    launch a job of another code location, so this one only says which job to run there.
     """
+    data_jobs = (
+        [data_set_job(experiment.data_set, data_set.tables)] if data_location is None else []
+    )
+    # Its assets refuse files that have changed since, so these are the versions that a run notes.
+    loaded = data_versions(data_set)
 
     @dg.sensor(
         name=f"{name}_walk",
-        jobs=[data_set_job(experiment.data_set), *jobs],
+        jobs=[*data_jobs, *jobs],
         minimum_interval_seconds=10,
         description=f"Walks the plan of {name} unattended.",
     )
-    def walk(
-        context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.SensorResult | dg.SkipReason:
-        del context
+    def walk(warehouse: dg.ResourceParam[Warehouse]) -> dg.SensorResult | dg.SkipReason:
+        current = data_versions(data_set) if data_location else loaded
+        splits = needed_splits(experiment)
+        missing = missing_splits(warehouse, experiment.data_set, current, splits)
+        if missing and data_location is not None:
+            return dg.SkipReason(
+                f"The data set {experiment.data_set} lacks {', '.join(missing)}; run the job "
+                f"{data_job_name(experiment.data_set)} of the code location {data_location} for "
+                "each of these partitions."
+            )
         requests = [
             dg.RunRequest(
                 run_key=f"{experiment.data_set} {split} {digest_text(*current.values())}",
                 job_name=data_job_name(experiment.data_set),
                 partition_key=split,
             )
-            for split in missing_splits(
-                warehouse, experiment.data_set, current, needed_splits(experiment)
-            )
-        ]
-        done = done_steps(warehouse, name, experiment)
-        if not requests:
-            data = warehouse.materializations(experiment.data_set)
-            for step in ready_steps(experiment.iterations, done):
-                policy = policy_checkpoint(warehouse, name, step.cell)
-                versions = cell_versions(experiment, step.cell, policy, data)
-                requests.append(
-                    dg.RunRequest(
-                        run_key=f"{name} {step.cell.key} {digest_text(*versions.values())}",
-                        job_name=job_name(name, step.purpose),
-                        partition_key=step.cell.key,
-                    )
-                )
-        if not requests and report_is_due(warehouse, name):
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"{name} report {report_version(warehouse, name)}",
-                    job_name=report_job_name(name),
-                )
-            )
+            for split in missing
+        ] or _next_requests(warehouse, name, experiment)
         if not requests:
             return dg.SkipReason(f"The plan of {name} is done.")
         return dg.SensorResult(run_requests=requests)
 
     return walk
+
+
+def _next_requests(warehouse: Warehouse, name: str, experiment: Experiment) -> list[dg.RunRequest]:
+    """The cells that can be made now, or else the report if it is due."""
+    data = warehouse.materializations(experiment.data_set)
+    requests: list[dg.RunRequest] = []
+    done = done_steps(warehouse, name, experiment)
+    for step in ready_steps(experiment.iterations, done):
+        policy = policy_checkpoint(warehouse, name, step.cell)
+        versions = cell_versions(experiment, step.cell, policy, data)
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{name} {step.cell.key} {digest_text(*versions.values())}",
+                job_name=job_name(name, step.purpose),
+                partition_key=step.cell.key,
+            )
+        )
+    if not requests and report_is_due(warehouse, name):
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{name} report {report_version(warehouse, name)}",
+                job_name=report_job_name(name),
+            )
+        )
+    return requests
 
 
 def needed_splits(experiment: Experiment) -> list[str]:

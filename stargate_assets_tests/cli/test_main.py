@@ -4,13 +4,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from stargate_assets.cli.driver import list_family, load
+from stargate_assets.cli.driver import launcher, list_family, load
 from stargate_assets.cli.main import main
+from stargate_assets.definitions.project import Project
 from stargate_assets.pipeline.assets.rows import table_rows
-from stargate_assets.pipeline.jobs import data_version
+from stargate_assets.pipeline.assets.versions import data_versions
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import ROOT
 from stargate_assets_tests.reporting import frames
@@ -37,9 +39,9 @@ def test_status_of_an_experiment_that_has_not_run() -> None:
 def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     shutil.copy(ROOT / "dagster.yaml", Path.cwd())
     project = load("embedded")
-    version = data_version(project.definitions.get_repository_def().asset_graph, "everyday_mini")
+    versions = data_versions(project.data_sets["everyday_mini"])
     drawn = replace(frames.tables(tasks=2, people=2), experiment=project.experiments["embedded"])
-    frames.store(drawn, project.warehouse, version)
+    frames.store(drawn, project.warehouse, versions)
     page = Path("warehouse/reports/embedded.html")
     code, output = call("run", "embedded")
     assert code == 0
@@ -54,6 +56,30 @@ def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     code, output = call("compare", "embedded", "everyday_smoke")
     assert code == 1
     assert "No test cell of everyday_smoke is there yet; run it first: stargate run" in output
+
+
+def test_what_runs_nothing_builds_no_asset_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(project: Project) -> dg.Definitions:
+        raise AssertionError("this command needs no definitions")
+
+    monkeypatch.setattr(Project, "definitions", property(refuse))
+    project = load("embedded")
+    drawn = replace(frames.tables(tasks=2, people=2), experiment=project.experiments["embedded"])
+    frames.store(drawn, project.warehouse)
+    for words in (
+        ("status", "embedded"),
+        ("report", "embedded"),
+        ("compare", "embedded"),
+        ("sql", "from embedded.report"),
+        ("estimate", "embedded"),
+    ):
+        code, output = call(*words)
+        assert code == 0, output
+    with (
+        pytest.raises(AssertionError, match="needs no definitions"),
+        launcher(project, models=True),
+    ):
+        pass
 
 
 def test_options_change_all_of_a_family_and_nobody_else() -> None:

@@ -57,7 +57,9 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
     assert upstream(repository, "embedded/report") == {own[table] for table in reported}
 
 
-def test_a_group_holds_exactly_its_grid(repository: dg.RepositoryDefinition) -> None:
+def test_a_group_holds_an_experiment_with_its_policy_and_report(
+    repository: dg.RepositoryDefinition,
+) -> None:
     groups: dict[str, set[str]] = {}
     for key in repository.asset_graph.get_all_asset_keys():
         node = repository.asset_graph.get(key)
@@ -65,8 +67,8 @@ def test_a_group_holds_exactly_its_grid(repository: dg.RepositoryDefinition) -> 
     project = load_project()
     expected = {name: set(data_set.tables) for name, data_set in project.data_sets.items()}
     for name, experiment in project.experiments.items():
-        expected[name] = {*GRID, *JUDGED} if experiment.judge else set(GRID)
-        expected[f"{name}_policy"], expected[f"{name}_report"] = {"policy"}, {"report"}
+        judged = JUDGED if experiment.judge else ()
+        expected[name] = {"policy", *GRID, *judged, "report"}
     assert groups == expected
 
 

@@ -1,6 +1,8 @@
 """Experiments as YAML files: what one takes over from another, and what a bad file is told."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargate_assets.cli.main import main
-from stargate_assets.config.inheritance import merged
+from stargate_assets.config.inheritance import merge_fields
 from stargate_assets.definitions.project import load_project
 from stargate_assets.method.errors import StargateError
-from stargate_assets.pipeline.declarations import component_tree
+from stargate_assets.pipeline.declarations import ABLATIONS, component_tree, load_declarations
 from stargate_assets_tests.conftest import ENVIRONMENT, write_data_set
 
 EXPERIMENT = "type: stargate_assets.pipeline.components.ExperimentComponent\n"
@@ -113,10 +115,10 @@ trees = st.dictionaries(
 def test_merging_keeps_what_is_stated_and_what_is_not(
     fields: dict[str, Any], over: dict[str, Any]
 ) -> None:
-    result = merged(fields, over)
-    assert merged(fields, {}) == fields
-    assert merged({}, over) == over
-    assert merged(result, over) == result
+    result = merge_fields(fields, over)
+    assert merge_fields(fields, {}) == fields
+    assert merge_fields({}, over) == over
+    assert merge_fields(result, over) == result
     for key in {*fields, *over}:
         if key not in over:
             assert result[key] == fields[key]
@@ -140,10 +142,21 @@ TEN_BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "type misspelt": (
         like("base").replace("Experiment", "Experment", 1),
-        "/mine/defs.yaml, type: there is none such (Module `stargate_assets.pipeline.components` "
-        "has no attribute `ExpermentComponent`); an experiment has the type "
+        "/mine/defs.yaml, line 1, type: there is none such (Module "
+        "`stargate_assets.pipeline.components` has no attribute `ExpermentComponent`); an "
+        "experiment has the type "
         "stargate_assets.pipeline.components.ExperimentComponent, and a data set "
         "stargate_assets.pipeline.components.DataSetComponent.",
+    ),
+    "type of nothing": (
+        "type: ExperimentComponent\nattributes: {name: mine}\n",
+        "/mine/defs.yaml, line 1, type: there is none such (Invalid component type name: "
+        "`ExperimentComponent`. Type names must be a",
+    ),
+    "type of another kind": (
+        "type: stargate_assets.pipeline.components.check_data_set\nattributes: {name: mine}\n",
+        "/mine/defs.yaml, line 1, type: there is none such (Component type "
+        "stargate_assets.pipeline.components.check_data_set is of type <class 'function'>",
     ),
     "no type": (
         "attributes: {name: mine}\n",
@@ -160,7 +173,8 @@ TEN_BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "template of nothing": (
         like("base", experiment="{data_set: '{{ nothing }}'}"),
-        "/mine/defs.yaml: a template cannot be filled in ('nothing' is undefined); correct it.",
+        "/mine/defs.yaml, line 5: a template cannot be filled in ('nothing' is undefined); "
+        "correct it.",
     ),
     "unknown field": (
         like("base", experiment="{simulation: {sample: 3}}"),
@@ -237,6 +251,48 @@ def test_ten_bad_files_are_ten_clear_errors(
     monkeypatch.setattr("stargate_assets.definitions.project.DEFS", folder)
     result = CliRunner().invoke(main, ["run", "mine"])
     assert (result.exit_code, result.output) == (1, f"Error: {caught.value}\n")
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault, (_, said) in TEN_BAD_FILES.items() if "defs.yaml, line " in said]
+)
+def test_a_line_is_counted_from_the_top_of_the_file_in_its_second_document_too(
+    folder: Path, fault: str
+) -> None:
+    text, complaint = TEN_BAD_FILES[fault]
+    assert isinstance(text, str)
+    first = like("base", name="first") + "---\n"
+    lines = len(first.splitlines())
+    declare(folder, "mine", first + text)
+    with pytest.raises(StargateError) as caught:
+        load_project(folder=folder)
+    moved = re.sub(r"line (\d+)", lambda line: f"line {int(line[1]) + lines}", complaint)
+    assert moved in str(caught.value)
+
+
+def test_a_document_that_states_nothing_is_named_by_its_line(folder: Path) -> None:
+    declare(folder, "mine", like("base") + "---\n# later\n")
+    with pytest.raises(StargateError, match=r"/mine/defs\.yaml, line 8: Input should be an object"):
+        load_project(folder=folder)
+
+
+def test_a_file_may_hold_several_documents_and_what_is_below_ablations_is_apart(
+    folder: Path,
+) -> None:
+    declare(folder, "mine", like("base", "a") + "---\n" + DATA_SET + MINI.replace("mini\n", "b\n"))
+    (folder / "ablations").mkdir()
+    declare(folder / "ablations", "mine", like("a", "c") + "---\n" + like("c", "d"))
+    shutil.copytree(folder / "mini" / "mini", folder / "mine" / "mini")
+    project = load_project(folder=folder)
+    assert project.experiments["d"] == project.experiments["base"]
+    ablations = {name for name, location in project.locations.items() if location == ABLATIONS}
+    assert ablations == {"c", "d"}
+    assert set(project.locations) == {"mini", "ungold", "base", "a", "b", "c", "d"}
+
+
+def test_no_file_declares_nothing(tmp_path: Path) -> None:
+    declared = load_declarations(tmp_path)
+    assert (declared.data_sets, declared.experiments) == ({}, {})
 
 
 @pytest.mark.slow  # seconds for each
@@ -316,7 +372,9 @@ def test_new_writes_what_differs_and_it_loads(
     ("words", "complaint"),
     [
         (("My", "--from", "base"), "'My' cannot name an experiment; use small letters"),
-        (("base", "--from", "base"), "is there already; choose another name"),
+        (("ablations", "--from", "base"), "'ablations' cannot name an experiment"),
+        (("base", "--from", "base"), "The name 'base' is taken"),
+        (("folder", "--from", "base"), "folder/defs.yaml is there already; choose another name."),
         (("a", "--from", "nobody"), "The experiment a is like 'nobody', which is not declared"),
         (("a", "--from", "base", "epochs"), "'epochs' is not of the form FIELD=VALUE"),
         (("a", "--from", "base", "seed=[1"), "The value of seed is not YAML: [1."),
@@ -330,6 +388,7 @@ def test_what_cannot_be_new_is_one_sentence_and_nothing_is_written(
     folder: Path, words: tuple[str, ...], complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargate_assets.definitions.project.DEFS", folder)
+    declare(folder, "folder", like("base"))
     there = sorted(folder.rglob("defs.yaml"))
     code, output = new(*words)
     assert code != 0

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -167,14 +167,17 @@ def tables(
     return ExperimentTables(name, experiment(), frames, written, pl.DataFrame(usage_rows(name)))
 
 
-def store(tables: ExperimentTables, warehouse: Warehouse, data_version: str = "1") -> None:
+def store(
+    tables: ExperimentTables, warehouse: Warehouse, data_versions: Mapping[str, str] | None = None
+) -> None:
     """Write the tables as if the plan had run."""
     name, experiment = tables.name, tables.experiment
     for table in DATA_TABLES:
         for split in SPLITS:
             where = {"split": split}
             rows = tables.frame(table).filter(**where)
-            warehouse.write(experiment.data_set, table, where, rows, data_version)
+            version = (data_versions or {}).get(table, "1")
+            warehouse.write(experiment.data_set, table, where, rows, version)
     data = warehouse.materializations(experiment.data_set)
     for step in planned_steps(experiment.iterations):
         where = {"iteration": step.cell.iteration, "split": step.cell.split}

@@ -14,8 +14,7 @@ from stargate_assets.method.text import mentions, near_duplicates, sentences
 from stargate_assets.pipeline.sources.tables import Tables, read_tables
 from stargate_assets_tests.conftest import ROOT
 
-DATA = ROOT / "stargate_assets" / "data"
-EVERYDAY = DATA / "everyday"
+EVERYDAY = ROOT / "stargate_assets" / "defs" / "everyday"
 SPLITS = ["train_a", "train_b", "test"]
 
 
