@@ -138,7 +138,7 @@ def _fault(error: BaseException | None, path: Path) -> str | None:
         case UnicodeDecodeError():
             return " is not UTF-8; save the file as UTF-8."
         case CheckError():
-            return " declares nothing; state a type and attributes, or delete its folder."
+            return " declares nothing; state a type and attributes, or delete the file."
         case ResolutionException():
             found = re.search(r":(\d+) - .*\^ ([^\n]+)", str(error), re.DOTALL)
             if found is None:

@@ -134,7 +134,7 @@ TEN_BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "empty": (
         "# later\n",
-        "/mine/defs.yaml declares nothing; state a type and attributes, or delete its folder.",
+        "/mine/defs.yaml declares nothing; state a type and attributes, or delete the file.",
     ),
     "Latin-1": (
         EXPERIMENT.encode() + b"attributes: {name: m\xfcne}\n",
