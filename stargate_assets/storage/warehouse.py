@@ -20,8 +20,8 @@ from dataframely.exc import SchemaError, ValidationError
 
 from stargate_assets.method.errors import StargateError
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.schemas import SCHEMAS
-from stargate_assets.storage.views import ALL_EXPERIMENTS, quoted, refresh_views
+from stargate_assets.storage.schemas import SCHEMAS, describe_columns, describe_table
+from stargate_assets.storage.views import ALL_EXPERIMENTS, literal, quoted, refresh_views
 
 LOCK_PATIENCE_SECONDS = 30.0
 Slice = Mapping[str, str | int]
@@ -51,6 +51,28 @@ CREATE TABLE IF NOT EXISTS warehouse.usage (
     prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE
 );
 """
+
+
+MATERIALIZATIONS = {
+    "schema_name": "Experiment or data set",
+    "table_name": "Table",
+    "slice": "Partition, such as 1|train_b or test; all for a table without partitions",
+    "version": "Digest of rules, prompts, configuration, policy and of what was read",
+    "rows": "Rows of the slice",
+    "written_at": "When it was written, local time",
+}
+USAGE = {
+    "schema_name": "Experiment or data set that asked",
+    "slice": "Partition that asked",
+    "role": "Role that the model played",
+    "model": "Model and engine or endpoint",
+    "kind": "chat, or score for log-probabilities",
+    "calls": "Calls that reached the model",
+    "prompt_tokens": "Tokens of prompts",
+    "completion_tokens": "Tokens that were written or, of kind score, scored",
+    "seconds": "Time of the calls in seconds",
+    "dollars": "Price of the calls in dollars; null if any had no known price",
+}
 
 
 class WarehouseError(StargateError):
@@ -128,6 +150,7 @@ class Warehouse:
             for column, kind, *_ in connection.execute("DESCRIBE incoming").fetchall():
                 if column not in there:
                     connection.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
+            _comment(connection, schema, table, describe_table(table), describe_columns(table))
             condition, values = _condition(where)
             connection.execute(f"DELETE FROM {name} WHERE {condition}", values)
             connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
@@ -138,6 +161,8 @@ class Warehouse:
                 [schema, table, slice_name(where), version, checked.height],
             )
             _replace_usage(connection, usage)
+            slices = "Slices that are there, each with what it was made from"
+            _comment(connection, "warehouse", "materializations", slices, MATERIALIZATIONS)
             refresh_views(connection, schema, table)
             connection.execute("COMMIT")
 
@@ -190,11 +215,35 @@ class Warehouse:
             raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
 
 
+def _comment(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    table: str,
+    description: str,
+    columns: Mapping[str, str],
+) -> None:
+    """Describe a table and its columns in DuckDB, where that is not said yet."""
+    there = dict(
+        connection.execute(
+            "SELECT column_name, comment FROM duckdb_columns() "
+            "WHERE schema_name = ? AND table_name = ?",
+            [schema, table],
+        ).fetchall()
+    )
+    missing = {c: text for c, text in columns.items() if c in there and there[c] != text}
+    name = f"{quoted(schema)}.{quoted(table)}"
+    if missing:
+        connection.execute(f"COMMENT ON TABLE {name} IS {literal(description)}")
+    for column, text in missing.items():
+        connection.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}")
+
+
 def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRow]) -> None:
     if not rows:
         return
     counted = pl.DataFrame([asdict(row) for row in rows], infer_schema_length=None)
     connection.register("counted", counted.to_arrow())
+    _comment(connection, "warehouse", "usage", "Model calls that were counted", USAGE)
     connection.execute("DELETE FROM warehouse.usage")
     connection.execute("INSERT INTO warehouse.usage BY NAME FROM counted")
 
