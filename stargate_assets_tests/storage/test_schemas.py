@@ -32,7 +32,7 @@ def test_duckdb_has_them_as_comments(tmp_path: Path) -> None:
     warehouse.write_usage(frames.usage_rows("embedded"))
     rows = warehouse.query(
         "SELECT schema_name, table_name, column_name, comment FROM duckdb_columns() "
-        "WHERE NOT internal AND table_name NOT IN (SELECT view_name FROM duckdb_views())"
+        "SEMI JOIN duckdb_tables() USING (schema_name, table_name)"
     )
     found = {(table, column): comment for _, table, column, comment in rows.iter_rows()}
     own = {"materializations": MATERIALIZATIONS, "usage": USAGE}
