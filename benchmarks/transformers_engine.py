@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.definitions.project import load_project
-from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import ChatRequest, Sampling, ScoreRequest
 from stargate_assets.method.prompts import questioner_messages, respondent_messages
@@ -132,7 +132,7 @@ def requests(pairs_used: int, samples: int) -> tuple[list[ChatRequest], list[Sco
 def agreement(path: Path) -> None:
     """fp32: the same tokens under greedy decoding, and the same log-probabilities within 1e-3."""
     plain = Plain(path, torch.float32)
-    ours = TransformersEngine(str(path), None, "float32", "cpu", Limits())
+    ours = TransformersEngine(str(path), None, "float32", "cpu", Batching())
     chats, scores = requests(4, 2)
     greedy = [ChatRequest(r.messages, Sampling(24)) for r in chats]
     expected = [
@@ -163,7 +163,7 @@ def main(rounds: int, warehouse: Path) -> None:
     agreement(path)
     dtype = ModelPool(warehouse).dtype(ModelSpec(model=BUNDLED))
     plain = Plain(path, getattr(torch, dtype))
-    ours = TransformersEngine(str(path), None, dtype, "cpu", Limits())
+    ours = TransformersEngine(str(path), None, dtype, "cpu", Batching())
     console.print(f"this machine computes in {dtype}, with {torch.get_num_threads()} threads")
     chats, scores = requests(16, 4)
 

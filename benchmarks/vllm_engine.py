@@ -23,7 +23,7 @@ from rich.console import Console
 from transformers_engine import requests
 
 from stargate_assets.config.experiment import ModelSpec
-from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.engines.vllm import Model, Room, VllmEngine
 from stargate_assets.method.language_model import ChatRequest, ScoreRequest
 from stargate_assets.models.bundled import BUNDLED, bundled_model
@@ -100,7 +100,7 @@ def opened(side: str, path: Path, dtype: str) -> tuple[Chat, Scorer]:
     if side == "plain":
         return plain(path, dtype)
     if side == "transformers":
-        return engine(TransformersEngine(str(path), None, dtype, "cpu", Limits()))
+        return engine(TransformersEngine(str(path), None, dtype, "cpu", Batching()))
     log = path.parent.parent / "logs" / "vllm.log"
     room = Room(cpu_cache_gib=1)
     return engine(VllmEngine(Model(str(path), None, dtype), room, log, lambda *_: None))

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from stargate_assets.config.digest import digest_fields
+from stargate_assets.config.engines import ENGINES, EngineEntry
 from stargate_assets.method.arms import REFERENCE, Arm
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Labels
@@ -40,7 +41,7 @@ class ModelSpec(Frozen):
     experiment's.
     """
 
-    engine: Literal["transformers", "vllm", "openai", "scripted"] = "transformers"
+    engine: str = Field(default="transformers", description=f"One of {', '.join(ENGINES)}.")
     model: str = Field(
         description="bundled, a local directory, or a Hugging Face id; what an endpoint calls it."
     )
@@ -70,15 +71,28 @@ class ModelSpec(Frozen):
     )
 
     @property
+    def entry(self) -> EngineEntry:
+        """What is known of its engine."""
+        return ENGINES[self.engine]
+
+    @property
     def label(self) -> str:
         """What tables and messages call it."""
-        place = self.endpoint if self.engine == "openai" else self.engine
-        return f"{self.model} at {place}"
+        return f"{self.model} at {self.endpoint if self.entry.remote else self.engine}"
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, engine: str) -> str:
+        if engine not in ENGINES:
+            raise ValueError(f"there is no {engine!r}; there are: {', '.join(ENGINES)}")
+        return engine
 
     @model_validator(mode="after")
     def _has_what_its_engine_knows(self) -> "ModelSpec":
-        if self.engine != "vllm" and (self.quantization or self.max_length):
-            raise ValueError("quantization and max_length need engine: vllm")
+        for name, entry in ENGINES.items():
+            for field in entry.fields:
+                if name != self.engine and getattr(self, field) is not None:
+                    raise ValueError(f"{field} needs engine: {name}")
         return self
 
 

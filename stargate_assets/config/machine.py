@@ -103,7 +103,7 @@ class Machine(Frozen):
         """FREE for what runs on this machine; None if nobody stated what an endpoint's model
         costs.
         """
-        if spec.engine != "openai":
+        if not spec.entry.remote:
             return FREE
         return {price.label: price for price in self.prices}.get(spec.label)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from stargate_assets.engines.tokenizers import format_template_date
 from stargate_assets.method.language_model import ChatRequest, EngineError, Message, ScoreRequest
 
 
@@ -38,7 +39,10 @@ class ChatTokenizer:
     def render(self, messages: Sequence[Message], generation: bool) -> str:
         folds = messages[:1] and messages[0].role == "system" and not self.has_system_role
         return self.tokenizer.apply_chat_template(
-            turns(messages, not folds), tokenize=False, add_generation_prompt=generation
+            turns(messages, not folds),
+            tokenize=False,
+            add_generation_prompt=generation,
+            strftime_now=format_template_date,
         )
 
     @cached_property
@@ -46,7 +50,10 @@ class ChatTokenizer:
         probe = [{"role": "system", "content": "zxqsys"}, {"role": "user", "content": "zxqusr"}]
         try:
             rendered = self.tokenizer.apply_chat_template(
-                probe, tokenize=False, add_generation_prompt=True
+                probe,
+                tokenize=False,
+                add_generation_prompt=True,
+                strftime_now=format_template_date,
             )
         except TemplateError:
             return False

@@ -55,7 +55,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """`retries` are the SDK's, of one call: with backoff they take about 40 seconds."""
 
     at_once: int = 64
@@ -91,7 +91,7 @@ class Servers:
     under way, so that a slow one gets less.
     """
 
-    def __init__(self, at: Endpoint, model: str, limits: Limits):
+    def __init__(self, at: Endpoint, model: str, limits: RequestLimits):
         self.at, self.model = at, model
         timeout = openai.Timeout(
             connect=limits.connect_seconds,

@@ -5,6 +5,7 @@ be loaded while a server runs; of servers only vLLM's do either, so these two sp
 """
 
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,11 +17,13 @@ from pydantic import BaseModel, Field, FiniteFloat, model_validator
 from stargate_assets.engines.chat_tokenizer import turns
 from stargate_assets.engines.endpoints import (
     Endpoint,
-    Limits,
     NotTakenError,
     RefusedError,
+    RequestLimits,
     Servers,
+    endpoint,
 )
+from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
 from stargate_assets.engines.under_way import as_they_end
 from stargate_assets.method.language_model import (
@@ -88,18 +91,45 @@ class _Scores(BaseModel):
     choices: list[_Scored] = Field(min_length=1)
 
 
-@dataclass(frozen=True, slots=True)
+def open_engine(opening: Opening) -> "OpenAIEngine":
+    """Look up where the endpoint is; nothing is asked of it yet."""
+    spec, machine = opening.spec, opening.machine
+    limits = RequestLimits(machine.requests_at_once, read_seconds=machine.answer_seconds)
+    return OpenAIEngine(spec.model, endpoint(spec.endpoint, os.environ), spec.limit_field, limits)
+
+
+@dataclass(slots=True)
 class OpenAIEngine:
     """`model` is what the server calls it. `limit_field` is the field that the model takes the most
     tokens of a completion in: newer models of OpenAI's refuse `max_tokens`. `no_structures` are the
-    endpoints and models that were found to take no structure; engines may share it.
+    models that were found to take no structure, and `base` is the model without an adapter.
     """
 
     model: str
     endpoint: Endpoint
     limit_field: LimitField
-    limits: Limits
-    no_structures: set[tuple[str, str]] = field(default_factory=set, compare=False)
+    limits: RequestLimits
+    no_structures: set[str] = field(default_factory=set[str], compare=False)
+    base: str = ""
+
+    def __post_init__(self) -> None:
+        self.base = self.base or self.model
+
+    def use(self, checkpoint: Checkpoint | None) -> None:
+        """Ask the base model (None), or an adapter that every server is made to load first."""
+        if checkpoint is None:
+            self.model = self.base
+        elif checkpoint.is_adapter:
+            base = replace(self, model=self.base)
+            self.model = base.adapted(checkpoint.path, checkpoint.sha256).model
+        else:
+            raise EngineError(
+                f"The checkpoint {checkpoint.path} is a whole model, which an endpoint cannot be "
+                "given; train with method: lora, or use engine: transformers for the questioner."
+            )
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
 
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
         """Completions in the order in which they end. What a content filter refuses has the finish
@@ -198,8 +228,7 @@ class OpenAIEngine:
             f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
         )
         plain = partial(servers.ask, "chat/completions", body, _Completions, missing)
-        model = (self.endpoint.label, self.model)
-        if structure is None or model in self.no_structures:
+        if structure is None or self.model in self.no_structures:
             return await plain()
         schema = {"name": "answer", "schema": json.loads(structure), "strict": True}
         asked = {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
@@ -207,7 +236,7 @@ class OpenAIEngine:
             return await servers.ask("chat/completions", asked, _Completions, missing)
         except NotTakenError:
             answer = await plain()
-        self.no_structures.add(model)  # the rest of the request was taken
+        self.no_structures.add(self.model)  # the rest of the request was taken
         return answer
 
     async def _score(self, servers: Servers, prompt: list[int], said: list[int]) -> Score:

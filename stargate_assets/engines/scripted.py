@@ -10,6 +10,7 @@ better than one that does not.
 import random
 from collections.abc import Sequence
 
+from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -32,7 +33,19 @@ KNOWN, UNKNOWN = -0.5, -3.0
 """log p of a word that the context has, and of one that it has not, in nats."""
 
 
+def open_engine(opening: Opening) -> "ScriptedEngine":
+    """There is nothing to load."""
+    del opening
+    return ScriptedEngine()
+
+
 class ScriptedEngine:
+    def use(self, checkpoint: Checkpoint | None) -> None:
+        """Every policy says the same."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
         for index, request in enumerate(requests):
             context = sum(len(message.content.split()) for message in request.messages)

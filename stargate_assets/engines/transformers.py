@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from stargate_assets.engines.adapters import AdaptedWeights
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
+from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.engines.forward import Forward, SharedPrefixes
 from stargate_assets.engines.prefixes import Tokens
 from stargate_assets.engines.row_cache import CPU_ATTENTION, FEWEST_ROWS
@@ -35,8 +37,24 @@ LEAST_FREE_SHARE = 8
 """Prompts are let in when an eighth of the rows is free: one at a time would not fill a batch."""
 
 
+def open_engine(opening: Opening) -> "TransformersEngine":
+    """Load the model's weights."""
+    disable_progress_bar()  # ours is on_progress
+    loading, machine = f"loading {Path(opening.path).name}", opening.machine
+    opening.on_progress(loading, 0, 1)
+    engine = TransformersEngine(
+        opening.path,
+        opening.revision,
+        opening.dtype,
+        opening.device,
+        Batching(machine.decode_rows, machine.prefill_tokens),
+    )
+    opening.on_progress(loading, 1, 1)
+    return engine
+
+
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Batching:
     """What fits the machine: rows decoded together, and tokens (padding included) computed
     together.
     """
@@ -60,7 +78,7 @@ class TransformersEngine:
     reloaded.
     """
 
-    def __init__(self, path: str, revision: str | None, dtype: str, device: str, limits: Limits):
+    def __init__(self, path: str, revision: str | None, dtype: str, device: str, limits: Batching):
         self.device, self.limits = torch.device(device), limits
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
@@ -82,9 +100,9 @@ class TransformersEngine:
         self.forward = self._probe(path)
         self.stop_ids = self.tokenizer.stop_ids(self.model.generation_config)
 
-    def use(self, adapter: Path | None) -> None:
-        """Make the weights those of the base model (None) or of an adapter's directory."""
-        self.weights.use(adapter)
+    def use(self, checkpoint: Checkpoint | None) -> None:
+        """Make the weights those of the base model (None) or of an adapter."""
+        self.weights.use(checkpoint.path if checkpoint else None)
 
     def close(self) -> None:
         """Nothing to do: the memory goes with the last reference."""

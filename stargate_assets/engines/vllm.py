@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
+from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.engines.vllm_messages import (
     Adapter,
     Generate,
     Generated,
     Lora,
     Scored,
+    ScoreTokens,
     Start,
     Work,
 )
-from stargate_assets.engines.vllm_messages import Score as ScoreTokens
 from stargate_assets.engines.vllm_process import SERVER, VllmProcess
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -60,6 +61,19 @@ class Room:
     cpu_cache_gib: int = 2
 
 
+def open_engine(opening: Opening) -> "VllmEngine":
+    """Load the tokenizer; vLLM starts at the first call."""
+    spec, machine = opening.spec, opening.machine
+    model = Model(opening.path, opening.revision, opening.dtype, spec.quantization, spec.max_length)
+    room = Room(
+        opening.device,
+        machine.tensor_parallel,
+        machine.gpu_memory_share,
+        machine.cpu_cache_gib,
+    )
+    return VllmEngine(model, room, opening.logs / "vllm.log", opening.on_progress)
+
+
 class VllmEngine:
     """One base model, with any number of LoRA adapters. vLLM starts at the first call, again after
     `close`, and again for an adapter that it was not started for.
@@ -80,8 +94,9 @@ class VllmEngine:
         """The adapters that the running process has proved to apply."""
         self.new_number, self.new_id = count(1), count(1)
 
-    def use(self, adapter: Path | None) -> None:
-        """Compute with the base model (None) or with an adapter's directory from now on."""
+    def use(self, checkpoint: Checkpoint | None) -> None:
+        """Compute with the base model (None) or with an adapter from now on."""
+        adapter = checkpoint.path if checkpoint else None
         if adapter is not None:
             wanted = widened(self.lora, adapter_shape(adapter))
             if wanted != self.lora:

@@ -8,18 +8,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
-class Message(BaseModel):
+class WireMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class Lora(Message):
+class Lora(WireMessage):
     """What adapters may be like: of this rank at most, on layers of these names."""
 
     rank: int
     modules: tuple[str, ...]
 
 
-class Start(Message):
+class Start(WireMessage):
     """The first command: which model, and what it may take of the machine."""
 
     kind: Literal["start"] = "start"
@@ -36,14 +36,14 @@ class Start(Message):
     cpu_cache_gib: int
 
 
-class Adapter(Message):
+class Adapter(WireMessage):
     """A LoRA adapter. vLLM knows it by its number, so each has one of its own."""
 
     number: int
     path: str
 
 
-class Generate(Message):
+class Generate(WireMessage):
     kind: Literal["generate"] = "generate"
     id: int
     prompt: tuple[int, ...]
@@ -53,7 +53,7 @@ class Generate(Message):
     seed: int
 
 
-class Score(Message):
+class ScoreTokens(WireMessage):
     """Asks for log p of the tokens from position `start` on, given all before them."""
 
     kind: Literal["score"] = "score"
@@ -62,10 +62,10 @@ class Score(Message):
     start: int
 
 
-Request = Annotated[Generate | Score, Field(discriminator="kind")]
+Request = Annotated[Generate | ScoreTokens, Field(discriminator="kind")]
 
 
-class Work(Message):
+class Work(WireMessage):
     """Requests to run together. What an earlier command left unfinished is dropped."""
 
     kind: Literal["work"] = "work"
@@ -73,13 +73,13 @@ class Work(Message):
     requests: tuple[Request, ...]
 
 
-class Ready(Message):
+class Ready(WireMessage):
     kind: Literal["ready"] = "ready"
     max_length: int
     """The most tokens that a prompt and its completion may have together."""
 
 
-class Generated(Message):
+class Generated(WireMessage):
     """The token that ended the completion is among its tokens."""
 
     kind: Literal["generated"] = "generated"
@@ -87,13 +87,13 @@ class Generated(Message):
     tokens: tuple[int, ...]
 
 
-class Scored(Message):
+class Scored(WireMessage):
     kind: Literal["scored"] = "scored"
     id: int
     log_probs: tuple[float, ...]
 
 
-class Failed(Message):
+class Failed(WireMessage):
     """The last reply: the process ends."""
 
     kind: Literal["failed"] = "failed"
@@ -106,5 +106,5 @@ COMMANDS: TypeAdapter[Start | Work] = TypeAdapter(Command)
 REPLIES: TypeAdapter[Ready | Generated | Scored | Failed] = TypeAdapter(Reply)
 
 
-def line(message: Message) -> bytes:
+def line(message: WireMessage) -> bytes:
     return message.model_dump_json().encode() + b"\n"

@@ -15,10 +15,10 @@ from stargate_assets.engines.vllm_messages import (
     REPLIES,
     Failed,
     Generated,
-    Message,
     Ready,
     Scored,
     Start,
+    WireMessage,
     Work,
     line,
 )
@@ -75,7 +75,7 @@ class VllmProcess:
         """End the group, and wait until it has ended."""
         self._finalizer()
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: WireMessage) -> None:
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(line(message))

@@ -22,11 +22,11 @@ from stargate_assets.engines.vllm_messages import (
     Failed,
     Generate,
     Generated,
-    Message,
     Ready,
-    Score,
     Scored,
+    ScoreTokens,
     Start,
+    WireMessage,
     Work,
     line,
 )
@@ -47,7 +47,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
-    def send(message: Message) -> None:
+    def send(message: WireMessage) -> None:
         replies.write(line(message))
         replies.flush()
 
@@ -82,7 +82,7 @@ def receive(commands: BinaryIO, inbox: Inbox) -> None:
     end_group()
 
 
-def run(inbox: Inbox, send: Callable[[Message], None]) -> None:
+def run(inbox: Inbox, send: Callable[[WireMessage], None]) -> None:
     start = inbox.get()
     if not isinstance(start, Start):
         return
@@ -137,13 +137,13 @@ def engine_arguments(start: Start, on_cpu: bool) -> dict[str, Any]:
 
 
 def serve(
-    engine: Any, stop_ids: tuple[int, ...], inbox: Inbox, send: Callable[[Message], None]
+    engine: Any, stop_ids: tuple[int, ...], inbox: Inbox, send: Callable[[WireMessage], None]
 ) -> None:
     """Run each command's requests together, and reply to each as soon as it ends."""
     from vllm.inputs import tokens_input  # pyright: ignore[reportMissingImports]
     from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
 
-    running: dict[str, Generate | Score] = {}
+    running: dict[str, Generate | ScoreTokens] = {}
     while True:
         for work in received(inbox, wait=not running):
             if not isinstance(work, Work):
@@ -170,12 +170,12 @@ def received(inbox: Inbox, wait: bool) -> Iterator[Start | Work | None]:
         yield inbox.get()
 
 
-def sampling_parameters(request: Generate | Score, stop_ids: tuple[int, ...]) -> Any:
+def sampling_parameters(request: Generate | ScoreTokens, stop_ids: tuple[int, ...]) -> Any:
     from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]
     from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
 
     every: dict[str, Any] = {"detokenize": False, "output_kind": RequestOutputKind.FINAL_ONLY}
-    if isinstance(request, Score):
+    if isinstance(request, ScoreTokens):
         # Each token's own log-probability alone. Such a request never reads the prefix cache.
         return SamplingParams(
             **every,
@@ -196,7 +196,7 @@ def sampling_parameters(request: Generate | Score, stop_ids: tuple[int, ...]) ->
     )
 
 
-def reply(request: Generate | Score, output: Any) -> Generated | Scored:
+def reply(request: Generate | ScoreTokens, output: Any) -> Generated | Scored:
     if isinstance(request, Generate):
         return Generated(id=request.id, tokens=tuple(output.outputs[0].token_ids))
     log_probs = output.prompt_logprobs.logprobs  # none for the first token

@@ -1,4 +1,6 @@
-"""What every engine can do, whatever runs behind it: complete a chat, and score a continuation."""
+"""What the method sees of a model, whatever runs behind it: it completes a chat, and scores a
+continuation.
+"""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -92,16 +94,6 @@ class LanguageModel(Protocol):
     def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]: ...
 
     def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]: ...
-
-
-class Engine(Protocol):
-    """What an engine implements: each result comes as soon as it is done, so that a finished call
-    is on disk before the next one ends.
-    """
-
-    def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]: ...
-
-    def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]: ...
 
 
 class EngineError(StargateError):

@@ -2,40 +2,22 @@
 
 import gc
 import hashlib
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.config.machine import Machine
-from stargate_assets.engines.scripted import ScriptedEngine
-from stargate_assets.method.language_model import Engine, EngineError, OnProgress
+from stargate_assets.engines.engine import Checkpoint, Engine, Opening
+from stargate_assets.engines.tokenizers import find_tokenizer, template_date
+from stargate_assets.method.language_model import OnProgress
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
 from stargate_assets.storage.completions import CompletionStore, Use
 
-if TYPE_CHECKING:
-    from stargate_assets.engines.transformers import TransformersEngine
-    from stargate_assets.engines.vllm import VllmEngine
-
-
 COMPLETIONS = "completions.sqlite"
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A trained policy: its directory, and the hash that its manifest seals."""
-
-    path: Path
-    sha256: str
-
-    @property
-    def is_adapter(self) -> bool:
-        return (self.path / "adapter_config.json").exists()
 
 
 def _silent(doing: str, done: int, total: int) -> None:
@@ -50,8 +32,11 @@ class ModelPool:
     machine: Machine = field(default_factory=Machine)
     on_progress: OnProgress = _silent
     usage: Usage = field(default_factory=Usage)
-    _no_structures: set[tuple[str, str]] = field(default_factory=set)
-    _engines: "dict[tuple[str, str], TransformersEngine | VllmEngine]" = field(default_factory=dict)
+    _engines: dict[tuple[str, str], Engine] = field(default_factory=dict[tuple[str, str], Engine])
+    """The open ones, by model and fully trained checkpoint; the last was used last."""
+    _template_dates: dict[ModelSpec, str | None] = field(
+        default_factory=dict[ModelSpec, "str | None"]
+    )
 
     def open(self, spec: ModelSpec, use: Use, checkpoint: Checkpoint | None = None) -> StoredModel:
         """The model of `spec`, or that model as trained in `checkpoint`, for one use. Weights are
@@ -74,16 +59,30 @@ class ModelPool:
         return CompletionStore(self.directory / COMPLETIONS)
 
     def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
-        """Everything about a model that a result depends on."""
-        if spec.engine == "openai":  # one name may mean two models at two endpoints
+        """Everything about a model that a result depends on. What the template of a remote server
+        adds to messages cannot be known, so it is not in it.
+        """
+        if spec.entry.remote:  # one name may mean two models at two endpoints
             parts = [spec.engine, spec.endpoint, spec.model, str(spec.revision)]
         else:
             parts = [spec.engine, _source(spec), str(spec.revision), self.dtype(spec)]
-        if spec.engine == "vllm":
-            parts += [str(spec.quantization), str(spec.max_length)]
+        parts += [str(getattr(spec, name)) for name in spec.entry.fields]
+        if spec.entry.local and (
+            date := template_date(find_tokenizer(self.path(spec), spec.revision))
+        ):
+            parts.append(date)
         if checkpoint is not None:
             parts.append(checkpoint.sha256)
         return " ".join(parts)
+
+    def _template_date(self, spec: ModelSpec) -> str | None:
+        """The date that the model's chat template adds to messages, which are the same on any day;
+        found once, without the model.
+        """
+        if spec not in self._template_dates:
+            tokenizer = find_tokenizer(self.path(spec), spec.revision)
+            self._template_dates[spec] = template_date(tokenizer)
+        return self._template_dates[spec]
 
     def path(self, spec: ModelSpec) -> str:
         """What to load: a directory for the bundled model, otherwise what the experiment says."""
@@ -103,72 +102,45 @@ class ModelPool:
         gc.collect()
 
     def _opener(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Callable[[], Engine]:
-        if spec.engine == "scripted":
-            return ScriptedEngine
-        if spec.engine == "openai":
-            return cache(partial(self._openai, spec, checkpoint))
-        adapter = checkpoint.path if checkpoint is not None and checkpoint.is_adapter else None
-        full = checkpoint.path if checkpoint is not None and adapter is None else None
+        """Opens the model when it is called; a fully trained checkpoint is a model of its own."""
+        whole = checkpoint is not None and spec.entry.local and not checkpoint.is_adapter
+        weights = str(checkpoint.path) if checkpoint is not None and whole else None
 
         def engine() -> Engine:
-            opened = self._opened(spec, str(full) if full else None)
-            opened.use(adapter)
+            opened = self._opened(spec, weights)
+            opened.use(None if whole else checkpoint)
             return opened
 
         return engine
 
-    def _openai(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Engine:
-        from stargate_assets.engines.endpoints import Limits, endpoint
-        from stargate_assets.engines.openai import OpenAIEngine
-
-        if checkpoint is not None and not checkpoint.is_adapter:
-            raise EngineError(
-                f"The checkpoint {checkpoint.path} is a whole model, which an endpoint cannot be "
-                "given; train with method: lora, or use engine: transformers for the questioner."
-            )
-        limits = Limits(self.machine.requests_at_once, read_seconds=self.machine.answer_seconds)
-        where = endpoint(spec.endpoint, os.environ)
-        opened = OpenAIEngine(spec.model, where, spec.limit_field, limits, self._no_structures)
-        return opened.adapted(checkpoint.path, checkpoint.sha256) if checkpoint else opened
-
-    def _opened(self, spec: ModelSpec, full: str | None) -> "TransformersEngine | VllmEngine":
-        """The engine that holds this base model, or this fully trained one."""
-        key = (spec.model_dump_json(), full or "")
+    def _opened(self, spec: ModelSpec, weights: str | None) -> Engine:
+        """The engine that holds this base model, or the weights of this fully trained one."""
+        key, entry = (spec.model_dump_json(), weights or ""), spec.entry
         if key in self._engines:
-            self._engines[key] = self._engines.pop(key)  # the last one is the most recently used
+            self._engines[key] = self._engines.pop(key)
             return self._engines[key]
-        while len(self._engines) >= self.machine.models_in_memory:
-            self._free(next(iter(self._engines)))
-        path, revision = full or self.path(spec), None if full else spec.revision
-        opener = self._vllm if spec.engine == "vllm" else self._transformers
-        self._engines[key] = opener(spec, path, revision)
+        if entry.local:
+            self._make_room()
+        module = import_module(entry.module)
+        self._engines[key] = module.open_engine(
+            Opening(
+                spec,
+                weights or (self.path(spec) if entry.local else spec.model),
+                None if weights else spec.revision,
+                self.dtype(spec),
+                self.device() if entry.local else "cpu",
+                self.machine,
+                self.directory / "logs",
+                self.on_progress,
+            )
+        )
         return self._engines[key]
 
-    def _transformers(
-        self, spec: ModelSpec, path: str, revision: str | None
-    ) -> "TransformersEngine":
-        from transformers.utils.logging import disable_progress_bar
-
-        from stargate_assets.engines.transformers import Limits, TransformersEngine
-
-        disable_progress_bar()  # ours is on_progress
-        limits = Limits(self.machine.decode_rows, self.machine.prefill_tokens)
-        self.on_progress(f"loading {Path(path).name}", 0, 1)
-        engine = TransformersEngine(path, revision, self.dtype(spec), self.device(), limits)
-        self.on_progress(f"loading {Path(path).name}", 1, 1)
-        return engine
-
-    def _vllm(self, spec: ModelSpec, path: str, revision: str | None) -> "VllmEngine":
-        from stargate_assets.engines.vllm import Model, Room, VllmEngine
-
-        model = Model(path, revision, self.dtype(spec), spec.quantization, spec.max_length)
-        room = Room(
-            self.device(),
-            self.machine.tensor_parallel,
-            self.machine.gpu_memory_share,
-            self.machine.cpu_cache_gib,
-        )
-        return VllmEngine(model, room, self.directory / "logs" / "vllm.log", self.on_progress)
+    def _make_room(self) -> None:
+        """Free the models that were used longest ago, until another one fits."""
+        held = [key for key in self._engines if ModelSpec.model_validate_json(key[0]).entry.local]
+        for key in held[: max(0, len(held) - self.machine.models_in_memory + 1)]:
+            self._free(key)
 
     def device(self) -> str:
         """The device that models run on, `auto` resolved."""
@@ -180,7 +152,7 @@ class ModelPool:
 
     def dtype(self, spec: ModelSpec) -> str:
         """The type that a model's weights have on this machine, `auto` resolved."""
-        if spec.dtype != "auto" or spec.engine == "scripted":
+        if spec.dtype != "auto" or not spec.entry.local:
             return spec.dtype
         import torch
 

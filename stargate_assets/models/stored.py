@@ -10,10 +10,10 @@ from itertools import accumulate
 from typing import TypeVar
 
 from stargate_assets.config.machine import FREE, Price
+from stargate_assets.engines.engine import Engine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
-    Engine,
     EngineError,
     OnProgress,
     Results,

@@ -7,7 +7,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.engines.engine import Checkpoint
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.language_model import EngineError, Message, ScoreRequest
 
 REQUEST = [ScoreRequest((Message("user", "Hello, my name is Ana."),), "What do you do?")]
@@ -23,9 +24,9 @@ def adapter(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_an_adapter_is_on_and_off_and_equal_to_peft(tiny_model: Path, adapter: Path) -> None:
-    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Limits())
+    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Batching())
     base = list(engine.score(REQUEST))
-    engine.use(adapter)
+    engine.use(Checkpoint(adapter, "any"))
     trained = list(engine.score(REQUEST))
     engine.use(None)
     assert list(engine.score(REQUEST)) == base != trained
@@ -36,13 +37,13 @@ def test_an_adapter_is_on_and_off_and_equal_to_peft(tiny_model: Path, adapter: P
     merged = adapter.parent / "merged"
     wrapped.merge_and_unload().save_pretrained(merged)
     engine.tokenizer.tokenizer.save_pretrained(merged)
-    expected = TransformersEngine(str(merged), None, "float32", "cpu", Limits())
+    expected = TransformersEngine(str(merged), None, "float32", "cpu", Batching())
     found = next(expected.score(REQUEST))[1].log_probs
     assert trained[0][1].log_probs == pytest.approx(found, abs=1e-5)
 
 
 def test_a_broken_adapter_says_what_to_do(tiny_model: Path, tmp_path: Path) -> None:
-    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Limits())
+    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Batching())
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(EngineError, match=r"could not be loaded.*materialise"):
-        engine.use(tmp_path)
+        engine.use(Checkpoint(tmp_path, "any"))

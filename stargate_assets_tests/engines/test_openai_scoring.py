@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from stargate_assets.engines.endpoints import Endpoint, Limits
+from stargate_assets.engines.endpoints import Endpoint, RequestLimits
 from stargate_assets.engines.openai import OpenAIEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -27,7 +27,9 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 def engine(http: HTTPServer, *roots: str) -> OpenAIEngine:
     urls = tuple(http.url_for(f"{root}/v1") for root in roots or [""])
-    return OpenAIEngine(BASE, Endpoint("HERE", urls, "none"), "max_tokens", Limits(retries=0))
+    return OpenAIEngine(
+        BASE, Endpoint("HERE", urls, "none"), "max_tokens", RequestLimits(retries=0)
+    )
 
 
 def vllm(http: HTTPServer, family: str = "chatml") -> VllmServer:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -30,7 +30,7 @@ alike_in_any_batch = pytest.mark.skipif(not BF16 or bool(AMX), reason="no bf16 b
 
 
 def engine(path: Path, dtype: str = "float32", **limits: int) -> TransformersEngine:
-    return TransformersEngine(str(path), None, dtype, "cpu", Limits(**limits))
+    return TransformersEngine(str(path), None, dtype, "cpu", Batching(**limits))
 
 
 @pytest.fixture(scope="module")

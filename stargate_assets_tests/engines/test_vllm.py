@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from stargate_assets.config.experiment import ModelSpec
-from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.config.machine import Machine
+from stargate_assets.engines.engine import Checkpoint
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.engines.vllm import Model, Room, VllmEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -26,7 +28,7 @@ from stargate_assets.method.language_model import (
     Score,
     ScoreRequest,
 )
-from stargate_assets.models.pool import Checkpoint, Machine, ModelPool
+from stargate_assets.models.pool import ModelPool
 from stargate_assets_tests.conftest import ROOT, USE
 from stargate_assets_tests.engines.test_transformers import BF16, scores
 from stargate_assets_tests.engines.test_vllm_process import (
@@ -90,7 +92,7 @@ def fp32(smollm: Path, log: Path) -> Iterator[VllmEngine]:
 
 @pytest.fixture(scope="module")
 def transformers(smollm: Path) -> TransformersEngine:
-    return TransformersEngine(str(smollm), None, "float32", "cpu", Limits())
+    return TransformersEngine(str(smollm), None, "float32", "cpu", Batching())
 
 
 def test_greedy_texts_are_those_of_the_transformers_engine(
@@ -185,19 +187,19 @@ def test_adapters_apply_are_left_again_and_must_do_something(
     base = ordered(fp32.score(scores()))
     small, large = adapter(smollm, tmp_path / "s", 4), adapter(smollm, tmp_path / "l", 16)
     for path in (small, large, small):
-        fp32.use(path)
-        transformers.use(path)
+        fp32.use(Checkpoint(path, "any"))
+        transformers.use(Checkpoint(path, "any"))
         adapted = ordered(fp32.score(scores()))
         assert max(differences(adapted, ordered(transformers.score(scores())))) < 1e-3
         assert max(differences(adapted, base)) > 0.1
         fp32.use(None)
         assert max(differences(ordered(fp32.score(scores())), base)) < 1e-4
     transformers.use(None)
-    fp32.use(adapter(smollm, tmp_path / "n", 4, trained=False))
+    fp32.use(Checkpoint(adapter(smollm, tmp_path / "n", 4, trained=False), "any"))
     with pytest.raises(EngineError, match="changes nothing in vLLM"):
         list(fp32.score(scores()))
     with pytest.raises(EngineError, match=r"could not be loaded .*materialise"):
-        fp32.use(tmp_path)
+        fp32.use(Checkpoint(tmp_path, "any"))
     fp32.use(None)
     fp32.lora = None
     fp32.close()
@@ -226,7 +228,7 @@ def test_bf16_scores_are_as_near_to_exact_as_bf16_is_and_do_not_depend_on_order(
     exact = ordered(transformers.score(requests))
     assert max(abs(a.mean - b.mean) for a, b in zip(found, exact, strict=True)) < 0.02
     away = differences(found, exact)
-    other = TransformersEngine(str(smollm), None, "bfloat16", "cpu", Limits())
+    other = TransformersEngine(str(smollm), None, "bfloat16", "cpu", Batching())
     other_away = differences(ordered(other.score(requests)), exact)
     assert sum(away) < 1.3 * sum(other_away)
 

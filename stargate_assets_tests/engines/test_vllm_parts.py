@@ -22,8 +22,8 @@ from stargate_assets.engines.vllm_messages import (
     REPLIES,
     Adapter,
     Lora,
-    Score,
     Scored,
+    ScoreTokens,
     Work,
 )
 from stargate_assets.engines.vllm_messages import line as encoded
@@ -38,7 +38,7 @@ END = 7
 def test_messages_survive_their_line() -> None:
     work = Work(
         adapter=Adapter(number=3, path="/a b"),
-        requests=(generate(1, 5, 6), Score(id=2, tokens=(1, 2, 3), start=2)),
+        requests=(generate(1, 5, 6), ScoreTokens(id=2, tokens=(1, 2, 3), start=2)),
     )
     assert encoded(work).count(b"\n") == 1
     assert COMMANDS.validate_json(encoded(work)) == work

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stargate_assets.engines.vllm_messages import Adapter, Generated, Score, Scored, Work
+from stargate_assets.engines.vllm_messages import Adapter, Generated, Scored, ScoreTokens, Work
 from stargate_assets.engines.vllm_process import VllmProcess
 from stargate_assets.method.language_model import EngineError
 from stargate_assets_tests.conftest import ENVIRONMENT
@@ -74,7 +74,7 @@ def test_closing_ends_the_whole_group(process: VllmProcess) -> None:
 
 
 def test_results_come_with_their_request_s_id(process: VllmProcess) -> None:
-    score = Score(id=8, tokens=(7, 8), start=1)
+    score = ScoreTokens(id=8, tokens=(7, 8), start=1)
     done = list(process.run(Work(adapter=ADAPTER, requests=(generate(7, 2, 3), score))))
     assert done == [Generated(id=7, tokens=(3, 2)), Scored(id=8, log_probs=(-1.0,))]
     assert process.max_length == 100

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stargate_assets.engines.endpoints import NO_KEY, Endpoint, Limits
+from stargate_assets.engines.endpoints import NO_KEY, Endpoint, RequestLimits
+from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.openai import OpenAIEngine
-from stargate_assets.engines.transformers import Limits as LocalLimits
-from stargate_assets.engines.transformers import TransformersEngine
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -36,12 +36,12 @@ SCHEMA = {
 @pytest.fixture(scope="module")
 def live(live_vllm: Live) -> OpenAIEngine:
     at = Endpoint("LIVE", tuple(f"{server.url}/v1" for server in live_vllm), NO_KEY)
-    return OpenAIEngine(NAME, at, "max_tokens", Limits(retries=0))
+    return OpenAIEngine(NAME, at, "max_tokens", RequestLimits(retries=0))
 
 
 @pytest.fixture(scope="module")
 def transformers(smollm: Path) -> TransformersEngine:
-    return TransformersEngine(str(smollm), None, "float32", "cpu", LocalLimits())
+    return TransformersEngine(str(smollm), None, "float32", "cpu", Batching())
 
 
 def test_greedy_texts_are_those_of_the_transformers_engine(
@@ -80,7 +80,7 @@ def test_an_adapter_is_loaded_by_both_servers_and_applies(
     path = adapter(smollm, tmp_path / "trained", 4)
     policy = live.adapted(path, "a" * 64)
     assert live.adapted(path, "a" * 64) == policy
-    transformers.use(path)
+    transformers.use(Checkpoint(path, "any"))
     adapted, base = ordered(policy.score(scores())), ordered(live.score(scores()))
     theirs = ordered(transformers.score(scores()))
     requests = chats(Sampling(12))

@@ -7,8 +7,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from stargate_assets.config.experiment import ExperimentError, ModelSpec, validated
+from stargate_assets.config.machine import Machine
+from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.method.language_model import ChatRequest, EngineError, Message, Sampling
-from stargate_assets.models.pool import Checkpoint, Machine, ModelPool
+from stargate_assets.models.pool import ModelPool
 from stargate_assets_tests.conftest import USE
 from stargate_assets_tests.servers.faulty_chat_endpoint import failing, requests, right, served
 

@@ -15,10 +15,10 @@ from stargate_assets.engines import vllm_server
 from stargate_assets.engines.vllm_messages import (
     Generate,
     Generated,
-    Message,
     Ready,
     Scored,
     Start,
+    WireMessage,
     Work,
 )
 
@@ -26,7 +26,7 @@ FAULT, CRASH, FOR_EVER, TWICE = 0, 9, 5, 1
 SLEEPER = "import signal; signal.pause()"
 
 
-def run(inbox: vllm_server.Inbox, send: Callable[[Message], None]) -> None:
+def run(inbox: vllm_server.Inbox, send: Callable[[WireMessage], None]) -> None:
     assert isinstance(inbox.get(), Start)
     subprocess.Popen([sys.executable, "-c", SLEEPER])
     send(Ready(max_length=100))

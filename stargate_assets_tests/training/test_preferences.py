@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.engines.engine import Checkpoint
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.method.language_model import Message, ScoreRequest
 from stargate_assets.method.preferences import Preference
@@ -37,8 +38,8 @@ def comparing(model: Path, output: Path, **training: Any) -> TrainingSpec:
 
 def margins(model: Path, adapter: Path | None = None) -> list[float]:
     """log p(chosen) - log p(rejected) by the engine that scores."""
-    engine = TransformersEngine(str(model), None, "float32", "cpu", Limits())
-    engine.use(adapter)
+    engine = TransformersEngine(str(model), None, "float32", "cpu", Batching())
+    engine.use(Checkpoint(adapter, "any"))
     requests = [
         ScoreRequest(p.prompt, said.content, end_of_turn=True)
         for p in PREFERENCES

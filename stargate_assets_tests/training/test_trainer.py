@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from stargate_assets.config.experiment import Training
-from stargate_assets.engines.transformers import Limits, TransformersEngine
+from stargate_assets.engines.engine import Checkpoint
+from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.examples import IGNORED, Dialogue, Example
 from stargate_assets.method.language_model import Message, ScoreRequest
 from stargate_assets.storage.checkpoints import publish
@@ -52,10 +53,10 @@ def test_training_makes_its_turns_more_probable(
     request = [ScoreRequest(ASKED[:1], ASKED[1].content, end_of_turn=True)]
     full = method == "full"
     path = tmp_path / "out" if full else tiny_model
-    engine = TransformersEngine(str(path), None, "float32", "cpu", Limits())
+    engine = TransformersEngine(str(path), None, "float32", "cpu", Batching())
     if not full:
-        engine.use(tmp_path / "out")
-    base = TransformersEngine(str(tiny_model), None, "float32", "cpu", Limits())
+        engine.use(Checkpoint(tmp_path / "out", "any"))
+    base = TransformersEngine(str(tiny_model), None, "float32", "cpu", Batching())
     trained, untrained = (next(e.score(request))[1].total for e in (engine, base))
     assert trained > untrained
 
@@ -67,10 +68,10 @@ def test_a_training_of_one_step_is_not_all_warm_up(
     """Nor does what is tried before the first step cost it its gradients."""
     one = spec(tiny_model, tmp_path / "out", batch_size=4, epochs=1)
     assert train(one.model_copy(update={"bf16": bf16}), lambda *_: None).steps == 1
-    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Limits())
+    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Batching())
     request = [ScoreRequest(ASKED[:1], ASKED[1].content)]
     before = next(engine.score(request))[1].total
-    engine.use(tmp_path / "out")
+    engine.use(Checkpoint(tmp_path / "out", "any"))
     assert next(engine.score(request))[1].total != before
 
 

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
 
 from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
+from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import Message
 from stargate_assets.models.bundled import BUNDLED
 
 if TYPE_CHECKING:
     import tiktoken
 
-HUB_PATIENCE_SECONDS = 3.0
 _OPENAI_MESSAGE, _OPENAI_REPLY = 3, 3
 """Tokens that OpenAI's chat format adds to each message, and to a prompt."""
 
@@ -32,15 +31,15 @@ def token_counter(spec: ModelSpec, path: Callable[[ModelSpec], str]) -> TokenCou
     """The model's own tokenizer if it is on disk or can be fetched, else the bundled model's;
     `path` says where a model is.
     """
-    if spec.engine == "openai" and (encoding := _openai_encoding(spec.model)):
+    if spec.entry.remote and (encoding := _openai_encoding(spec.model)):
         return _openai_counter(spec.model, encoding)
-    if spec.engine == "scripted":
+    if not spec.entry.weights:
         return TokenCounter(
             "words", lambda messages: sum(map(_words, messages)), lambda t: len(t.split())
         )
-    if own := _tokenizer(path(spec), spec.revision):
+    if own := find_tokenizer(path(spec), spec.revision):
         return _chat_counter(spec.model, own)
-    stand_in = _tokenizer(path(ModelSpec(model=BUNDLED)), None)
+    stand_in = find_tokenizer(path(ModelSpec(model=BUNDLED)), None)
     return _chat_counter("the bundled model", stand_in)
 
 
@@ -76,34 +75,3 @@ def _openai_encoding(model: str) -> "tiktoken.Encoding | None":
         return tiktoken.encoding_for_model(model)
     except (KeyError, OSError):
         return None
-
-
-@cache
-def _tokenizer(path: str, revision: str | None) -> Any:
-    """None where it is neither on disk nor on a hub that answers."""
-    from transformers import AutoTokenizer
-
-    for on_disk in (True, False):
-        if not on_disk and not _hub_answers():
-            return None
-        try:
-            return AutoTokenizer.from_pretrained(
-                path, revision=revision or "main", local_files_only=on_disk
-            )
-        except (OSError, ValueError):  # also of a gated model, and of a name that is no model's
-            continue
-    return None
-
-
-@cache
-def _hub_answers() -> bool:
-    """Asked once and briefly: the hub's own client retries for most of a minute."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        urlopen(constants.ENDPOINT, timeout=HUB_PATIENCE_SECONDS).close()  # noqa: S310
-    except OSError:
-        return False
-    return True

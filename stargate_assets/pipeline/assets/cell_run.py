@@ -11,12 +11,13 @@ import dagster as dg
 import polars as pl
 
 from stargate_assets.config.experiment import Experiment, ModelSpec
+from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.method.arms import BASE
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.scoring import GoldLogProb
 from stargate_assets.method.simulation import Cell
-from stargate_assets.models.pool import Checkpoint, ModelPool
+from stargate_assets.models.pool import ModelPool
 from stargate_assets.models.stored import StoredModel
 from stargate_assets.pipeline.assets.outputs import table_output
 from stargate_assets.pipeline.assets.rows import (

@@ -10,6 +10,7 @@ import polars as pl
 from dataframely.exc import ValidationError
 
 from stargate_assets.config.experiment import Experiment
+from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.eligibility import COPIED_RUN
 from stargate_assets.method.language_model import ScoreRequest
@@ -17,7 +18,7 @@ from stargate_assets.method.prompts import negative_control_messages, questioner
 from stargate_assets.method.scoring import gold_contexts
 from stargate_assets.method.simulation import unasked_conversations
 from stargate_assets.method.text import runs
-from stargate_assets.models.pool import Checkpoint, ModelPool
+from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.assets.cell_run import cell_of
 from stargate_assets.pipeline.assets.grid import GPU_POOL, grid_partitions
 from stargate_assets.pipeline.assets.rows import (

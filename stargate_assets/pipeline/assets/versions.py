@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
+from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.method.arms import BASE
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import (
@@ -22,7 +23,6 @@ from stargate_assets.method.plan import (
 )
 from stargate_assets.method.prompts import prompt_sources
 from stargate_assets.method.simulation import Cell
-from stargate_assets.models.pool import Checkpoint
 from stargate_assets.pipeline.assets.lineage import (
     DATA_RULES,
     LINEAGE,

@@ -1,0 +1,68 @@
+"""What every engine implements, and what it is opened with (`config/engines.py`: how to add one)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.machine import Machine
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    OnProgress,
+    Results,
+    Score,
+    ScoreRequest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained policy: its directory, and the hash that its manifest seals."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it is a LoRA adapter, and not a whole model."""
+        return (self.path / "adapter_config.json").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an engine is opened with. `path` is a directory or a hub's id, `dtype` and `device` are
+    resolved; `logs` is a directory for what a server prints.
+    """
+
+    spec: ModelSpec
+    path: str
+    revision: str | None
+    dtype: str
+    device: str
+    machine: Machine
+    logs: Path
+    on_progress: OnProgress
+
+
+class Engine(Protocol):
+    """Asks one base model, or that model with an adapter. Each result comes as soon as it is done,
+    so that a finished call is on disk before the next one ends. Every method raises EngineError.
+    """
+
+    def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
+        """Complete chats. A request's result depends on its own seed and on no other request."""
+        ...
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
+        """Give the log-probability of each token of the continuations, in nats."""
+        ...
+
+    def use(self, checkpoint: Checkpoint | None) -> None:
+        """Ask the base model (None), or the model with this LoRA adapter, from now on."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory, and end the processes, that the engine holds."""
+        ...
