@@ -19,11 +19,12 @@ from ablations import FIRST, POLICY, evaluated, markdown
 
 from stargate_assets.cli.driver import list_family, load
 from stargate_assets.definitions.project import WAREHOUSE
+from stargate_assets.method.answer_metrics import ANSWERS_THAT_ASK
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.statistics import Estimate, t_quantile
 from stargate_assets.reporting.comparison import GAINS, WIN_RATE, Compared, compare
-from stargate_assets.reporting.metrics import ANSWERS_THAT_ASK, metric_labels
+from stargate_assets.reporting.metrics import metric_labels
 from stargate_assets.reporting.quality import NONE, Grid
 from stargate_assets.reporting.words import percent, signed
 

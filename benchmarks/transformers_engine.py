@@ -122,8 +122,8 @@ def requests(pairs_used: int, samples: int) -> tuple[list[ChatRequest], list[Sco
             conversation = Conversation(pair, sample)
             seed = len(chats)
             chats.append(ChatRequest(questioner_messages(conversation), sampling, seed))
-            talked = conversation.asked(QUESTION, truncated=False)
-            talked = talked.answered(f"{facts[sample]}. {facts[sample + 1]}.")
+            talked = conversation.with_question(QUESTION, truncated=False)
+            talked = talked.with_answer(f"{facts[sample]}. {facts[sample + 1]}.")
             text = gold[pair.task.task_id, pair.persona.persona_id]
             scores.append(ScoreRequest(respondent_messages(talked), text))
     return chats, scores

@@ -24,7 +24,7 @@ from transformers_engine import requests
 
 from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.engines.transformers import Batching, TransformersEngine
-from stargate_assets.engines.vllm import Model, Room, VllmEngine
+from stargate_assets.engines.vllm import Model, Resources, VllmEngine
 from stargate_assets.method.language_model import ChatRequest, ScoreRequest
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.pool import ModelPool
@@ -102,7 +102,7 @@ def opened(side: str, path: Path, dtype: str) -> tuple[Chat, Scorer]:
     if side == "transformers":
         return engine(TransformersEngine(str(path), None, dtype, "cpu", Batching()))
     log = path.parent.parent / "logs" / "vllm.log"
-    room = Room(cpu_cache_gib=1)
+    room = Resources(cpu_cache_gib=1)
     return engine(VllmEngine(Model(str(path), None, dtype), room, log, lambda *_: None))
 
 

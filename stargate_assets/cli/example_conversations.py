@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from stargate_assets.cli.driver import find_experiment
 from stargate_assets.definitions.project import Project
-from stargate_assets.method.arms import drawn_conversations
+from stargate_assets.method.arms import draw_conversations
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.simulation import Cell
@@ -45,7 +45,7 @@ def example_conversations(project: Project, name: str) -> list[Example]:
     for policy in dict.fromkeys((policies[0], policies[-1])):
         conversations = conversations_from_rows(tested.filter(iteration=policy), pairs)
         cell = Cell(policy, TEST_SPLIT)
-        talked[policy] = drawn_conversations(conversations, cell, experiment.seed)
+        talked[policy] = draw_conversations(conversations, cell, experiment.seed)
     return [
         Example(pair, {policy: of_pair[pair.key] for policy, of_pair in talked.items()})
         for pair in pairs

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from stargate_assets.engines.tokenizers import format_template_date
+from stargate_assets.engines.tokenizers import date_arguments
 from stargate_assets.method.language_model import ChatRequest, EngineError, Message, ScoreRequest
 
 
@@ -42,7 +42,7 @@ class ChatTokenizer:
             turns(messages, not folds),
             tokenize=False,
             add_generation_prompt=generation,
-            strftime_now=format_template_date,
+            **date_arguments(self.tokenizer),
         )
 
     @cached_property
@@ -53,7 +53,7 @@ class ChatTokenizer:
                 probe,
                 tokenize=False,
                 add_generation_prompt=True,
-                strftime_now=format_template_date,
+                **date_arguments(self.tokenizer),
             )
         except TemplateError:
             return False

@@ -114,7 +114,7 @@ class Servers:
             )
             for url in at.base_urls
         ]
-        self.under_way = [0] * len(self.clients)
+        self.in_flight = [0] * len(self.clients)
 
     async def __aenter__(self) -> "Servers":
         return self
@@ -132,15 +132,15 @@ class Servers:
         times in all. `missing` says what to do where there is no such model or path. Raises
         EngineError, and RefusedError where a content filter refuses the request.
         """
-        number = min(range(len(self.clients)), key=self.under_way.__getitem__)
-        self.under_way[number] += 1
+        number = min(range(len(self.clients)), key=self.in_flight.__getitem__)
+        self.in_flight[number] += 1
         try:
             for attempt in range(ANSWERS):
                 await asyncio.sleep(0.1 * attempt)
                 with suppress(ValidationError, NonsenseError):
                     return shape.model_validate_json(await self.post(path, body, missing, number))
         finally:
-            self.under_way[number] -= 1
+            self.in_flight[number] -= 1
         raise NonsenseError(self._nonsense)
 
     async def post(

@@ -1,4 +1,6 @@
-"""What every engine implements, and what it is opened with (`config/engines.py`: how to add one)."""
+"""What every engine implements, and what it is opened with. `config/engines.py` says how to add
+one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

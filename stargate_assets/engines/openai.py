@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, FiniteFloat, model_validator
 
 from stargate_assets.engines.chat_tokenizer import turns
+from stargate_assets.engines.concurrent_calls import results_as_completed
 from stargate_assets.engines.endpoints import (
     Endpoint,
     NotTakenError,
@@ -25,7 +26,6 @@ from stargate_assets.engines.endpoints import (
 )
 from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
-from stargate_assets.engines.under_way import as_they_end
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -140,7 +140,7 @@ class OpenAIEngine:
         async def complete(servers: Servers, request: ChatRequest) -> Completion:
             return await self._complete(servers, request, has_system_role)
 
-        yield from as_they_end(self._servers, complete, requests, self.limits.at_once)
+        yield from results_as_completed(self._servers, complete, requests, self.limits.at_once)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
         """Log-probabilities by a vLLM server: the context as its chat template renders it, then the
@@ -156,7 +156,7 @@ class OpenAIEngine:
             said = await tokenizer.text_ids(request.continuation)
             return await self._score(servers, prompt, said + end if request.end_of_turn else said)
 
-        yield from as_they_end(self._servers, score, requests, self.limits.at_once)
+        yield from results_as_completed(self._servers, score, requests, self.limits.at_once)
 
     def adapted(self, adapter: Path, sha256: str) -> "OpenAIEngine":
         """This model with a LoRA adapter, which every server of the endpoint is made to load from
@@ -167,7 +167,7 @@ class OpenAIEngine:
         for url in self.endpoint.base_urls:
             alone = replace(self.endpoint, base_urls=(url,))
             base, changed = replace(self, endpoint=alone), replace(policy, endpoint=alone)
-            list(as_they_end(changed._servers, changed._load, [adapter.resolve()], 1))
+            list(results_as_completed(changed._servers, changed._load, [adapter.resolve()], 1))
             if list(changed.score([PROBE])) == list(base.score([PROBE])):
                 raise EngineError(
                     f"The endpoint {self.endpoint.label} loaded the adapter {adapter} and does "
@@ -188,7 +188,7 @@ class OpenAIEngine:
             del request
             return await question(self._tokenizer(servers))
 
-        ((_, answer),) = as_they_end(self._servers, ask, [None], 1)
+        ((_, answer),) = results_as_completed(self._servers, ask, [None], 1)
         return answer
 
     def _has_system_role(self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]) -> bool:

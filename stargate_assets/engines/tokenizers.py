@@ -1,45 +1,75 @@
-"""A model's tokenizer where the model itself is not wanted, and the date in its chat template."""
+"""A model's tokenizer where the model itself is not wanted, and the date that its template shows.
 
+A chat template may write what is not in the messages: today's date, as Llama 3.2's does. Prompts
+would then differ from day to day, while what they were answered is kept under the messages alone.
+So every template is told one date, which is part of the identity of the models that show it.
+"""
+
+from contextlib import suppress
 from datetime import date
 from functools import cache
+from string import ascii_letters
 from typing import Any
 from urllib.request import urlopen
 
-HUB_PATIENCE_SECONDS = 3.0
-TEMPLATE_DATE = "2024-07-26"
-"""The day that chat templates which ask for the date are told, whatever day it is: a prompt is then
-the same tomorrow, and a run that is resumed finds what it has been answered.
+TEMPLATE_DATE = date(2024, 7, 26)
+"""The day that chat templates are told. Another makes every stored call of the models that show it
+another call.
 """
+ASKS_FOR_DATE = "strftime_now"
+"""The function by which templates ask for it. transformers' own returns today's date, and takes no
+function in its place, so the template is given a macro of that name.
+"""
+_DATE_MACRO = f"""\
+{{%- macro {ASKS_FOR_DATE}(format) -%}}
+{{%- set written = namespace(text=format) -%}}
+{{%- for directive, value in date_directives.items() -%}}
+{{%- set written.text = written.text | replace(directive, value) -%}}
+{{%- endfor -%}}
+{{{{ written.text }}}}
+{{%- endmacro +%}}"""
+_DATE_DIRECTIVES = {
+    f"%{flag}{letter}": TEMPLATE_DATE.strftime(f"%{flag}{letter}")
+    for flag in ("", "-")
+    for letter in ascii_letters
+    if letter != "s"  # which depends on the time zone
+}
+HUB_PATIENCE_SECONDS = 3.0
 
 
 def template_date(tokenizer: Any) -> str | None:
-    """The date that a tokenizer's chat template adds to messages; None if it adds none."""
-    template = getattr(tokenizer, "chat_template", None)
-    return TEMPLATE_DATE if "strftime_now" in str(template) else None
+    """The date that a tokenizer's chat template shows, if it asks for one."""
+    template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    return TEMPLATE_DATE.isoformat() if ASKS_FOR_DATE in template else None
 
 
-def format_template_date(layout: str) -> str:
-    """What a chat template is answered that asks for the date."""
-    return date.fromisoformat(TEMPLATE_DATE).strftime(layout)
+def date_arguments(tokenizer: Any) -> dict[str, Any]:
+    """What `apply_chat_template` is told besides the messages, so that the date is ours."""
+    if template_date(tokenizer) is None:
+        return {}
+    template = _DATE_MACRO + tokenizer.get_chat_template()
+    return {"chat_template": template, "date_directives": _DATE_DIRECTIVES}
+
+
+def find_tokenizer(path: str, revision: str | None) -> Any:
+    """A model's Hugging Face tokenizer, without its weights; None where it is neither on disk nor
+    on a hub that answers. What was found is kept, and what was not is looked for again.
+    """
+    with suppress(OSError, ValueError):  # also of a gated model, and of a name that is no model's
+        return _read_tokenizer(path, revision, on_disk=True)
+    if _hub_answers():
+        with suppress(OSError, ValueError):
+            return _read_tokenizer(path, revision, on_disk=False)
+    return None
 
 
 @cache
-def find_tokenizer(path: str, revision: str | None) -> Any:
-    """A model's tokenizer, without the model; None where it is neither on disk nor on a hub that
-    answers.
-    """
+def _read_tokenizer(path: str, revision: str | None, on_disk: bool) -> Any:
     from transformers import AutoTokenizer
 
-    for on_disk in (True, False):
-        if not on_disk and not _hub_answers():
-            return None
-        try:
-            return AutoTokenizer.from_pretrained(
-                path, revision=revision or "main", local_files_only=on_disk
-            )
-        except (OSError, ValueError):  # also of a gated model, and of a name that is no model's
-            continue
-    return None
+    return AutoTokenizer.from_pretrained(
+        path, revision=revision or "main", local_files_only=on_disk
+    )
 
 
 @cache

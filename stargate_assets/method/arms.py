@@ -113,7 +113,7 @@ class Response:
     refused: bool = False
 
 
-def drawn_conversations(
+def draw_conversations(
     conversations: Sequence[Conversation], cell: Cell, seed: int
 ) -> dict[tuple[str, str], Conversation]:
     """One conversation of each pair, eligible or not, drawn by key. `cell` is where they were held,
@@ -145,7 +145,7 @@ def respond(
     """
     arms = arms_of(cell.iteration, wanted)
     heard = {
-        asker: drawn_conversations(of_asker, Cell(asker, cell.split), seed)
+        asker: draw_conversations(of_asker, Cell(asker, cell.split), seed)
         for asker, of_asker in conversations.items()
     }
     responses: dict[tuple[Arm, Pair], Response] = {}

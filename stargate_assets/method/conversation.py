@@ -1,4 +1,6 @@
-"""One neutral transcript. What a role sees of it is a projection, made in `prompts.py`."""
+"""Conversations about a task, as neutral transcripts; `prompts.py` makes of them what each role
+sees.
+"""
 
 import random
 from collections.abc import Sequence
@@ -45,7 +47,7 @@ class Conversation:
     pair: Pair
     sample: int
     roleplayer: str = ""
-    """Who answers, as the experiment calls it."""
+    """The name of who answers, from the experiment."""
     questions: tuple[str, ...] = ()
     truncated: tuple[bool, ...] = ()
     """Whether the questioner ran into its token limit, by turn."""
@@ -55,18 +57,19 @@ class Conversation:
     said after it.
     """
 
-    def asked(self, question: str, truncated: bool) -> "Conversation":
+    def with_question(self, question: str, truncated: bool) -> "Conversation":
+        """The conversation with one more turn of the questioner."""
         return replace(
             self, questions=(*self.questions, question), truncated=(*self.truncated, truncated)
         )
 
-    def answered(self, answer: str | None) -> "Conversation":
-        """None is a refused turn."""
+    def with_answer(self, answer: str | None) -> "Conversation":
+        """The conversation with one more reply; None if a content filter refused the turn."""
         return replace(self, answers=(*self.answers, answer or ""), refused=answer is None)
 
 
-def somebody_else(persona: Persona, people: Sequence[Persona], *key: str | int) -> Persona | None:
-    """Another persona, drawn by key; None if there is none."""
+def another_persona(persona: Persona, people: Sequence[Persona], *key: str | int) -> Persona | None:
+    """Draw another of the people than this persona, by key; None if there is none."""
     others = [other for other in people if other.persona_id != persona.persona_id]
     others.sort(key=lambda other: other.persona_id)
     return random.Random(derive_seed(*key)).choice(others) if others else None

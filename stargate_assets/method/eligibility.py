@@ -9,9 +9,11 @@ from stargate_assets.method.text import runs, sentences, words
 
 MOST_SENTENCES = 3
 MOST_WORDS = 60
+"""Of a question; a longer one answers the task instead of asking."""
 COPIED_RUN = 5
-"""Words in a row: shorter runs are shared by people who never met."""
+"""Words in a row that count as copied: shorter runs occur in texts by unrelated people."""
 MOST_OF_PERSONA = 0.6
+"""The share of a persona's runs from which an answer is a copy of it."""
 
 _LABEL = re.compile(
     r"(?im)^\W*(user|human|assistant|ai|system|questioner|roleplayer|persona|question|answer|q|a)\W{0,3}:|<\||\[INST\]|<start_of_turn>"
@@ -30,26 +32,26 @@ class Ineligibility(StrEnum):
 
 
 def ineligibility(conversation: Conversation) -> Ineligibility | None:
-    """The first reason, in order of turns, for which a conversation must not be learnt from; None
-    if there is none. That it was refused goes before all others.
+    """The first reason, in order of turns, why a conversation must not be trained on; None if there
+    is none. A refused conversation is ineligible for that before anything else.
     """
     if conversation.refused:
         return Ineligibility.REFUSED
-    heard = conversation.pair.task.text
+    before = conversation.pair.task.text
     for question, truncated, answer in zip(
         conversation.questions, conversation.truncated, conversation.answers, strict=True
     ):
-        reason = _question_fault(question, truncated, conversation.pair.persona.text, heard)
+        reason = _question_fault(question, truncated, conversation.pair.persona.text, before)
         if reason is None:
             reason = _answer_fault(answer, conversation.pair.persona.text)
         if reason is not None:
             return reason
-        heard = f"{heard}\n{answer}"
+        before = f"{before}\n{answer}"
     return None
 
 
 def _question_fault(
-    question: str, truncated: bool, persona: str, heard: str
+    question: str, truncated: bool, persona: str, before: str
 ) -> Ineligibility | None:
     if not words(question):
         return Ineligibility.EMPTY
@@ -65,7 +67,7 @@ def _question_fault(
         or _LIST.search(question)
     ):
         return Ineligibility.ANSWERS_THE_TASK
-    if runs(question, COPIED_RUN) & (runs(persona, COPIED_RUN) - runs(heard, COPIED_RUN)):
+    if runs(question, COPIED_RUN) & (runs(persona, COPIED_RUN) - runs(before, COPIED_RUN)):
         return Ineligibility.PERSONA_COPIED
     return None
 
@@ -75,9 +77,9 @@ def _answer_fault(answer: str, persona: str) -> Ineligibility | None:
         return Ineligibility.EMPTY
     if _LABEL.search(answer):
         return Ineligibility.ROLE_LABEL_LEAKED
-    told = runs(persona, COPIED_RUN)
+    of_persona = runs(persona, COPIED_RUN)
     # Two statements may be most of a short persona, and are no copy of it.
-    copied = len(told & runs(answer, COPIED_RUN)) > MOST_OF_PERSONA * len(told)
+    copied = len(of_persona & runs(answer, COPIED_RUN)) > MOST_OF_PERSONA * len(of_persona)
     if copied and len(sentences(answer)) > MOST_STATEMENTS:
         return Ineligibility.PERSONA_COPIED
     return None

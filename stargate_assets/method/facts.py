@@ -1,4 +1,4 @@
-"""Which facts of a persona a response states although nobody said them: by words, not by meaning.
+"""Facts of a persona that a response states although they were not said: by words, not by meaning.
 
 A fact is a number, or a word of four letters or more, that stands in one persona of the split only.
 Another persona's facts, looked for in the same response, say what overlap by chance alone gives.
@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from stargate_assets.method.conversation import Conversation, Persona
-from stargate_assets.method.keys import normalised
-from stargate_assets.method.text import unspaced, words
+from stargate_assets.method.keys import normalise
+from stargate_assets.method.text import is_unspaced, words
 
 LETTERS = 4
 """Of the shortest word that is a fact; where words are written without spaces, any such run."""
@@ -20,7 +20,7 @@ _LIST_NUMBER = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 def unheard_facts(
     response: str, persona: Persona, heard: Iterable[str], others: Iterable[Persona]
 ) -> frozenset[str]:
-    """The persona's facts, as stems, that a response states and that are not in what was heard.
+    """The persona's facts, as stems, that a response states and that are not in the texts `heard`.
     `others` are the split's personas; the persona itself may be among them.
     """
     known = _terms(persona.name).union(*map(_terms, heard))
@@ -28,7 +28,7 @@ def unheard_facts(
     return (_terms(_LIST_NUMBER.sub(" ", response)) & _terms(persona.text)) - known
 
 
-def heard_in(conversation: Conversation) -> list[str]:
+def respondent_texts(conversation: Conversation) -> list[str]:
     """What a respondent has read before it answers: the task, the user's name, and what was
     said.
     """
@@ -40,8 +40,8 @@ def heard_in(conversation: Conversation) -> list[str]:
 def _terms(text: str) -> frozenset[str]:
     """The stems of a text that can be facts."""
     found: set[str] = set()
-    for word in words(normalised(text)):
-        if unspaced(word):
+    for word in words(normalise(text)):
+        if is_unspaced(word):
             found.update(word[i : i + LETTERS] for i in range(len(word) - LETTERS + 1))
         elif len(word) >= LETTERS or any(letter.isdigit() for letter in word):
             found.add(_stem(word))

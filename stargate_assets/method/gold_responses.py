@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from stargate_assets.method.conversation import Pair, somebody_else
+from stargate_assets.method.conversation import Pair, another_persona
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.prompts import oracle_messages
-from stargate_assets.method.text import first_sentences, readdressed, words
+from stargate_assets.method.text import first_sentences, readdress, words
 
 MOST_SENTENCES = 10
 
@@ -76,9 +76,9 @@ def others_gold_responses(
     for of_task in by_task.values():
         people = [pair.persona for pair in of_task]
         for pair in of_task:
-            other = somebody_else(pair.persona, people, seed, purpose, split, *pair.key)
+            other = another_persona(pair.persona, people, seed, purpose, split, *pair.key)
             if other is not None:
                 theirs = gold_responses[pair.task.task_id, other.persona_id]
-                text = readdressed(theirs, other.name, pair.persona.name)
+                text = readdress(theirs, other.name, pair.persona.name)
                 found[pair] = (other.persona_id, text)
     return found

@@ -202,7 +202,7 @@ def _written(
 
     def ask(asked: Sequence[tuple[Message, ...]], doing: str) -> list[Completion]:
         requests = [ChatRequest(messages, sampling, structure=STRUCTURE) for messages in asked]
-        return [replace(c, text=as_written(c.text)) for c in model.chat(requests, doing)]
+        return [replace(c, text=as_text(c.text)) for c in model.chat(requests, doing)]
 
     written = ask(prompts, "judging responses")
     again = [
@@ -223,7 +223,7 @@ def _written(
     return [_agreed(*answers[i : i + 2]) for i in range(0, len(answers), 2)]
 
 
-def as_written(text: str) -> str:
+def as_text(text: str) -> str:
     """What a Judge wrote; in words, if it answered in the structure that was asked for."""
     try:
         fields: Any = json.loads(text)

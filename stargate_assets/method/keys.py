@@ -6,7 +6,7 @@ import unicodedata
 SEED_BITS = 63
 
 
-def normalised(text: str) -> str:
+def normalise(text: str) -> str:
     """Unicode NFC, one space between words, case folded: what makes two texts the same text."""
     folded = unicodedata.normalize("NFD", text).casefold()
     return " ".join(unicodedata.normalize("NFC", folded).split())
@@ -14,7 +14,7 @@ def normalised(text: str) -> str:
 
 def text_id(*texts: str) -> str:
     """A short id of normalised text, 16 hexadecimal digits."""
-    return _digest("\x1f".join(normalised(text) for text in texts))[:16]
+    return _digest("\x1f".join(normalise(text) for text in texts))[:16]
 
 
 def derive_seed(*key: str | int) -> int:

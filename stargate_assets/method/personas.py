@@ -21,12 +21,12 @@ from stargate_assets.method.language_model import ChatRequest, Completion, Langu
 from stargate_assets.method.prompts import persona_writer_messages
 from stargate_assets.method.text import (
     NEAR_DUPLICATE,
-    bare,
     first_sentences,
     mentions,
     sentences,
     shingles,
     similarity,
+    without_punctuation,
 )
 
 FEWEST_SENTENCES, MOST_SENTENCES = 3, 9
@@ -71,7 +71,7 @@ class _Taken:
     texts: list[frozenset[str]] = field(default_factory=list[frozenset[str]])
 
     def add(self, name: str, text: str) -> None:
-        self.names.add(bare(name))
+        self.names.add(without_punctuation(name))
         self.texts.append(shingles(text))
 
 
@@ -92,7 +92,7 @@ def generate_personas(
     """
     taken = _Taken()
     for example in examples:
-        taken.names.add(bare(example.name))
+        taken.names.add(without_punctuation(example.name))
     written: dict[tuple[str, int], Persona] = {}
     refusals: list[tuple[str, int, int, Refusal]] = []
     slots = [(split, number) for split, size in sizes.items() for number in range(size)]
@@ -155,7 +155,7 @@ def _accepted(
         return Refusal.MORE_THAN_ONE_PERSONA
     if any(own not in name.split() for own in _OWN_NAME.findall(text)):
         return Refusal.ANOTHER_NAME
-    if len(set(map(bare, said))) < len(said):
+    if len(set(map(without_punctuation, said))) < len(said):
         return Refusal.REPETITIVE
     return _unlike_others(name, text, said, examples, taken, tasks)
 
@@ -168,10 +168,14 @@ def _unlike_others(
     taken: _Taken,
     tasks: Sequence[str],
 ) -> Persona | Refusal:
-    copied = {bare(sentence) for example in examples for sentence in sentences(example.text)}
-    if any(bare(sentence) in copied for sentence in said):
+    copied = {
+        without_punctuation(sentence)
+        for example in examples
+        for sentence in sentences(example.text)
+    }
+    if any(without_punctuation(sentence) in copied for sentence in said):
         return Refusal.EXAMPLE_COPIED
-    if bare(name) in taken.names:
+    if without_punctuation(name) in taken.names:
         return Refusal.NAME_TAKEN
     if any(mentions(task, name) for task in tasks):
         return Refusal.NAME_IN_A_TASK

@@ -11,12 +11,12 @@ from typing import Literal
 
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
-from stargate_assets.method.language_model import ChatRequest, LanguageModel, Sampling
+from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.prompts import questioner_messages
 from stargate_assets.method.roleplay import Reply
 
 Kinds = Literal["never", "general", "all"]
-"""Of tasks: those for which not to ask is a candidate too."""
+"""The kinds of task that also get a conversation without a question, which selection may keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,13 @@ class Cell:
 
     @property
     def key(self) -> str:
+        """The cell as messages and partitions name it, such as 1|train_b."""
         return f"{self.iteration}|{self.split}"
 
 
 def turn_count(seed: int, cell: Cell, pair: Pair, max_turns: int) -> int:
-    """How many questions are asked of a pair: uniform in 1..max_turns, the same for all its samples
-    (section 3).
+    """How many questions the questioner asks of a pair: drawn by key, uniform in 1..max_turns, the
+    same for all conversations of the pair (section 3).
     """
     key = (seed, "turns", cell.iteration, cell.split, *pair.key)
     return random.Random(derive_seed(*key)).randint(1, max_turns)
@@ -42,20 +43,23 @@ def turn_count(seed: int, cell: Cell, pair: Pair, max_turns: int) -> int:
 def conversation_seed(
     seed: int, purpose: str, cell: Cell, conversation: Conversation, *more: int
 ) -> int:
+    """The seed of a model call that is made for a conversation."""
     key = (*conversation.pair.key, conversation.sample, *more)
     return derive_seed(seed, purpose, cell.iteration, cell.split, *key)
 
 
-def drawn_roleplayer(
+def draw_roleplayer(
     seed: int, cell: Cell, pair: Pair, sample: int, roleplayers: Sequence[str]
 ) -> str:
-    """Who answers in a conversation: uniform over the experiment's roleplayers, drawn by key."""
+    """Draw the roleplayer of a conversation by key, uniformly from the experiment's."""
     key = (seed, "roleplayer", cell.iteration, cell.split, *pair.key, sample)
     return random.Random(derive_seed(*key)).choice(sorted(roleplayers))
 
 
-def unasked_conversations(pairs: Sequence[Pair], sample: int, kinds: Kinds) -> list[Conversation]:
-    """A conversation without a question, for each pair whose task is of these kinds."""
+def conversations_without_questions(
+    pairs: Sequence[Pair], sample: int, kinds: Kinds
+) -> list[Conversation]:
+    """Make a conversation without a question for each pair whose task is of these kinds."""
     return [
         Conversation(pair, sample)
         for pair in pairs
@@ -74,12 +78,12 @@ def simulate(
     max_turns: int,
     sampling: Sampling,
 ) -> list[Conversation]:
-    """`samples` conversations for each pair, ordered by pair and sample. `replies` are those of the
-    roleplayers by name; each conversation has one of them. One whose question or reply is refused
-    ends there.
+    """Simulate `samples` conversations for each pair, ordered by pair and sample. `replies` has
+    each roleplayer's way to reply by its name; a conversation has one roleplayer. A conversation
+    ends at a question or a reply that is refused.
     """
     conversations = [
-        Conversation(pair, sample, drawn_roleplayer(seed, cell, pair, sample, list(replies)))
+        Conversation(pair, sample, draw_roleplayer(seed, cell, pair, sample, list(replies)))
         for pair in pairs
         for sample in range(samples)
     ]
@@ -90,29 +94,31 @@ def simulate(
         ]
         if not active:
             break
-        questions = questioner.chat(
-            [
-                ChatRequest(
-                    questioner_messages(conversations[i]),
-                    sampling,
-                    conversation_seed(seed, "question", cell, conversations[i], turn),
-                )
-                for i in active
-            ],
-            f"asking, turn {turn + 1} of {max_turns}",
-        )
+        requests = [
+            ChatRequest(
+                questioner_messages(conversations[i]),
+                sampling,
+                conversation_seed(seed, "question", cell, conversations[i], turn),
+            )
+            for i in active
+        ]
+        questions = questioner.chat(requests, f"asking, turn {turn + 1} of {max_turns}")
         for i, question in zip(active, questions, strict=True):
-            asked = conversations[i].asked(question.text, question.finish_reason == "length")
-            refused = question.finish_reason == "refused"
-            conversations[i] = asked.answered(None) if refused else asked
+            conversations[i] = _with_question(conversations[i], question)
         for roleplayer, reply in replies.items():
-            answering = [
+            waiting = [
                 i
                 for i in active
                 if conversations[i].roleplayer == roleplayer and not conversations[i].refused
             ]
-            heard = [conversations[i] for i in answering]
-            seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in heard]
-            for i, answer in zip(answering, reply(heard, seeds), strict=True):
-                conversations[i] = conversations[i].answered(answer)
+            asked = [conversations[i] for i in waiting]
+            seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in asked]
+            for i, answer in zip(waiting, reply(asked, seeds), strict=True):
+                conversations[i] = conversations[i].with_answer(answer)
     return conversations
+
+
+def _with_question(conversation: Conversation, question: Completion) -> Conversation:
+    """A conversation with one more question; it ends there if the question was refused."""
+    longer = conversation.with_question(question.text, question.finish_reason == "length")
+    return longer.with_answer(None) if question.finish_reason == "refused" else longer

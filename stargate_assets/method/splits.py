@@ -9,7 +9,7 @@ TEST_SHARE = 1 / 11
 """The paper's 50 of 550 tasks and 10 of 110 personas; the rest is halved."""
 
 
-def shared_sizes(rows: int) -> dict[str, int]:
+def split_sizes(rows: int) -> dict[str, int]:
     """Split sizes in the paper's proportions."""
     test = max(1, round(rows * TEST_SHARE))
     train_a = (rows - test + 1) // len(TRAIN_SPLITS)

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from stargate_assets.method.keys import normalised
+from stargate_assets.method.keys import normalise
 
 NEAR_DUPLICATE = 0.5
 """Jaccard similarity of two texts' shingles from which they are near-duplicates."""
@@ -40,7 +40,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def unspaced(word: str) -> bool:
+def is_unspaced(word: str) -> bool:
     """Whether a word is of a script that writes no spaces between words, and so may be several."""
     return _UNSPACED.search(word) is not None
 
@@ -54,15 +54,15 @@ def runs(text: str, length: int) -> set[tuple[str, ...]]:
     }
 
 
-def bare(text: str) -> str:
-    """Normalised and without punctuation: what two texts of one data set may not share. A text of
-    nothing else keeps its punctuation.
+def without_punctuation(text: str) -> str:
+    """A text, normalised, without its punctuation; a text of nothing but punctuation keeps it. Two
+    texts of a data set may not be the same in this form.
     """
     kept = "".join(
         " " if unicodedata.category(letter).startswith("P") else letter
-        for letter in normalised(text)
+        for letter in normalise(text)
     )
-    return " ".join(kept.split()) or normalised(text)
+    return " ".join(kept.split()) or normalise(text)
 
 
 def mentions(text: str, name: str) -> bool:
@@ -72,9 +72,9 @@ def mentions(text: str, name: str) -> bool:
     return re.search(_as_a_word(name), text) is not None
 
 
-def readdressed(text: str, name: str, to: str) -> str:
-    """A text that calls somebody by another name: the whole one, or its first word for its first
-    word.
+def readdress(text: str, name: str, to: str) -> str:
+    """Replace a person's name in a text by another name: the whole name, or its first word by the
+    other's first word.
     """
     new = {name.split(maxsplit=1)[0]: to.split(maxsplit=1)[0], name: to}
     return re.sub(
@@ -85,7 +85,7 @@ def readdressed(text: str, name: str, to: str) -> str:
 
 
 def _as_a_word(name: str) -> str:
-    return re.escape(name) if unspaced(name) else rf"(?<!\w){re.escape(name)}(?!\w)"
+    return re.escape(name) if is_unspaced(name) else rf"(?<!\w){re.escape(name)}(?!\w)"
 
 
 def script(text: str) -> str:
@@ -101,8 +101,10 @@ def script(text: str) -> str:
 
 
 def shingles(text: str) -> frozenset[str]:
-    """The runs of SHINGLE characters of the bare text; a shorter text is its only one."""
-    plain = bare(text)
+    """The runs of SHINGLE characters of a text without punctuation; a shorter text is its only
+    run.
+    """
+    plain = without_punctuation(text)
     return frozenset(plain[i : i + SHINGLE] for i in range(max(1, len(plain) - SHINGLE + 1)))
 
 

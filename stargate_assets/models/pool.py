@@ -20,7 +20,7 @@ from stargate_assets.storage.completions import CompletionStore, Use
 COMPLETIONS = "completions.sqlite"
 
 
-def _silent(doing: str, done: int, total: int) -> None:
+def _ignore_progress(doing: str, done: int, total: int) -> None:
     del doing, done, total
 
 
@@ -30,13 +30,10 @@ class ModelPool:
 
     directory: Path
     machine: Machine = field(default_factory=Machine)
-    on_progress: OnProgress = _silent
+    on_progress: OnProgress = _ignore_progress
     usage: Usage = field(default_factory=Usage)
     _engines: dict[tuple[str, str], Engine] = field(default_factory=dict[tuple[str, str], Engine])
     """The open ones, by model and fully trained checkpoint; the last was used last."""
-    _template_dates: dict[ModelSpec, str | None] = field(
-        default_factory=dict[ModelSpec, "str | None"]
-    )
 
     def open(self, spec: ModelSpec, use: Use, checkpoint: Checkpoint | None = None) -> StoredModel:
         """The model of `spec`, or that model as trained in `checkpoint`, for one use. Weights are
@@ -67,22 +64,18 @@ class ModelPool:
         else:
             parts = [spec.engine, _source(spec), str(spec.revision), self.dtype(spec)]
         parts += [str(getattr(spec, name)) for name in spec.entry.fields]
-        if spec.entry.local and (
-            date := template_date(find_tokenizer(self.path(spec), spec.revision))
-        ):
+        if (date := self._template_date(spec)) is not None:
             parts.append(date)
         if checkpoint is not None:
             parts.append(checkpoint.sha256)
         return " ".join(parts)
 
     def _template_date(self, spec: ModelSpec) -> str | None:
-        """The date that the model's chat template adds to messages, which are the same on any day;
-        found once, without the model.
-        """
-        if spec not in self._template_dates:
-            tokenizer = find_tokenizer(self.path(spec), spec.revision)
-            self._template_dates[spec] = template_date(tokenizer)
-        return self._template_dates[spec]
+        """The date that the model's chat template adds to messages; found without the model."""
+        if not spec.entry.local or spec.model == BUNDLED:  # whose template adds none
+            return None
+        tokenizer = find_tokenizer(self.path(spec), spec.revision)
+        return None if tokenizer is None else template_date(tokenizer)
 
     def path(self, spec: ModelSpec) -> str:
         """What to load: a directory for the bundled model, otherwise what the experiment says."""

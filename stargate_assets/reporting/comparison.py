@@ -6,19 +6,17 @@ from typing import Any
 
 import polars as pl
 
+from stargate_assets.method.answer_metrics import (
+    ANSWERS_THAT_ASK,
+    UNHEARD_FACTS,
+    UNHEARD_FACTS_BY_CHANCE,
+)
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.statistics import Estimate, PairValues, paired_difference
 from stargate_assets.method.win_rates import WORTH
-from stargate_assets.reporting.metrics import (
-    ANSWERS_THAT_ASK,
-    QUESTION_RATE,
-    UNHEARD_FACTS,
-    UNHEARD_FACTS_BY_CHANCE,
-    format_level,
-    metric_labels,
-)
+from stargate_assets.reporting.metrics import QUESTION_RATE, format_level, metric_labels
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
 from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row
 from stargate_assets.reporting.words import count, percent, points, signed

@@ -5,9 +5,6 @@ from stargate_assets.method.conditions import Condition
 from stargate_assets.reporting.words import nats, percent, points, signed
 
 QUESTION_RATE = "question_rate"
-ANSWERS_THAT_ASK = "answers_that_ask"
-UNHEARD_FACTS = "unheard_facts"
-UNHEARD_FACTS_BY_CHANCE = "unheard_facts_by_chance"
 
 OF_CONVERSATIONS = {
     QUESTION_RATE: "question rate",
@@ -33,7 +30,8 @@ def metric_labels() -> dict[str, str]:
 
 def is_share(metric: str) -> bool:
     """Whether a metric lies in [0, 1]; the others are sums of log-probabilities, in nats."""
-    return metric == QUESTION_RATE or metric in ANSWER_METRICS
+    of_answers = ANSWER_METRICS.get(metric)
+    return metric == QUESTION_RATE or (of_answers is not None and of_answers.share)
 
 
 def format_level(metric: str, value: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dagster_pipes import PipesContext, open_dagster_pipes
 
 from stargate_assets.engines.child_process import watch_parent
-from stargate_assets.training.launch import launch, one_device
+from stargate_assets.training.launch import launch, single_device_environment
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 
 
@@ -20,31 +20,31 @@ def main() -> int:
     file = Path(sys.argv[1])
     spec = TrainingSpec.model_validate_json(file.read_text())
     if spec.processes == 1:
-        os.environ |= one_device(spec.device, os.environ)
-        return alone(spec)
+        os.environ |= single_device_environment(spec.device, os.environ)
+        return run_single(spec)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # set for the processes that `launch` starts
         from torch.distributed.elastic.multiprocessing.errors import record
 
-        return record(one_of_several)(spec) or 0
+        return record(run_distributed)(spec) or 0
     try:
         launch(spec, file)
     except TrainingError as error:
         with open_dagster_pipes() as pipes:
-            return told(pipes, error)
+            return report_error(pipes, error)
     return 0
 
 
-def alone(spec: TrainingSpec) -> int:
+def run_single(spec: TrainingSpec) -> int:
     with open_dagster_pipes() as pipes:
         try:
-            result = trained(spec, pipes)
+            result = run_training(spec, pipes)
         except TrainingError as error:
-            return told(pipes, error)
+            return report_error(pipes, error)
         pipes.report_custom_message({"result": result.model_dump()})
     return 0
 
 
-def one_of_several(spec: TrainingSpec) -> int:
+def run_distributed(spec: TrainingSpec) -> int:
     """The first process reports losses and the result; `launch` is told errors."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
@@ -52,7 +52,7 @@ def one_of_several(spec: TrainingSpec) -> int:
         first = os.environ["RANK"] == "0"
         pipes = stack.enter_context(open_dagster_pipes()) if first else None
         try:
-            result = trained(spec, pipes)
+            result = run_training(spec, pipes)
         except TrainingError as error:
             get_error_handler().record_exception(error)
             return 1
@@ -61,7 +61,7 @@ def one_of_several(spec: TrainingSpec) -> int:
     return 0
 
 
-def trained(spec: TrainingSpec, pipes: PipesContext | None) -> TrainingResult:
+def run_training(spec: TrainingSpec, pipes: PipesContext | None) -> TrainingResult:
     from transformers.utils.logging import disable_progress_bar
 
     from stargate_assets.training.trainer import train
@@ -75,7 +75,7 @@ def trained(spec: TrainingSpec, pipes: PipesContext | None) -> TrainingResult:
     return train(spec, on_loss)
 
 
-def told(pipes: PipesContext, error: TrainingError) -> int:
+def report_error(pipes: PipesContext, error: TrainingError) -> int:
     print(error, file=sys.stderr)
     pipes.report_custom_message({"error": str(error)})
     return 0 if "DAGSTER_PIPES_CONTEXT" in os.environ else 1  # Dagster has been told

@@ -12,14 +12,16 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from stargate_assets.config.experiment import Training
 
 
-def together(training: Training, devices: int) -> int:
+def examples_per_device(training: Training, devices: int) -> int:
     """Examples that a device computes at once."""
     return min(training.device_batch_size, math.ceil(training.batch_size / devices))
 
 
-def accumulated(training: Training, devices: int) -> int:
+def accumulation_steps(training: Training, devices: int) -> int:
     """Micro-batches that each device computes for a full step."""
-    return math.ceil(math.ceil(training.batch_size / together(training, devices)) / devices)
+    return math.ceil(
+        math.ceil(training.batch_size / examples_per_device(training, devices)) / devices
+    )
 
 
 def micro_batches(
@@ -30,7 +32,7 @@ def micro_batches(
     Every step has `batch_size` examples, the last what is left, and as many micro-batches on each
     device, because devices wait for each other: where the examples do not suffice, empty ones.
     """
-    size, found = together(training, devices), list[list[int]]()
+    size, found = examples_per_device(training, devices), list[list[int]]()
     for start in range(0, len(order), training.batch_size):
         step = order[start : start + training.batch_size]
         batches = [list(step[i : i + size]) for i in range(0, len(step), size)]

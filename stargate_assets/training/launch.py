@@ -9,7 +9,7 @@ from typing import Any
 from stargate_assets.training.spec import TrainingError, TrainingSpec
 
 
-def one_device(device: str, environment: Mapping[str, str]) -> dict[str, str]:
+def single_device_environment(device: str, environment: Mapping[str, str]) -> dict[str, str]:
     """What the environment must say so that a process sees this device alone: Trainer would spread
     one process over all GPUs that it sees.
     """
@@ -38,7 +38,7 @@ def launch(spec: TrainingSpec, spec_file: Path) -> None:
     try:
         run(parse_args([*agent, "--no-python", sys.executable, *warnings, *program]))
     except ChildFailedError as error:
-        raise TrainingError(failed(error.failures, spec.processes)) from error
+        raise TrainingError(describe_failure(error.failures, spec.processes)) from error
 
 
 def _check(spec: TrainingSpec, gpus: int) -> None:
@@ -55,7 +55,7 @@ def _check(spec: TrainingSpec, gpus: int) -> None:
         )
 
 
-def failed(failures: Mapping[int, Any], processes: int) -> str:
+def describe_failure(failures: Mapping[int, Any], processes: int) -> str:
     """What failed first. The agent ends the rest by SIGTERM, or they miss the one that is gone."""
 
     def order(rank: int) -> tuple[bool, int]:

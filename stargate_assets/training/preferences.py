@@ -33,7 +33,7 @@ def example_pairs(
     ]
 
 
-def of_pairs(training: Training) -> Training:
+def halve_device_batch(training: Training) -> Training:
     """The training whose examples are pairs: as many sequences are computed together."""
     return training.model_copy(
         update={"device_batch_size": max(1, training.device_batch_size // 2)}

@@ -13,9 +13,9 @@ from stargate_assets.method.examples import Dialogue, Kind
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.preferences import Preference
 
-MEANING = "1"
+SPEC_VERSION = "1"
 """Raised when the same spec trains something else than before."""
-NO_INFLUENCE = {"model", "output", "processes", "device", "gradient_checkpointing"}
+FIELDS_WITHOUT_EFFECT = {"model", "output", "processes", "device", "gradient_checkpointing"}
 """Fields that change a result by rounding at most; `identity` says what `model` is."""
 FIRST_FIELDS = ("identity", "revision", "bf16", "seed", "dialogues", "preferences")
 FIRST_KNOBS = {
@@ -73,7 +73,7 @@ class TrainingSpec(BaseModel):
     @property
     def digest(self) -> str:
         """A digest of everything that determines the result."""
-        return digest_text(MEANING, digest_fields(self, exclude=NO_INFLUENCE))
+        return digest_text(SPEC_VERSION, digest_fields(self, exclude=FIELDS_WITHOUT_EFFECT))
 
     @property
     def digests(self) -> tuple[str, str]:
@@ -82,7 +82,7 @@ class TrainingSpec(BaseModel):
         """
         fields = dict.fromkeys(FIRST_FIELDS, True) | {"training": FIRST_KNOBS}
         content = self.model_dump_json(include=fields)
-        return self.digest, hashlib.sha256(f"{MEANING} {content}".encode()).hexdigest()
+        return self.digest, hashlib.sha256(f"{SPEC_VERSION} {content}".encode()).hexdigest()
 
     def decoded(self) -> list[Dialogue]:
         return [Dialogue(d.kind, tuple(map(_message, d.messages))) for d in self.dialogues]
@@ -114,11 +114,11 @@ class TrainingResult(BaseModel):
     preference_losses: list[float]
 
 
-def encoded(dialogues: Sequence[Dialogue]) -> tuple[SpecDialogue, ...]:
+def encode_dialogues(dialogues: Sequence[Dialogue]) -> tuple[SpecDialogue, ...]:
     return tuple(SpecDialogue(kind=d.kind, messages=_turns(d.messages)) for d in dialogues)
 
 
-def encoded_preferences(preferences: Iterable[Preference]) -> tuple[SpecPreference, ...]:
+def encode_preferences(preferences: Iterable[Preference]) -> tuple[SpecPreference, ...]:
     return tuple(
         SpecPreference(prompt=_turns(p.prompt), chosen=_turn(p.chosen), rejected=_turn(p.rejected))
         for p in preferences

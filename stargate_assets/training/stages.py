@@ -12,7 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from stargate_assets.config.experiment import Training
 from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.training.batches import MicroBatches
-from stargate_assets.training.preferences import ExamplePair, of_pairs, reference_margins
+from stargate_assets.training.preferences import ExamplePair, halve_device_batch, reference_margins
 from stargate_assets.training.spec import TrainingError
 
 
@@ -51,10 +51,10 @@ def stage_of_pairs(
         return collate(examples, pad_id) | {"pairs": torch.tensor(rows, dtype=torch.long)}
 
     lengths = [pair.tokens for pair in pairs]
-    return Stage(of_pairs(training), devices, lengths, batch, compares=True)
+    return Stage(halve_device_batch(training), devices, lengths, batch, compares=True)
 
 
-def learnt(
+def run_stage(
     model: Any,
     stage: Stage,
     arguments: TrainingArguments,

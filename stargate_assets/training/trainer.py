@@ -22,14 +22,14 @@ from transformers.distributed.configuration_utils import DistributedConfig
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.method.examples import IGNORED, Example, tokenise
-from stargate_assets.training.batches import accumulated, together
+from stargate_assets.training.batches import accumulation_steps, examples_per_device
 from stargate_assets.training.labelled_loss import learn_where_labelled
 from stargate_assets.training.preferences import (
     ExamplePair,
     example_pairs,
 )
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
-from stargate_assets.training.stages import Stage, learnt, stage_of_examples, stage_of_pairs
+from stargate_assets.training.stages import Stage, run_stage, stage_of_examples, stage_of_pairs
 
 OnLoss = Callable[[int, int, float], None]
 """Called with the step, the number of steps, and the mean loss (nats a labelled token, or nats a
@@ -62,7 +62,7 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
             def told(step: int, loss: float, before: int = before) -> None:
                 on_loss(before + step, total, loss)
 
-            losses.append(learnt(model, stage, stated, told))
+            losses.append(run_stage(model, stage, stated, told))
             gc.collect()  # a trainer that is gone leaves no moments, and no hooks on gradients
     _save(model, tokenizer, spec, first=arguments[0].process_index == 0)
     return TrainingResult(
@@ -156,8 +156,8 @@ def _arguments(spec: TrainingSpec, stage: Stage) -> TrainingArguments:
         seed=spec.seed % 2**32,
         data_seed=spec.seed % 2**32,
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=together(training, spec.processes),
-        gradient_accumulation_steps=accumulated(training, spec.processes),
+        per_device_train_batch_size=examples_per_device(training, spec.processes),
+        gradient_accumulation_steps=accumulation_steps(training, spec.processes),
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,
         # A warm-up begins at 0: were it the whole of a short training, nothing would be learnt.

@@ -18,7 +18,7 @@ from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.config.machine import Machine
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.transformers import Batching, TransformersEngine
-from stargate_assets.engines.vllm import Model, Room, VllmEngine
+from stargate_assets.engines.vllm import Model, Resources, VllmEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -48,7 +48,9 @@ SYSTEM = Message("system", "You ask people short questions to get to know them. 
 
 
 def engine(path: Path, log: Path, dtype: str = "float32") -> VllmEngine:
-    return VllmEngine(Model(str(path), None, dtype), Room(cpu_cache_gib=1), log, lambda *_: None)
+    return VllmEngine(
+        Model(str(path), None, dtype), Resources(cpu_cache_gib=1), log, lambda *_: None
+    )
 
 
 def chats(sampling: Sampling) -> list[ChatRequest]:

@@ -10,12 +10,12 @@ from safetensors.numpy import save_file
 
 from stargate_assets.engines.vllm import (
     Model,
-    Room,
+    Resources,
     VllmEngine,
-    adapter_shape,
     completion,
     environment,
-    widened,
+    read_adapter_shape,
+    widen,
 )
 from stargate_assets.engines.vllm_messages import (
     COMMANDS,
@@ -90,12 +90,12 @@ def test_vllm_sees_the_devices_that_it_is_to_use(
     device: str, parallel: int, ours: str | None, theirs: str | None
 ) -> None:
     set_by_user = {} if ours is None else {"CUDA_VISIBLE_DEVICES": ours}
-    found = environment(set_by_user, Room(device, parallel))
+    found = environment(set_by_user, Resources(device, parallel))
     assert found.get("CUDA_VISIBLE_DEVICES") == theirs
 
 
 def test_what_the_user_has_set_of_vllm_stays() -> None:
-    found = environment({"VLLM_LOGGING_LEVEL": "DEBUG", "HOME": "/h"}, Room())
+    found = environment({"VLLM_LOGGING_LEVEL": "DEBUG", "HOME": "/h"}, Resources())
     assert (found["VLLM_LOGGING_LEVEL"], found["HOME"]) == ("DEBUG", "/h")
     assert found["VLLM_NO_USAGE_STATS"] == "1"
 
@@ -115,28 +115,28 @@ def saved_adapter(path: Path, ranks: dict[str, int]) -> Path:
 
 def test_an_adapter_s_rank_and_layers_are_those_of_its_weights(tmp_path: Path) -> None:
     path = saved_adapter(tmp_path / "a", {"self_attn.q_proj": 4, "mlp.up_proj": 9})
-    shape = adapter_shape(path)
+    shape = read_adapter_shape(path)
     assert shape == Lora(rank=9, modules=("q_proj", "up_proj"))
-    assert widened(None, shape) == widened(shape, shape) == shape
+    assert widen(None, shape) == widen(shape, shape) == shape
     other = Lora(rank=16, modules=("k_proj", "q_proj"))
-    assert widened(shape, other) == Lora(rank=16, modules=("k_proj", "q_proj", "up_proj"))
+    assert widen(shape, other) == Lora(rank=16, modules=("k_proj", "q_proj", "up_proj"))
 
 
 def test_an_adapter_that_vllm_would_not_score_with_is_refused(tmp_path: Path) -> None:
     path = saved_adapter(tmp_path / "a", {"self_attn.q_proj": 4, "lm_head": 4})
     with pytest.raises(EngineError, match="changes lm_head, which vLLM leaves out"):
-        adapter_shape(path)
+        read_adapter_shape(path)
 
 
 def test_a_broken_adapter_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"could not be loaded.*materialise"):
-        adapter_shape(tmp_path)
+        read_adapter_shape(tmp_path)
     (tmp_path / "adapter_model.safetensors").write_text("no")
     with pytest.raises(EngineError, match=r"could not be loaded.*materialise"):
-        adapter_shape(tmp_path)
+        read_adapter_shape(tmp_path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_where_vllm_is_not_installed_the_error_says_how(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"not installed; run: pip install .*\[vllm\]"):
-        VllmEngine(Model("m", None, "float32"), Room(), tmp_path / "log", lambda *_: None)
+        VllmEngine(Model("m", None, "float32"), Resources(), tmp_path / "log", lambda *_: None)

@@ -51,7 +51,7 @@ def talk(*turns: tuple[str, str], of: Pair | None = None, sample: int = 0) -> Co
     """A conversation of (question, answer) turns, none of them truncated."""
     conversation = Conversation(of or pair(), sample)
     for question, answer in turns:
-        conversation = conversation.asked(question, truncated=False).answered(answer)
+        conversation = conversation.with_question(question, truncated=False).with_answer(answer)
     return conversation
 
 

@@ -7,7 +7,7 @@ from stargate_assets.method.arms import (
     Players,
     Response,
     arms_of,
-    drawn_conversations,
+    draw_conversations,
     judged_arms,
     respond,
 )
@@ -90,10 +90,10 @@ def test_arms_with_one_asker_answer_after_the_same_conversation() -> None:
 
 def test_conversations_are_drawn_by_key_whatever_their_order() -> None:
     talked = conversations(samples=9)
-    drawn = drawn_conversations(talked, TEST, seed=0)
-    assert drawn == drawn_conversations(talked[::-1], TEST, seed=0)
-    assert drawn != drawn_conversations(talked, TEST, seed=1)
-    assert drawn != drawn_conversations(talked, Cell(2, "test"), seed=0)
+    drawn = draw_conversations(talked, TEST, seed=0)
+    assert drawn == draw_conversations(talked[::-1], TEST, seed=0)
+    assert drawn != draw_conversations(talked, TEST, seed=1)
+    assert drawn != draw_conversations(talked, Cell(2, "test"), seed=0)
     assert len({c.sample for c in drawn.values()}) > 1
 
 

@@ -29,8 +29,8 @@ def test_the_question_rate_is_the_share_of_turns_that_ask() -> None:
 def test_a_conversation_grows_by_copies() -> None:
     """Samples of a pair start from the same object, so a turn must not change it."""
     start = Conversation(pair(), 3)
-    cut = start.asked("What do", truncated=True)
-    done = cut.answered("Bread.").asked("Where?", truncated=False)
+    cut = start.with_question("What do", truncated=True)
+    done = cut.with_answer("Bread.").with_question("Where?", truncated=False)
     assert (start.questions, start.answers, cut.answers) == ((), (), ())
     assert done.questions == ("What do", "Where?")
     assert done.truncated == (True, False)

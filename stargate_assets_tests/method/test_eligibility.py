@@ -42,11 +42,17 @@ FIT = [
 
 
 def faults() -> list[tuple[Conversation, Ineligibility]]:
-    cut = talk().asked("What do you", truncated=True).answered(TELL)
+    cut = talk().with_question("What do you", truncated=True).with_answer(TELL)
     return [
         (cut, Ineligibility.TRUNCATED),
-        (talk((ASK, TELL)).asked("", truncated=False).answered(None), Ineligibility.REFUSED),
-        (talk((ASK, TELL)).asked(ASK, truncated=False).answered(None), Ineligibility.REFUSED),
+        (
+            talk((ASK, TELL)).with_question("", truncated=False).with_answer(None),
+            Ineligibility.REFUSED,
+        ),
+        (
+            talk((ASK, TELL)).with_question(ASK, truncated=False).with_answer(None),
+            Ineligibility.REFUSED,
+        ),
         *[(talk((ASK, TELL), (question, TELL)), reason) for question, reason in UNFIT_QUESTIONS],
         *[(talk((ASK, TELL), (ASK, answer)), reason) for answer, reason in UNFIT_ANSWERS],
     ]
@@ -82,4 +88,4 @@ def test_what_is_said_later_does_not_excuse_an_earlier_question() -> None:
 
 def test_half_a_turn_is_not_judged() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        ineligibility(talk((ASK, TELL)).asked(ASK, truncated=False))
+        ineligibility(talk((ASK, TELL)).with_question(ASK, truncated=False))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, somebody_else
-from stargate_assets.method.facts import heard_in, unheard_facts
+from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, another_persona
+from stargate_assets.method.facts import respondent_texts, unheard_facts
 from stargate_assets.method.text import words
 
 INEKE = Persona(
@@ -61,13 +61,13 @@ def test_a_response_of_heard_words_states_nothing_unheard(
 
 def test_what_was_heard_is_the_task_the_name_and_every_turn() -> None:
     pair = Pair(Task("t", "How do I rest?"), INEKE)
-    talk = Conversation(pair, 0).asked("Where?", False).answered("At home.")
-    assert heard_in(talk) == ["How do I rest?", "Ineke", "Where?", "At home."]
+    talk = Conversation(pair, 0).with_question("Where?", False).with_answer("At home.")
+    assert respondent_texts(talk) == ["How do I rest?", "Ineke", "Where?", "At home."]
 
 
 def test_somebody_else_is_drawn_by_key_whatever_the_order() -> None:
     people = [Persona(f"p{i}", str(i), "") for i in range(6)]
-    drawn = [somebody_else(people[0], people, "facts", i) for i in range(40)]
+    drawn = [another_persona(people[0], people, "facts", i) for i in range(40)]
     assert set(drawn) == set(people[1:])
-    assert drawn == [somebody_else(people[0], people[::-1], "facts", i) for i in range(40)]
-    assert somebody_else(people[0], people[:1], "facts") is None
+    assert drawn == [another_persona(people[0], people[::-1], "facts", i) for i in range(40)]
+    assert another_persona(people[0], people[:1], "facts") is None

@@ -1,6 +1,6 @@
 import pytest
 
-from stargate_assets.method.hygiene import Fault, fault, names_in_tasks, repeated
+from stargate_assets.method.hygiene import Fault, fault, names_in_tasks, repeated_texts
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_cannot_be_used_is_said(field: str, text: str, reason: str, message
 
 def test_the_same_text_is_found_whatever_its_dress() -> None:
     texts = ["Where to?", "café!", "WHERE  to", "Cafe\u0301", "Where two?", "??", "!!"]
-    assert list(repeated(texts)) == [(0, 2), (1, 3)]
+    assert list(repeated_texts(texts)) == [(0, 2), (1, 3)]
 
 
 def test_a_name_in_a_task_is_found_as_a_word_in_its_case() -> None:

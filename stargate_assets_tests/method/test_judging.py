@@ -9,7 +9,7 @@ from stargate_assets.method.judging import (
     Judgement,
     Unscored,
     Verdict,
-    as_written,
+    as_text,
     audit,
     judge,
     verdict_letter,
@@ -179,7 +179,7 @@ def structured(letter: str) -> str:
 
 @pytest.mark.parametrize("text", ["", "A", '"A"', "[]", '{"verdict": "A"}', '{"comparison', "7"])
 def test_anything_else_stays_as_it_was_written(text: str) -> None:
-    assert as_written(text) == text
+    assert as_text(text) == text
 
 
 def test_what_has_no_verdict_is_asked_for_once_more() -> None:

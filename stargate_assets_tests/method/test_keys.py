@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stargate_assets.method.keys import derive_seed, normalised, text_id
+from stargate_assets.method.keys import derive_seed, normalise, text_id
 
 KEYS = st.lists(st.integers() | st.text(st.characters(codec="ascii", exclude_categories=["Cc"])))
 
@@ -31,7 +31,7 @@ def test_an_id_depends_on_where_one_text_ends(one: tuple[str, ...], other: tuple
 @given(st.text(st.characters(codec="utf-8")))
 @example("\u017f\u0323")  # a long s with a dot below: folding makes an s that composes
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
-    assert normalised(normalised(text)) == normalised(text)
+    assert normalise(normalise(text)) == normalise(text)
 
 
 def test_ids_and_seeds_are_the_same_in_every_release_and_process() -> None:

@@ -16,7 +16,7 @@ from stargate_assets_tests.method.people import BAKER, pair, talk
 
 TASK = "What should I cook?"
 TALK = talk(("Where do you eat?", "At my sister's."), ("What do you avoid?", "Only peanuts."))
-UNANSWERED = TALK.asked("How much can you spend?", truncated=False)
+UNANSWERED = TALK.with_question("How much can you spend?", truncated=False)
 HOSTILE = "{{ 7*7 }} {% raw %} {# x #} <b>R&D</b> {{ task }} %"
 
 

@@ -24,9 +24,9 @@ def asked(*questions: str, persona: str = COOK) -> Conversation:
     """The conversation after the last question, each earlier one answered by choosing."""
     conversation = talk(of=pair(persona=persona))
     for question in questions[:-1]:
-        conversation = conversation.asked(question, truncated=False)
-        conversation = conversation.answered(reply(conversation))
-    return conversation.asked(questions[-1], truncated=False)
+        conversation = conversation.with_question(question, truncated=False)
+        conversation = conversation.with_answer(reply(conversation))
+    return conversation.with_question(questions[-1], truncated=False)
 
 
 def reply(conversation: Conversation) -> str:
@@ -50,7 +50,7 @@ def test_it_says_the_statements_that_the_question_makes_more_probable(
 @given(st.lists(QUESTIONS, min_size=1, max_size=5))
 def test_it_says_at_most_two_statements_at_once_and_none_twice(questions: list[str]) -> None:
     final = asked(*questions)
-    final = final.answered(reply(final))
+    final = final.with_answer(reply(final))
     told = [[s for s in sentences(a) if a != NOTHING_TO_SAY] for a in final.answers]
     assert all(len(statements) <= MOST_STATEMENTS for statements in told)
     flat = [statement for statements in told for statement in statements]

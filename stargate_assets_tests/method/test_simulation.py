@@ -13,9 +13,9 @@ from stargate_assets.method.roleplay import choose_replies, generate_replies
 from stargate_assets.method.simulation import (
     Cell,
     conversation_seed,
+    conversations_without_questions,
     simulate,
     turn_count,
-    unasked_conversations,
 )
 from stargate_assets_tests.method.people import ScriptedModel, grid, pair, talk
 
@@ -82,7 +82,7 @@ def test_the_questioner_is_asked_with_its_own_context_and_the_cell_s_sampling() 
     for (request,), question, answer in zip(model.chats, done.questions, done.answers, strict=True):
         assert request.messages == questioner_messages(heard)
         assert request.sampling == SAMPLING
-        heard = heard.asked(question, truncated=False).answered(answer)
+        heard = heard.with_question(question, truncated=False).with_answer(answer)
 
 
 def test_a_question_that_ran_into_the_limit_is_marked() -> None:
@@ -219,8 +219,8 @@ def test_a_cell_is_named_without_commas() -> None:
 def test_conversations_without_a_question_are_made_for_the_kinds_of_task_that_are_named() -> None:
     general = replace(pair(), task=replace(pair().task, kind="general"))
     pairs = [general, pair("Which boat?")]
-    assert [c.pair for c in unasked_conversations(pairs, 4, "general")] == [general]
-    assert [(c.pair, c.sample) for c in unasked_conversations(pairs, 4, "all")] == [
+    assert [c.pair for c in conversations_without_questions(pairs, 4, "general")] == [general]
+    assert [(c.pair, c.sample) for c in conversations_without_questions(pairs, 4, "all")] == [
         (p, 4) for p in pairs
     ]
-    assert unasked_conversations(pairs, 4, "never") == []
+    assert conversations_without_questions(pairs, 4, "never") == []

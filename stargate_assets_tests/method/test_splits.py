@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.splits import draw, draw_splits, shared_sizes
+from stargate_assets.method.splits import draw, draw_splits, split_sizes
 
 SIZES = {"train_a": 3, "train_b": 2, "test": 1}
 IDS = st.lists(st.text(min_size=1, max_size=4), min_size=6, max_size=20, unique=True)
@@ -14,7 +14,7 @@ IDS = st.lists(st.text(min_size=1, max_size=4), min_size=6, max_size=20, unique=
     ("rows", "sizes"), [(550, (250, 250, 50)), (110, (50, 50, 10)), (3, (1, 1, 1)), (4, (2, 1, 1))]
 )
 def test_splits_have_the_proportions_of_the_paper(rows: int, sizes: tuple[int, ...]) -> None:
-    assert tuple(shared_sizes(rows).values()) == sizes
+    assert tuple(split_sizes(rows).values()) == sizes
 
 
 @given(IDS, st.randoms())

@@ -4,15 +4,15 @@ from hypothesis import strategies as st
 
 from stargate_assets.method.text import (
     NEAR_DUPLICATE,
-    bare,
     first_sentences,
     near_duplicates,
-    readdressed,
+    readdress,
     runs,
     script,
     sentences,
     shingles,
     similarity,
+    without_punctuation,
     words,
 )
 
@@ -79,12 +79,12 @@ def test_a_text_that_was_broken_off_has_too_few_sentences_or_enough() -> None:
     ("one", "other"), [("Where to?", "where  to"), ("Café!", "cafe\u0301"), ("«Ja», sí", "ja sí")]
 )
 def test_bare_texts_differ_in_words_alone(one: str, other: str) -> None:
-    assert bare(one) == bare(other)
+    assert without_punctuation(one) == without_punctuation(other)
 
 
 def test_a_text_of_punctuation_is_not_like_every_other() -> None:
-    assert bare("?!") == "?!"
-    assert bare("C++") != bare("C")
+    assert without_punctuation("?!") == "?!"
+    assert without_punctuation("C++") != without_punctuation("C")
 
 
 TEXTS = st.lists(st.text(alphabet="ab ?ü", max_size=30), max_size=12)
@@ -128,4 +128,4 @@ def test_the_script_of_most_letters(text: str, name: str) -> None:
     ],
 )
 def test_a_text_can_call_somebody_else(text: str, name: str, to: str, readdressed_: str) -> None:
-    assert readdressed(text, name, to) == readdressed_
+    assert readdress(text, name, to) == readdressed_

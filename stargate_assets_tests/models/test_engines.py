@@ -77,5 +77,5 @@ def test_the_date_is_in_the_identity_of_models_that_are_told_it(
     told, untold = (
         pool.identity(ModelSpec(model=str(path), dtype="float32")) for path in (dated, tiny_model)
     )
-    assert told.endswith(f" None float32 {TEMPLATE_DATE}")
+    assert told.endswith(f" None float32 {TEMPLATE_DATE.isoformat()}")
     assert untold.endswith(" None float32")

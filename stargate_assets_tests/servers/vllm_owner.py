@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from stargate_assets.engines.vllm import Model, Room, VllmEngine
+from stargate_assets.engines.vllm import Model, Resources, VllmEngine
 from stargate_assets.engines.vllm_messages import Generate, Start, Work
 from stargate_assets.engines.vllm_process import VllmProcess
 from stargate_assets.method.language_model import ChatRequest, Message, Sampling
@@ -41,7 +41,9 @@ def main(log: Path, model: str | None) -> None:
         for _ in process.run(Work(adapter=None, requests=requests)):
             print(process.process.pid, flush=True)
         return
-    engine = VllmEngine(Model(model, None, "float32"), Room(cpu_cache_gib=1), log, lambda *_: None)
+    engine = VllmEngine(
+        Model(model, None, "float32"), Resources(cpu_cache_gib=1), log, lambda *_: None
+    )
     user = (Message("user", "Count to a million."),)
     asked = [ChatRequest(user, Sampling(1)), ChatRequest(user, Sampling(7000, 1.0))]
     for _ in engine.chat(asked):

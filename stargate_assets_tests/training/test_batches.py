@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_assets.config.experiment import Training
-from stargate_assets.training.batches import accumulated, micro_batches, together
+from stargate_assets.training.batches import accumulation_steps, examples_per_device, micro_batches
 
 COUNTS = st.integers(1, 9)
 
@@ -35,12 +35,14 @@ def test_every_step_has_its_examples_whatever_the_devices(
     stated = training(batch_size, device_batch_size)
     shares = [micro_batches(range(examples), stated, devices, d) for d in range(devices)]
     assert len({len(share) for share in shares}) == 1
-    assert max(len(batch) for share in shares for batch in share) <= together(stated, devices)
-    assert together(stated, devices) <= device_batch_size
-    size = accumulated(stated, devices)
+    assert max(len(batch) for share in shares for batch in share) <= examples_per_device(
+        stated, devices
+    )
+    assert examples_per_device(stated, devices) <= device_batch_size
+    size = accumulation_steps(stated, devices)
     for step, start in enumerate(range(0, examples, batch_size)):
         of_step = [share[step * size : (step + 1) * size] for share in shares]
-        learnt = [i for share in of_step for batch in share for i in batch]
-        assert sorted(learnt) == list(range(start, min(start + batch_size, examples)))
+        run_stage = [i for share in of_step for batch in share for i in batch]
+        assert sorted(run_stage) == list(range(start, min(start + batch_size, examples)))
     steps = -(-examples // batch_size)
     assert (steps - 1) * size < len(shares[0]) <= steps * size

@@ -14,7 +14,7 @@ from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.method.language_model import Message, ScoreRequest
 from stargate_assets.method.preferences import Preference
 from stargate_assets.training.labelled_loss import learn_where_labelled
-from stargate_assets.training.spec import TrainingError, TrainingSpec, encoded_preferences
+from stargate_assets.training.spec import TrainingError, TrainingSpec, encode_preferences
 from stargate_assets.training.stages import collate
 from stargate_assets.training.trainer import train
 from stargate_assets_tests.training.test_trainer import spec
@@ -33,7 +33,7 @@ PREFERENCES = [
 
 def comparing(model: Path, output: Path, **training: Any) -> TrainingSpec:
     stated = spec(model, output, **{"loss": "dpo", "learning_rate": 1e-3, **training})
-    return stated.model_copy(update={"preferences": encoded_preferences(PREFERENCES)})
+    return stated.model_copy(update={"preferences": encode_preferences(PREFERENCES)})
 
 
 def margins(model: Path, adapter: Path | None = None) -> list[float]:

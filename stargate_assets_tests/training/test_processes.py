@@ -23,7 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, Proce
 from transformers import AutoModelForCausalLM
 
 from stargate_assets.pipeline.assets.training import run_program
-from stargate_assets.training.launch import failed, launch, one_device
+from stargate_assets.training.launch import describe_failure, launch, single_device_environment
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 from stargate_assets.training.trainer import train
 from stargate_assets_tests.conftest import ENVIRONMENT
@@ -151,7 +151,9 @@ def test_the_first_failure_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "")
     first = failure(tmp_path, 1, 1, RuntimeError("CUDA out of memory. Tried much.\nMore."))
     later = failure(tmp_path, 0, 1, RuntimeError("Connection closed by peer"))
-    reason = failed({0: later, 1: first, 2: failure(tmp_path, 2, -signal.SIGTERM, None)}, 3)
+    reason = describe_failure(
+        {0: later, 1: first, 2: failure(tmp_path, 2, -signal.SIGTERM, None)}, 3
+    )
     assert "Process 1 of 3" in reason
     assert reason.endswith("RuntimeError: CUDA out of memory. Tried much.")
 
@@ -178,4 +180,4 @@ def test_what_cannot_be_spread_is_refused(
 )
 def test_one_process_sees_one_gpu(device: str, visible: str | None, found: str | None) -> None:
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    assert one_device(device, environment).get("CUDA_VISIBLE_DEVICES") == found
+    assert single_device_environment(device, environment).get("CUDA_VISIBLE_DEVICES") == found

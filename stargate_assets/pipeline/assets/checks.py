@@ -16,7 +16,7 @@ from stargate_assets.method.eligibility import COPIED_RUN
 from stargate_assets.method.language_model import ScoreRequest
 from stargate_assets.method.prompts import negative_control_messages, questioner_messages
 from stargate_assets.method.scoring import gold_contexts
-from stargate_assets.method.simulation import unasked_conversations
+from stargate_assets.method.simulation import conversations_without_questions
 from stargate_assets.method.text import runs
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.assets.cell_run import cell_of
@@ -83,7 +83,7 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         split = cell_of(context.partition_key).split
         rows = warehouse.read(name, "conversations", [slice_of(context.partition_key)]).height
         pairs = read_pairs(warehouse, data_set, split)
-        unasked = unasked_conversations(pairs, 0, experiment.unasked(split))
+        unasked = conversations_without_questions(pairs, 0, experiment.unasked(split))
         return check_count(rows, len(pairs) * experiment.samples(split) + len(unasked))
 
     @check(

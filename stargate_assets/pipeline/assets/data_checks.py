@@ -10,7 +10,7 @@ import polars as pl
 from dataframely.exc import ValidationError
 
 from stargate_assets.config.data_set import DataSet
-from stargate_assets.method.hygiene import fault, names_in_tasks, repeated
+from stargate_assets.method.hygiene import fault, names_in_tasks, repeated_texts
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.text import NEAR_DUPLICATE, SHINGLE, near_duplicates
 from stargate_assets.pipeline.assets.grid import split_partitions
@@ -120,7 +120,7 @@ def find_repeats(slices: DataSlices, table: str) -> list[str]:
     return [
         f"{column} {rows[column][later]!r} is in {rows['split'][first]} and {rows['split'][later]}"
         for column in TEXTS[table]
-        for first, later in repeated(rows[column].to_list())
+        for first, later in repeated_texts(rows[column].to_list())
     ]
 
 

@@ -20,7 +20,7 @@ from stargate_assets.method.regularization import (
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
 from stargate_assets.method.scoring import GoldLogProb, score_gold_responses
 from stargate_assets.method.selection import Selected, select_conversations
-from stargate_assets.method.simulation import Cell, simulate, unasked_conversations
+from stargate_assets.method.simulation import Cell, conversations_without_questions, simulate
 
 
 def roleplayer_reply(roleplayer: Roleplayer, model: LanguageModel) -> Reply:
@@ -51,7 +51,9 @@ def simulate_cell(
         max_turns=stated.max_turns,
         sampling=Sampling(stated.question_tokens, stated.temperature, stated.top_p),
     )
-    return conversations + unasked_conversations(pairs, samples, experiment.unasked(cell.split))
+    return conversations + conversations_without_questions(
+        pairs, samples, experiment.unasked(cell.split)
+    )
 
 
 def score_cell(

@@ -30,8 +30,8 @@ from stargate_assets.training.spec import (
     TrainingError,
     TrainingResult,
     TrainingSpec,
-    encoded,
-    encoded_preferences,
+    encode_dialogues,
+    encode_preferences,
 )
 
 CHECKPOINTS = "checkpoints"
@@ -105,8 +105,8 @@ def training_spec(run: CellRun) -> TrainingSpec:
         bf16=models.dtype(questioner) == "bfloat16",
         seed=derive_seed(experiment.seed, "training", run.cell.iteration, run.cell.split),
         training=training,
-        dialogues=encoded(dialogues),
-        preferences=encoded_preferences(p for p in preferences if p),
+        dialogues=encode_dialogues(dialogues),
+        preferences=encode_preferences(p for p in preferences if p),
         output=final.with_name(f".{final.name}.partial"),
         processes=models.machine.training_processes,
         gradient_checkpointing=models.machine.gradient_checkpointing,

@@ -10,12 +10,12 @@ import polars as pl
 from stargate_assets.config.data_set import DataError, DataSet, Source, with_sources
 from stargate_assets.config.digest import digest_fields, digest_text
 from stargate_assets.method.conversation import Persona
-from stargate_assets.method.hygiene import Fault, names_in_tasks, repeated
+from stargate_assets.method.hygiene import Fault, names_in_tasks, repeated_texts
 from stargate_assets.method.keys import text_id
 from stargate_assets.method.personas import EXAMPLES
 from stargate_assets.method.plan import SPLITS
-from stargate_assets.method.splits import draw, draw_splits, shared_sizes
-from stargate_assets.method.text import bare
+from stargate_assets.method.splits import draw, draw_splits, split_sizes
+from stargate_assets.method.text import without_punctuation
 from stargate_assets.pipeline.sources.rows import Row, Rows, read_rows
 
 RECORDED, GENERATED = "recorded", "generated"
@@ -162,7 +162,7 @@ def _splits(source: Source, rows: Rows, by_id: Mapping[str, Row], seed: int) -> 
         ids = draw(ids, source.limit, seed, "limit")
     own = {row: split for row in ids if (split := by_id[row].values.get("split"))}
     if not own:
-        sizes = source.sizes.model_dump() if source.sizes else shared_sizes(len(ids))
+        sizes = source.sizes.model_dump() if source.sizes else split_sizes(len(ids))
         if len(ids) < sum(sizes.values()) or len(ids) < len(SPLITS):
             raise DataError(
                 f"{rows.name} has {len(ids)} usable rows for splits of {_shown(sizes)}; add rows, "
@@ -194,7 +194,7 @@ def _shown(sizes: Mapping[str, int]) -> str:
 
 def _refuse_repeated(rows: Rows, column: str) -> None:
     again: set[int] = set()
-    for first, later in repeated([row[column] for row in rows.rows]):
+    for first, later in repeated_texts([row[column] for row in rows.rows]):
         row = rows.rows[later]
         message = f"is the same as in {rows.rows[first].seen_from(row)}; remove one"
         rows.refuse(row, column, Fault("repeated", message))
@@ -224,18 +224,21 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
     assert data_set.gold_responses is not None
     rows = read_rows(data_set.gold_responses, ("task", "persona", "text"))
     task_of = {
-        bare(text): (task_id, split)
+        without_punctuation(text): (task_id, split)
         for task_id, text, split in tasks.frame.select("task_id", "text", "split").iter_rows()
     }
     persona_of = {
-        bare(name): (persona_id, split)
+        without_punctuation(name): (persona_id, split)
         for persona_id, name, split in personas.frame.select(
             "persona_id", "name", "split"
         ).iter_rows()
     }
     recorded: dict[tuple[str, str], tuple[str, Row]] = {}
     for row in rows.rows:
-        task, persona = task_of.get(bare(row["task"])), persona_of.get(bare(row["persona"]))
+        task, persona = (
+            task_of.get(without_punctuation(row["task"])),
+            persona_of.get(without_punctuation(row["persona"])),
+        )
         if task is None or persona is None:
             column, what = ("task", "task") if task is None else ("persona", "name of a persona")
             message = f"{row[column]!r} is no {what} of this data set; use one as it stands there"

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from stargate_assets.pipeline.assets.lineage import DATA_RULES, LINEAGE, REPORT_RULES
-from stargate_assets.training.spec import MEANING
+from stargate_assets.training.spec import SPEC_VERSION
 
 RECORD = Path(__file__).with_name("rules.json")
 FOLLOWED = ("stargate_assets.method", "stargate_assets.pipeline", "stargate_assets.training")
@@ -54,7 +54,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
 def numbers() -> dict[str, str]:
     """The number of each table's rules."""
     stated = {table: lineage.rules for table, lineage in LINEAGE.items()} | DATA_RULES
-    stated |= {"report": REPORT_RULES, "a training": MEANING}
+    stated |= {"report": REPORT_RULES, "a training": SPEC_VERSION}
     return {table: str(stated[table]) for table in ENTRIES}
 
 

@@ -5,13 +5,14 @@ from stargate_assets.method.conversation import Conversation, Pair, Persona, Tas
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.checks import check_count, check_leaks, check_schema
 from stargate_assets.pipeline.assets.rows import conversation_rows
+from stargate_assets_tests.method.people import talk
 
 TEXT = "I keep four hundred sheep on a windy hill. I cannot eat cheese at all."
 PAIR = Pair(Task("t", "What should I cook?"), Persona("p", "Ana", TEXT))
 
 
 def test_persona_text_that_was_said_is_no_leak() -> None:
-    said = Conversation(PAIR, 0).asked("What do you keep?", truncated=False).answered(TEXT)
+    said = talk(("What do you keep?", TEXT), of=PAIR)
     result = check_leaks([said])
     assert result.passed
     assert result.metadata["conversations with a leak"].value == 0
@@ -19,8 +20,8 @@ def test_persona_text_that_was_said_is_no_leak() -> None:
 
 def test_words_that_only_meet_where_two_messages_meet_are_no_leak() -> None:
     pair = Pair(PAIR.task, Persona("p", "Ana", "That is me. My pension covers all of it."))
-    talked = Conversation(pair, 0).asked("What about me?", truncated=False)
-    assert check_leaks([talked.answered("My pension covers all of it.")]).passed
+    talked = Conversation(pair, 0).with_question("What about me?", truncated=False)
+    assert check_leaks([talked.with_answer("My pension covers all of it.")]).passed
 
 
 def test_persona_text_in_a_prompt_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +34,7 @@ def test_persona_text_in_a_prompt_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> 
         "questioner_messages",
         lambda conversation: positive_control_messages(conversation.pair),
     )
-    silent = Conversation(PAIR, 0).asked("What?", truncated=False).answered("I am not sure.")
+    silent = talk(("What?", "I am not sure."), of=PAIR)
     assert not checks.check_leaks([silent]).passed
 
 
@@ -43,7 +44,11 @@ def test_rows_are_counted() -> None:
 
 
 def test_a_frame_that_breaks_its_schema_is_found() -> None:
-    asked = Conversation(PAIR, 0).asked("What do you keep?", truncated=False).answered("Sheep.")
+    asked = (
+        Conversation(PAIR, 0)
+        .with_question("What do you keep?", truncated=False)
+        .with_answer("Sheep.")
+    )
     good = conversation_rows(Cell(0, "test"), "base", [asked])
     assert check_schema("conversations", good).passed
     assert not check_schema("conversations", pl.concat([good, good])).passed

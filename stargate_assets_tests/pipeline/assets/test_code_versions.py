@@ -31,7 +31,7 @@ def test_rules_that_have_changed_raise_their_number(table: str) -> None:
     if digest != RECORDED[table]["digest"]:
         pytest.fail(
             f"The code of the rules of {table} has changed. If the same inputs now give other "
-            "rows, raise its number (pipeline/assets/lineage.py; of a training MEANING in "
+            "rows, raise its number (pipeline/assets/lineage.py; of a training SPEC_VERSION in "
             "training/spec.py). Then record it: "
             "python -m stargate_assets_tests.pipeline.assets.rules"
         )

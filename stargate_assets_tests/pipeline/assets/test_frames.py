@@ -9,9 +9,9 @@ def test_conversations_come_back_as_they_were() -> None:
     said = talk((ASK, TELL), of=pair())
     conversations = [
         said,
-        talk(sample=1).asked("What do you", truncated=True).answered(TELL),
-        talk((ASK, TELL), sample=2).asked(ASK, truncated=False).answered(None),
-        talk(sample=3).asked("", truncated=False).answered(None),
+        talk(sample=1).with_question("What do you", truncated=True).with_answer(TELL),
+        talk((ASK, TELL), sample=2).with_question(ASK, truncated=False).with_answer(None),
+        talk(sample=3).with_question("", truncated=False).with_answer(None),
     ]
     frame = conversation_rows(Cell(0, "test"), "base", conversations)
     assert conversations_from_rows(frame, [pair()]) == conversations

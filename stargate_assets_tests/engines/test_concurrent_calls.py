@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from stargate_assets.engines.under_way import as_they_end
+from stargate_assets.engines.concurrent_calls import results_as_completed
 from stargate_assets.method.language_model import EngineError
 
 
@@ -44,7 +44,7 @@ async def double(room: Room, number: int) -> int:
 
 def test_every_request_has_its_result_and_no_more_than_allowed_are_under_way() -> None:
     room = Room()
-    found = dict(as_they_end(room.open, double, [5, 0, 7, 1, 20, 6], 3))
+    found = dict(results_as_completed(room.open, double, [5, 0, 7, 1, 20, 6], 3))
     assert found == {0: 10, 1: 0, 2: 14, 3: 2, 4: 40, 5: 12}
     assert (room.most, room.inside, room.closed) == (3, 0, True)
 
@@ -52,7 +52,7 @@ def test_every_request_has_its_result_and_no_more_than_allowed_are_under_way() -
 def test_a_failure_comes_after_the_results_of_what_was_under_way() -> None:
     room, found = Room(), dict[int, int]()
     with pytest.raises(EngineError, match="Not thirteen"):
-        for index, result in as_they_end(room.open, double, [13, 2, 5, 1, 1, 1], 3):
+        for index, result in results_as_completed(room.open, double, [13, 2, 5, 1, 1, 1], 3):
             found[index] = result
     assert found == {1: 4, 2: 10}
     assert room.closed
@@ -60,13 +60,13 @@ def test_a_failure_comes_after_the_results_of_what_was_under_way() -> None:
 
 def test_a_fault_of_our_own_is_not_taken_for_an_endpoint_s() -> None:
     with pytest.raises(ExceptionGroup) as caught:
-        list(as_they_end(Room().open, double, [99, 14], 2))
+        list(results_as_completed(Room().open, double, [99, 14], 2))
     assert caught.group_contains(ZeroDivisionError)
 
 
 def test_closing_sends_away_what_is_under_way() -> None:
     room = Room()
-    results = as_they_end(room.open, double, [1, 99, 99], 3)
+    results = results_as_completed(room.open, double, [1, 99, 99], 3)
     assert next(results) == (0, 2)
     results.close()
     assert (room.sent_away, room.inside, room.closed) == (2, 0, True)
@@ -74,6 +74,6 @@ def test_closing_sends_away_what_is_under_way() -> None:
 
 def test_it_works_where_an_event_loop_runs_already() -> None:
     async def inside() -> dict[int, int]:
-        return dict(as_they_end(Room().open, double, [1, 2], 2))
+        return dict(results_as_completed(Room().open, double, [1, 2], 2))
 
     assert asyncio.run(inside()) == {0: 2, 1: 4}

@@ -17,7 +17,7 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
-def as_they_end(
+def results_as_completed(
     session: Callable[[], AbstractAsyncContextManager[Session]],
     call: Callable[[Session, Request], Awaitable[Result]],
     requests: Sequence[Request],
@@ -53,7 +53,7 @@ def as_they_end(
         results.put(None)
 
     loop = asyncio.new_event_loop()
-    with ThreadPoolExecutor(1, "under_way") as thread:
+    with ThreadPoolExecutor(1, "in_flight") as thread:
         task = loop.create_task(work_through())
         run = thread.submit(loop.run_until_complete, task)
         run.add_done_callback(ended)
