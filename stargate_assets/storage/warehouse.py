@@ -19,6 +19,7 @@ import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
 from stargate_assets.method.errors import StargateError
+from stargate_assets.storage.comments import update_comments
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quoted, refresh_views
@@ -139,6 +140,7 @@ class Warehouse:
             )
             _replace_usage(connection, usage)
             refresh_views(connection, schema, table)
+            update_comments(connection, schema, "warehouse", ALL_EXPERIMENTS)
             connection.execute("COMMIT")
 
     def read(self, schema: str, table: str, slices: Sequence[Slice]) -> pl.DataFrame:
@@ -170,6 +172,7 @@ class Warehouse:
             connection.execute("BEGIN")
             connection.execute(_REGISTRY)
             _replace_usage(connection, rows)
+            update_comments(connection, "warehouse")
             connection.execute("COMMIT")
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:

@@ -24,7 +24,7 @@ from stargate_assets.method.simulation import Cell
 from stargate_assets.models.pool import Checkpoint
 from stargate_assets.reporting.style import Picture
 from stargate_assets.storage.io_manager import VERSION, slice_of
-from stargate_assets.storage.schemas import SCHEMAS
+from stargate_assets.storage.schemas import SCHEMAS, table_columns
 from stargate_assets.storage.warehouse import Materialization, MissingSliceError, Warehouse
 
 OWNERS = ["team:stargate-assets"]
@@ -210,5 +210,14 @@ def report_policy(context: dg.AssetExecutionContext, name: str, index: int, vers
 
 def column_schema(table: str) -> dg.TableSchema:
     """A table's columns as the UI shows them."""
-    columns = SCHEMAS[table].columns()
-    return dg.TableSchema([dg.TableColumn(n, str(c.dtype)) for n, c in columns.items()])
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                column.name,
+                column.type,
+                column.description,
+                dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in table_columns(SCHEMAS[table])
+        ]
+    )
