@@ -15,7 +15,7 @@ from stargate_assets.storage.schemas import (
     table_columns,
     table_description,
 )
-from stargate_assets.storage.views import ALL_EXPERIMENTS, VIEWS, literal, quoted
+from stargate_assets.storage.views import ALL_EXPERIMENTS, VIEWS, quote_name, quote_text
 
 _COMMENTS = """
 SELECT 'COLUMN', schema_name, table_name, column_name, comment FROM duckdb_columns()
@@ -40,8 +40,10 @@ def update_comments(connection: duckdb.DuckDBPyConnection, *schemas: str) -> Non
     for kind, schema, table, column, comment in rows:
         description = descriptions(schema, table).get(column)
         if description is not None and description != comment:
-            name = ".".join(quoted(part) for part in (schema, table, column) if part is not None)
-            statements.append(f"COMMENT ON {kind} {name} IS {literal(description)}")
+            name = ".".join(
+                quote_name(part) for part in (schema, table, column) if part is not None
+            )
+            statements.append(f"COMMENT ON {kind} {name} IS {quote_text(description)}")
     if statements:
         connection.execute("; ".join(statements))
 

@@ -1,4 +1,4 @@
-"""Views over the tables, kept right by whoever writes a table: what people ask for most, and each
+"""Views over the tables, made again whenever a table is written: what people query most, and each
 table of all experiments together.
 """
 
@@ -11,10 +11,10 @@ from stargate_assets.storage.schemas import SCHEMAS
 
 ALL_EXPERIMENTS = "all_experiments"
 """The schema of views over every experiment that has a table, with a column `experiment`."""
-OF_EXPERIMENTS = frozenset(
+EXPERIMENT_TABLES = frozenset(
     table for table, schema in SCHEMAS.items() if "iteration" in schema.columns()
 )
-"""The tables that an experiment has; those of data sets know no iteration."""
+"""The tables of experiments; those of data sets have no column `iteration`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,45 +74,45 @@ VIEWS = {
 
 
 def refresh_views(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
-    """Make the views that read `schema.table` again, inside the transaction that writes it: they
-    then fit its columns.
+    """Make the views that read `schema.table` again, inside the transaction that writes it, so that
+    they have its present columns.
     """
-    for statement in _statements(_tables(connection), schema, table):
+    for statement in _view_statements(_written_tables(connection), schema, table):
         connection.execute(statement)
 
 
-def _statements(tables: dict[str, set[str]], schema: str, table: str) -> Iterator[str]:
+def _view_statements(tables: dict[str, set[str]], schema: str, table: str) -> Iterator[str]:
     if schema not in tables.get(table, ()):
         return
     for name, view in VIEWS.items():
         if table in view.sources and all(schema in tables.get(s, ()) for s in view.sources):
-            query = view.query.format(schema=quoted(schema))
-            yield f"CREATE OR REPLACE VIEW {quoted(schema)}.{name} AS {query}"
+            query = view.query.format(schema=quote_name(schema))
+            yield f"CREATE OR REPLACE VIEW {quote_name(schema)}.{name} AS {query}"
     parts = " UNION ALL BY NAME ".join(
-        f"SELECT {literal(name)} AS experiment, * FROM {quoted(name)}.{quoted(table)}"
+        f"SELECT {quote_text(name)} AS experiment, * FROM {quote_name(name)}.{quote_name(table)}"
         for name in sorted(tables[table])
     )
     yield f"CREATE SCHEMA IF NOT EXISTS {ALL_EXPERIMENTS}"
-    yield f"CREATE OR REPLACE VIEW {ALL_EXPERIMENTS}.{quoted(table)} AS {parts}"
+    yield f"CREATE OR REPLACE VIEW {ALL_EXPERIMENTS}.{quote_name(table)} AS {parts}"
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
-    """The tables of experiments that were written and are still there, each with its schemas."""
+def _written_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """The tables of experiments that were written and still exist, each with its DuckDB schemas."""
     found: dict[str, set[str]] = {}
     for schema, table in connection.execute(
         "SELECT DISTINCT schema_name, table_name FROM warehouse.materializations "
         "SEMI JOIN duckdb_tables() USING (schema_name, table_name)"
     ).fetchall():
-        if table in OF_EXPERIMENTS:
+        if table in EXPERIMENT_TABLES:
             found.setdefault(table, set()).add(schema)
     return found
 
 
-def quoted(name: str) -> str:
-    """An identifier in SQL."""
+def quote_name(name: str) -> str:
+    """Quote an identifier for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
-    """A string in SQL, where no parameter can stand."""
+def quote_text(text: str) -> str:
+    """Quote a string for SQL, in statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"

@@ -6,6 +6,7 @@ from pathlib import Path
 import dataframely as dy
 import pytest
 
+from stargate_assets.pipeline.assets.grid import column_schema
 from stargate_assets.storage.schemas import (
     BOOKKEEPING,
     SCHEMAS,
@@ -67,6 +68,14 @@ def test_descriptions_are_comments_in_the_file(warehouse: Warehouse, table: str)
         [where, table],
     )
     assert found["comment"].to_list() == [table_description(TABLES[table])]
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_descriptions_are_in_dagsters_column_table(table: str) -> None:
+    shown = column_schema(table).columns
+    assert {column.name: column.description for column in shown} == described(SCHEMAS[table])
+    nullable = [column.name for column in shown if column.constraints.nullable]
+    assert nullable == [column.name for column in table_columns(SCHEMAS[table]) if column.nullable]
 
 
 def test_views_and_their_columns_have_comments(warehouse: Warehouse) -> None:

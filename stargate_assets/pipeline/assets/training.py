@@ -41,7 +41,12 @@ from stargate_assets.pipeline.assets.grid import (
     policy_checkpoint,
     report_policy,
 )
-from stargate_assets.storage.checkpoints import TrainingRecord, publish, take_over, trained_before
+from stargate_assets.storage.checkpoints import (
+    TrainingRecord,
+    find_training,
+    publish,
+    reuse_checkpoint,
+)
 from stargate_assets.storage.completions import Use
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets.training.spec import (
@@ -266,11 +271,11 @@ def train_checkpoint(
     final, aside = checkpoint_directory(models, name, cell), spec.output
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    before = trained_before(models.warehouse / CHECKPOINTS, spec.digest, final)
+    before = find_training(models.warehouse / CHECKPOINTS, spec.digest, final)
     if before is not None:
         source, training = before
         result = TrainingResult.model_validate(training.result)
-        sha256 = take_over(source, aside, final, training)
+        sha256 = reuse_checkpoint(source, aside, final, training)
     else:
         source, result = None, _trained(context, models, pipes, spec)
         sha256 = publish(aside, final, TrainingRecord(spec.digest, result.model_dump()))

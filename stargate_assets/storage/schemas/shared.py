@@ -1,6 +1,6 @@
 """Columns that several tables have, each described once, and the keys that tables share."""
 
-from enum import StrEnum
+from collections.abc import Iterable
 
 import dataframely as dy
 
@@ -8,15 +8,17 @@ from stargate_assets.method.arms import Arm
 from stargate_assets.method.plan import SPLITS
 
 
-def listed(values: type[StrEnum]) -> str:
-    """A regular expression that the values of an enum match, and nothing else."""
+def match_any(values: Iterable[str]) -> str:
+    """A regular expression that these values match, and nothing else."""
     return f"^({'|'.join(values)})$"
 
 
-def choice(values: type[StrEnum], description: str, *, nullable: bool = True) -> dy.String:
-    """A column that has one of the values of an enum, which its description names."""
+def choice(values: Iterable[str], description: str, *, nullable: bool = True) -> dy.String:
+    """A column that has one of these values, which its description names."""
     return dy.String(
-        nullable=nullable, regex=listed(values), description=f"{description}: {', '.join(values)}"
+        nullable=nullable,
+        regex=match_any(values),
+        description=f"{description}: {', '.join(values)}",
     )
 
 
@@ -66,7 +68,7 @@ def persona_id(*, primary_key: bool = True) -> dy.String:
 def arm() -> dy.String:
     return dy.String(
         primary_key=True,
-        regex=listed(Arm),
+        regex=match_any(Arm),
         description=f"Who asks and who answers: {', '.join(Arm)}",
     )
 
