@@ -1,1 +1,1 @@
-"""What people look at: figures, and the report as one HTML file. Frames in, text out."""
+"""Figures, and the report as one HTML file, made from the frames of experiments."""

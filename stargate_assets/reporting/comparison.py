@@ -1,4 +1,4 @@
-"""Experiments beside each other: one policy of each, and how far it is from the first one's."""
+"""Several experiments compared: one policy of each, and its differences from the first one's."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,14 +32,15 @@ COSTS = ("model calls", "minutes", "training steps", "dollars")
 
 
 class NotEvaluatedError(StargateError):
-    """A policy that is to be compared has no test cell. The message says what to run."""
+    """A policy that is to be compared was not evaluated. The message says what to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One policy of an experiment. `differs` is what its experiment states otherwise than the
-    first; the differences are paired, on the test pairs of both, and None where nothing can be
-    compared.
+    """One policy of an experiment, compared with the first experiment's.
+
+    `differs` lists the settings in which their experiments differ. The differences are paired, on
+    the test pairs of both; they are None where nothing can be compared.
     """
 
     tables: ExperimentTables
@@ -69,20 +70,22 @@ class Compared:
         return Estimate(row[mean], row[f"{prefix}low"], row[f"{prefix}high"], row["pairs"])
 
     def gain(self, metric: str) -> Estimate | None:
-        """Over policy 0 of the same experiment, paired."""
+        """The mean of paired differences to policy 0 of the same experiment, if there are any."""
         return self.metric(metric, "gain", "gain_")
 
 
 def compare(experiments: Sequence[ExperimentTables], policy: int | None = None) -> list[Compared]:
-    """The latest policy of each experiment, or one that is asked for, against the first's."""
-    first, *others = [Compared(tables, _policy(tables, policy)) for tables in experiments]
+    """Compare one policy of each experiment with the first experiment's: number `policy`, or the
+    latest of each. Raises NotEvaluatedError if an experiment has no such policy.
+    """
+    first, *others = [Compared(tables, _choose_policy(tables, policy)) for tables in experiments]
     return [
         first,
         *(
             Compared(
                 other.tables,
                 other.policy,
-                "; ".join(differences(_stated(first), _stated(other))),
+                "; ".join(differences(_dump_settings(first), _dump_settings(other))),
                 _win_rate_difference(first, other),
                 _log_prob_difference(first, other),
             )
@@ -92,7 +95,7 @@ def compare(experiments: Sequence[ExperimentTables], policy: int | None = None) 
 
 
 def differences(first: object, other: object, path: str = "") -> Iterator[str]:
-    """The fields that differ, each with its value in the other."""
+    """Yield the path of each field in which two settings differ, with its value in `other`."""
     if isinstance(first, Mapping) and isinstance(other, Mapping):
         for field in {**first, **other}:
             below = f"{path}.{field}" if path else str(field)
@@ -100,33 +103,33 @@ def differences(first: object, other: object, path: str = "") -> Iterator[str]:
     elif isinstance(first, list) and isinstance(other, list) and len(first) == len(other) == 1:
         yield from differences(first[0], other[0], path)
     elif first != other:
-        yield f"{path} {_short(other)}"
+        yield f"{path} {_format_setting(other)}"
 
 
 def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
-    """What each policy gained, how far it is from the first experiment's, and what it does and
-    costs. Two lines of a cell are a value and its interval.
+    """The tables of a comparison: what each policy gained, how it differs from the first
+    experiment's, and what it does and costs. A value and its interval are two lines of a cell.
     """
     first, *others = compared
-    gained = [
+    gains = [
         [
             c.name,
             str(c.policy),
-            *(_share(c.win_rate(arm)) for arm in (Arm.METHOD, Arm.BASE_ANSWERS)),
+            *(_percent(c.win_rate(arm)) for arm in (Arm.METHOD, Arm.BASE_ANSWERS)),
             *(_nats(c.gain(condition)) for condition in GAINS),
         ]
         for c in compared
     ]
-    away = [
+    paired = [
         [c.name, c.differs or NONE, _points(c.win_rate_difference), _nats(c.log_prob_difference)]
         for c in others
     ]
-    does = [
+    behaviour = [
         [
             c.name,
             *(_level(c, metric) for metric in (QUESTION_RATE, ANSWERS_THAT_ASK)),
             f"{_level(c, UNHEARD_FACTS)} ({_level(c, UNHEARD_FACTS_BY_CHANCE)})",
-            *_cost(c),
+            *_cost_cells(c),
         ]
         for c in compared
     ]
@@ -134,34 +137,34 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         Grid(
             "What each policy gained",
             ["experiment", "policy", WIN_RATE, Arm.BASE_ANSWERS.label, *GAINS.values()],
-            gained,
+            gains,
             note="Win rates are against the base model's own answers, gains are on policy 0 of the "
             "same experiment, in nats.",
         ),
         Grid(
             "What each policy does and costs",
             ["experiment", *BEHAVIOUR, *COSTS],
-            does,
-            note="Unheard facts say something where they lie above those by chance. Costs are of "
-            "the experiment without its data set; what another experiment had asked before was "
-            "not asked again.",
+            behaviour,
+            note="Unheard facts mean something where they lie above those by chance. Costs are "
+            "those of the experiment without its data set. A call that another experiment had "
+            "made before was not made again, and is not counted here.",
         ),
     ]
     if others:
         against = Grid(
             f"Against {first.name}",
             ["experiment", "what differs", f"{WIN_RATE}, points", "Q-experimental, nats"],
-            away,
+            paired,
             texts=2,
             note=f"Paired differences to policy {first.policy} of {first.name}, on the test pairs "
-            "that both have. A dash: they share none, or the judge, the base model or the gold "
-            "responses differ.",
+            "that both have. A dash means that they share none, or that the judge, the base model "
+            "or the gold responses differ.",
         )
         grids.insert(1, against)
     return grids
 
 
-def _policy(tables: ExperimentTables, wanted: int | None) -> int:
+def _choose_policy(tables: ExperimentTables, wanted: int | None) -> int:
     there = sorted(tables.frame("report")["iteration"].unique())
     if wanted is None:
         return there[-1]
@@ -173,28 +176,32 @@ def _policy(tables: ExperimentTables, wanted: int | None) -> int:
     return wanted
 
 
-def _stated(compared: Compared) -> dict[str, Any]:
+def _dump_settings(compared: Compared) -> dict[str, Any]:
     return compared.tables.experiment.model_dump(mode="json")
 
 
-def _short(value: object) -> str:
-    """A field's value in a few words: of a model or a role, what tables call it."""
+def _format_setting(value: object) -> str:
+    """Write the value of a setting in a few words; a model or a role by its name."""
     if isinstance(value, Mapping):
-        return _short(value.get("name") or value.get("model"))
+        return _format_setting(value.get("name") or value.get("model"))
     if isinstance(value, list):
-        return ", ".join(map(_short, value)) or "none"
+        return ", ".join(map(_format_setting, value)) or "none"
     return "none" if value is None or value == "" else str(value)
 
 
 def _win_rate_difference(first: Compared, other: Compared) -> Estimate | None:
-    """None where the judges differ, too: their verdicts cannot be held against each other."""
+    """How much more often `other` wins, paired. None also where the judges differ, because their
+    verdicts cannot be compared.
+    """
     judges = [c.tables.experiment.judge for c in (first, other)]
     asked = {(judge.model, judge.method) for judge in judges if judge is not None}
-    return paired_difference(_won(other), _won(first)) if len(asked) == 1 else None
+    return (
+        paired_difference(_worth_by_pair(other), _worth_by_pair(first)) if len(asked) == 1 else None
+    )
 
 
-def _won(compared: Compared) -> PairValues:
-    """What each pair's verdict on the policy's response is worth."""
+def _worth_by_pair(compared: Compared) -> PairValues:
+    """What the verdict on the policy's response to each pair is worth: a win 1, a tie 0.5."""
     judged = compared.tables.tested("judgements").filter(
         pl.col("iteration") == compared.policy,
         pl.col("arm") == Arm.METHOD,
@@ -205,8 +212,8 @@ def _won(compared: Compared) -> PairValues:
 
 
 def _log_prob_difference(first: Compared, other: Compared) -> Estimate | None:
-    """Of Q-experimental, on pairs with the same gold response. None where the base models
-    differ.
+    """How much higher `other`'s Q-experimental is, in nats, on pairs with the same gold response.
+    None also where the base models differ.
     """
     if first.tables.experiment.questioner != other.tables.experiment.questioner:
         return None
@@ -222,19 +229,20 @@ def _log_prob_difference(first: Compared, other: Compared) -> Estimate | None:
     return paired_difference(*found)
 
 
-def _share(value: Estimate | None) -> str:
-    return _shown(value, percent)
+def _percent(value: Estimate | None) -> str:
+    return _format_estimate(value, percent)
 
 
 def _points(value: Estimate | None) -> str:
-    return _shown(value, points)
+    return _format_estimate(value, points)
 
 
 def _nats(value: Estimate | None) -> str:
-    return _shown(value, signed)
+    return _format_estimate(value, signed)
 
 
-def _shown(value: Estimate | None, number: Callable[[float], str]) -> str:
+def _format_estimate(value: Estimate | None, number: Callable[[float], str]) -> str:
+    """Write an estimate and its interval in two lines; `number` writes one number."""
     if value is None:
         return NONE
     return f"{number(value.mean)}\n({number(value.low)} to {number(value.high)})"
@@ -245,7 +253,7 @@ def _level(compared: Compared, metric: str) -> str:
     return NONE if value is None else format_level(metric, value.mean)
 
 
-def _cost(compared: Compared) -> list[str]:
+def _cost_cells(compared: Compared) -> list[str]:
     """Model calls, their minutes, training steps and dollars."""
     used = compared.tables.usage.filter(pl.col("schema_name") == compared.name)
     steps = count(int(compared.tables.frame("checkpoints")["steps"].sum()))

@@ -1,5 +1,5 @@
-"""The paper's figures: curves over policies, with their numbers. Each takes frames as the warehouse
-holds them, and gives None where there is nothing to draw.
+"""The paper's figures: curves over policies, with their numbers. Each function takes frames as
+the warehouse has them, and returns None if there is nothing to draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from stargate_assets.reporting.style import (
     Series,
     canvas,
     draw_series,
-    percent,
+    label_percent,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PAPER_WIN_RATES = (0.68, 0.73, 0.70)
 
 
 def win_rates_by_experiment(win_rates: Mapping[str, pl.DataFrame]) -> Picture | None:
-    """Figures 3a and 3b: the method's win rate against the base model, a line an experiment."""
+    """Draw figures 3a and 3b: the method's win rate against the base model, by experiment."""
     figure = _win_rate_curves([_arm(frame, Arm.METHOD, n) for n, frame in win_rates.items()])
     if figure is None:
         return None
@@ -46,8 +46,8 @@ def win_rates_by_experiment(win_rates: Mapping[str, pl.DataFrame]) -> Picture | 
 
 
 def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Picture | None:
-    """Figures 3a and 5b: the win rate of each arm, the decomposition into asking and answering.
-    `paper` adds the paper's values, for an experiment whose scale they share.
+    """Draw figures 3a and 5b: the win rate of each arm, which tells asking from answering. `paper`
+    adds the paper's values, for an experiment on the same scale.
     """
     series = [_arm(win_rates, arm, arm.label) for arm in Arm]
     figure = _win_rate_curves(series, paper, width=1.6 * WIDTH_INCHES)
@@ -65,7 +65,9 @@ def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Pi
 
 
 def log_probs(report: pl.DataFrame, *, controls: bool = False) -> Picture | None:
-    """Figures 4a and 5a; with controls 6 and 7: log p(gold response) by policy and condition."""
+    """Draw figures 4a and 5a, or with controls 6 and 7: log p(gold response) by policy and
+    condition, in nats.
+    """
     wanted = [c for c in TESTED if controls or c not in CONTROLS]
     figure = _curves([_metric(report, c, metric_labels()[c]) for c in wanted], LOG_PROB)
     if figure is None:
@@ -90,8 +92,8 @@ def log_probs(report: pl.DataFrame, *, controls: bool = False) -> Picture | None
 
 
 def log_probs_by_experiment(reports: Mapping[str, pl.DataFrame]) -> Picture | None:
-    """Figure 4b: Q-experimental, a line an experiment. Their scales agree only on one data set and
-    one base model.
+    """Draw figure 4b: Q-experimental, a line for each experiment. Experiments can be compared only
+    if they have the same data set and the same base model.
     """
     series = [_metric(frame, Condition.EXPERIMENTAL, name) for name, frame in reports.items()]
     figure = _curves(series, LOG_PROB)
@@ -106,7 +108,7 @@ def log_probs_by_experiment(reports: Mapping[str, pl.DataFrame]) -> Picture | No
 
 
 def question_rates(reports: Mapping[str, pl.DataFrame]) -> Picture | None:
-    """The share of the questioner's turns that ask, a line an experiment."""
+    """Draw the share of the questioner's turns that ask, a line for each experiment."""
     series = [_metric(frame, QUESTION_RATE, name) for name, frame in reports.items()]
     figure = _curves(series, "turns that are questions", top=1.03)
     if figure is None:
@@ -144,8 +146,8 @@ def _curves(
     width: float = WIDTH_INCHES,
     behind: Callable[["Axes"], None] | None = None,
 ) -> "Figure | None":
-    """A line for each series that has a policy; `top` is where the axis of a share ends, and
-    `behind` draws what the lines are compared with.
+    """Draw a line for each series that has a policy. `top` is the upper end of an axis of shares,
+    and `behind` draws what the lines are compared with.
     """
     drawn = [line for line in series if line.policies]
     if not drawn:
@@ -156,7 +158,7 @@ def _curves(
             behind(axes)
         if top is not None:
             axes.set_ylim(0, top)
-            percent(axes)
+            label_percent(axes)
         draw_series(axes, drawn)
     return figure
 
@@ -165,17 +167,17 @@ def _win_rate_curves(
     series: Sequence[Series], paper: Sequence[float] = (), width: float = WIDTH_INCHES
 ) -> "Figure | None":
     def behind(axes: "Axes") -> None:
-        _half(axes)
-        _paper(axes, paper)
+        _draw_half(axes)
+        _draw_paper(axes, paper)
 
     return _curves(series, "win rate against the base model", top=1, width=width, behind=behind)
 
 
-def _half(axes: "Axes") -> None:
+def _draw_half(axes: "Axes") -> None:
     axes.axhline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
 
 
-def _paper(axes: "Axes", values: Sequence[float]) -> None:
+def _draw_paper(axes: "Axes", values: Sequence[float]) -> None:
     if values:
         policies = range(1, len(values) + 1)
         axes.plot(

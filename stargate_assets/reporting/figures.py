@@ -1,5 +1,5 @@
-"""Figures of what an experiment's data are like. Each takes frames as the warehouse holds them, and
-gives None where there is nothing to draw.
+"""Figures of an experiment's data. Each function takes frames as the warehouse has them, and
+returns None if there is nothing to draw.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from stargate_assets.reporting.style import (
     WIDTH_INCHES,
     Picture,
     canvas,
-    percent,
-    policies_on,
+    label_percent,
+    label_policies,
 )
 
-INCHES_A_BAR = 0.2
+INCHES_PER_BAR = 0.2
 
 
 def turns_and_lengths(conversations: pl.DataFrame) -> Picture | None:
-    """How many turns conversations have, and how many words a turn, by policy."""
+    """Draw how many turns conversations have, and how many words a turn has, by policy."""
     if not conversations.height:
         return None
     policies = sorted(conversations["iteration"].unique())
@@ -43,7 +43,7 @@ def turns_and_lengths(conversations: pl.DataFrame) -> Picture | None:
             bottom = [a + b for a, b in zip(bottom, shares, strict=True)]
         left.set_title("turns of a conversation")
         left.legend(ncols=len(kinds), loc="upper left", bbox_to_anchor=(-0.04, -0.2))
-        percent(left)
+        label_percent(left)
         for number, (column, label) in enumerate((("questions", "asked"), ("answers", "answered"))):
             words = [
                 conversations.filter(iteration=policy)[column]
@@ -70,7 +70,7 @@ def turns_and_lengths(conversations: pl.DataFrame) -> Picture | None:
         right.set_ylim(bottom=0)
         right.legend(ncols=2, loc="upper left", bbox_to_anchor=(-0.04, -0.2))
         for axes in (left, right):
-            policies_on(axes, policies)
+            label_policies(axes, policies)
             axes.set_xlim(min(policies) - 0.5, max(policies) + 0.5)
     return Picture(
         "turns_and_lengths",
@@ -82,8 +82,8 @@ def turns_and_lengths(conversations: pl.DataFrame) -> Picture | None:
 
 
 def score_distributions(scored: pl.DataFrame, best: pl.DataFrame) -> Picture | None:
-    """Scores of kept and rejected conversations of the training cells, each less the mean of its
-    pair's eligible conversations: how much there was to select. `scored` is `gold_log_probs`.
+    """Draw the scores of kept and rejected conversations of the training cells, each less the mean
+    of its pair's eligible conversations, in nats. `scored` is the table gold_log_probs.
     """
     pair = ["iteration", "split", "task_id", "persona_id"]
     own = scored.filter(pl.col("condition") == Condition.EXPERIMENTAL).join(
@@ -118,7 +118,7 @@ def score_distributions(scored: pl.DataFrame, best: pl.DataFrame) -> Picture | N
 
 
 def training_loss(checkpoints: pl.DataFrame) -> Picture | None:
-    """The loss of every step, a curve a cell; of preferences, beside it."""
+    """Draw the loss of every step, a curve for each cell; that of preferences in a second panel."""
     panels = {"losses": "loss, nats a token", "preference_losses": "loss, nats a preference"}
     drawn = {c: label for c, label in panels.items() if checkpoints[c].list.len().sum()}
     if not drawn:
@@ -141,18 +141,18 @@ def training_loss(checkpoints: pl.DataFrame) -> Picture | None:
     return Picture(
         "training_loss",
         "Training loss",
-        "The loss of every step, by cell. That of preferences begins at log 2, where the policy "
-        "prefers as it did before.",
+        "The loss of every step, by cell. That of preferences starts at log 2, where the policy "
+        "prefers what it preferred before training.",
         figure,
     )
 
 
 def lengths_and_domains(rows: pl.DataFrame) -> Picture:
-    """How long the texts of a table are, and how many there are of each domain, by kind, if the
-    table says.
+    """Draw how long the texts of a table are and, if it has domains, how many rows each has, by
+    kind.
     """
     domains = rows["domain"].drop_nulls() if "domain" in rows.columns else pl.Series()
-    height = max(HEIGHT_INCHES, INCHES_A_BAR * domains.n_unique())
+    height = max(HEIGHT_INCHES, INCHES_PER_BAR * domains.n_unique())
     with canvas(2 if len(domains) else 1, width=WIDTH_INCHES + 1, height=height) as (figure, axes):
         axes[0].hist(rows["text"].str.len_chars(), bins=20, color=COLOURS[0])
         axes[0].set(xlabel="characters", ylabel="rows")

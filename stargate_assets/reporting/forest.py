@@ -1,4 +1,4 @@
-"""One figure over experiments: what a policy of each has reached, with intervals."""
+"""A forest plot of several experiments: what one policy of each gained, with intervals."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from stargate_assets.reporting.style import (
     WIDTH_INCHES,
     Picture,
     canvas,
-    percent,
+    label_percent,
 )
 
 ROW_INCHES = 0.32
 
 
 def forest(compared: Sequence[Compared]) -> Picture | None:
-    """A row for each experiment: its win rate, and its gain of Q-experimental."""
+    """Draw a row for each experiment: its win rate, and its gain of Q-experimental in nats."""
     win_rates = [c.win_rate(Arm.METHOD) for c in compared]
     gains = [c.gain(Condition.EXPERIMENTAL) for c in compared]
     drawn = [
@@ -62,7 +62,7 @@ def forest(compared: Sequence[Compared]) -> Picture | None:
             axes.set_xlabel(label)
             axes.xaxis.set_major_locator(MaxNLocator(5))
             if neutral:
-                percent(axes, "x")
+                label_percent(axes, "x")
     return Picture(
         "comparison",
         "Experiments beside each other",

@@ -17,7 +17,7 @@ from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.reporting.viewer import viewer_data
 
 STAR_GATE = "star_gate"
-"""The preset with the paper's models and data, whose win rates the paper's can stand beside."""
+"""The preset with the paper's models and data, with whose win rates the paper's can be compared."""
 
 _environment = jinja2.Environment(
     loader=jinja2.PackageLoader("stargate_assets.reporting", "page"),
@@ -29,11 +29,11 @@ _environment = jinja2.Environment(
 
 
 def report_page(experiments: Sequence[ExperimentTables], policy: int | None = None) -> str:
-    """The page of one experiment, or of several beside each other: the latest policy of each, or
-    the one that is asked for.
+    """Write the HTML page of one experiment, or of several side by side, which are compared at
+    policy number `policy` or at the latest of each.
     """
     compared = compare(experiments, policy) if len(experiments) > 1 else []
-    css, script = _source("report.css"), _source("viewer.js")
+    css, script = _read_source("report.css"), _read_source("viewer.js")
     allowed = "; ".join(
         (
             "default-src 'none'",
@@ -60,7 +60,7 @@ def report_page(experiments: Sequence[ExperimentTables], policy: int | None = No
 
 
 def section(tables: ExperimentTables) -> dict[str, Any]:
-    """What the template says of one experiment."""
+    """The values that the template needs for one experiment."""
     experiment = tables.experiment
     judge = experiment.judge
     roles = {
@@ -95,7 +95,7 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
 
 
 def pictures_of(tables: ExperimentTables) -> list[Picture]:
-    """The figures of one experiment, in the order in which a reader asks."""
+    """Draw the figures of one experiment, in the order of the page."""
     report = tables.frame("report")
     drawn = (
         curves.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
@@ -112,9 +112,7 @@ def pictures_of(tables: ExperimentTables) -> list[Picture]:
 
 
 def pictures(compared: Sequence[Compared]) -> list[Picture]:
-    """The figures that hold several experiments against each other; curves only while each can have
-    a colour of its own.
-    """
+    """Draw the figures that compare several experiments; curves only if all have a colour."""
     drawn = [forest(compared)]
     experiments = [c.tables for c in compared]
     if len(experiments) <= len(COLOURS):
@@ -128,19 +126,19 @@ def pictures(compared: Sequence[Compared]) -> list[Picture]:
 
 
 def paper_values(tables: ExperimentTables) -> Sequence[float]:
-    """The paper's win rates, for the preset whose models and data are the paper's."""
+    """The paper's win rates if this is the preset with the paper's models and data, else none."""
     return curves.PAPER_WIN_RATES if tables.name == STAR_GATE else ()
 
 
 def script_json(data: object) -> str:
-    """JSON that can stand inside a script element: nothing in it can end the element, and no line
-    separator ends a line.
+    """Write JSON for a script element: nothing in it can end the element, and it has no line
+    separators.
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"})
 
 
-def _source(name: str) -> str:
+def _read_source(name: str) -> str:
     loader = _environment.loader
     assert loader is not None
     source, _, _ = loader.get_source(_environment, name)

@@ -38,7 +38,9 @@ The base model answering at once is `no_questions` of policy 0.
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of a page: the first `texts` columns are words, the others numbers."""
+    """A table as the page and the terminal show it. Its first `texts` columns hold words, the
+    others numbers.
+    """
 
     title: str
     head: Sequence[str]
@@ -58,19 +60,19 @@ def decomposition(tables: ExperimentTables) -> list[Grid]:
             base = (
                 f"{percent(0.5)} reference"
                 if base_arm is None
-                else won(win_rates, base_cell, base_arm)
+                else format_win_rate(win_rates, base_cell, base_arm)
             )
-            rows.append([who, base, won(win_rates, policy, policy_arm)])
+            rows.append([who, base, format_win_rate(win_rates, policy, policy_arm)])
         rows.append(
             ["the base model asks, and is told to use what was said",
-             won(win_rates, 0, "instructed"), NONE]
+             format_win_rate(win_rates, 0, "instructed"), NONE]
         )  # fmt: skip
         head = ["", "the base model answers", f"policy {policy} answers"]
         grids.append(Grid(f"Policy {policy}", head, rows))
     return grids
 
 
-def won(win_rates: pl.DataFrame, iteration: int, arm: str, **values: str) -> str:
+def format_win_rate(win_rates: pl.DataFrame, iteration: int, arm: str, **values: str) -> str:
     """A win rate with its interval."""
     where = {"dimension": "all"} | values
     row: dict[str, Any] | None = first_row(win_rates, iteration=iteration, arm=arm, **where)
@@ -80,7 +82,7 @@ def won(win_rates: pl.DataFrame, iteration: int, arm: str, **values: str) -> str
 
 
 def breakdown(tables: ExperimentTables) -> list[Grid]:
-    """The method's win rate by number of questions and by kind of task."""
+    """A table of the method's win rates by number of questions and by kind of task."""
     rows = tables.tested("win_rates").filter(
         pl.col("arm") == "method", pl.col("dimension") != "all"
     )
@@ -90,7 +92,10 @@ def breakdown(tables: ExperimentTables) -> list[Grid]:
     lines = [
         [
             plural(int(value), "question") if dimension == "turns" else f"{value} tasks",
-            *(won(rows, p, "method", dimension=dimension, value=value) for p in policies),
+            *(
+                format_win_rate(rows, p, "method", dimension=dimension, value=value)
+                for p in policies
+            ),
         ]
         for dimension, value in rows.select("dimension", "value")
         .unique()
@@ -101,7 +106,7 @@ def breakdown(tables: ExperimentTables) -> list[Grid]:
 
 
 def estimates(tables: ExperimentTables) -> list[Grid]:
-    """The rows of `report`."""
+    """A table of all metrics: their means on the test split and their gains, with intervals."""
     report = tables.frame("report")
     lines: list[list[str]] = []
     for metric, name in metric_labels().items():
@@ -125,11 +130,15 @@ def estimates(tables: ExperimentTables) -> list[Grid]:
 
 
 def data_quality(tables: ExperimentTables) -> list[Grid]:
-    """Every row that is not in a comparison, by reason."""
-    return [*_conversations(tables), *_comparisons(tables), *_gold(tables)]
+    """Tables that count what was left out of training and of comparisons, by reason."""
+    return [
+        *_conversation_counts(tables),
+        *_comparison_counts(tables),
+        *_gold_response_counts(tables),
+    ]
 
 
-def _conversations(tables: ExperimentTables) -> list[Grid]:
+def _conversation_counts(tables: ExperimentTables) -> list[Grid]:
     conversations = tables.frame("conversations")
     best, answers = tables.frame("best_conversations"), tables.frame("regularization_responses")
     reasons = sorted(conversations["ineligibility"].drop_nulls().unique())
@@ -153,11 +162,13 @@ def _conversations(tables: ExperimentTables) -> list[Grid]:
         )
     head = ["cell", "conversations", "eligible", *(r.replace("_", " ") for r in reasons), "pairs"]
     head += ["kept", "pairs without one", "answers cut off"]
-    note = "Every ineligible conversation has one reason, the first in order of its turns."
+    note = (
+        "Each ineligible conversation is counted once, by the first reason in order of its turns."
+    )
     return [Grid("Conversations", head, sorted(lines), note=note)] if lines else []
 
 
-def _comparisons(tables: ExperimentTables) -> list[Grid]:
+def _comparison_counts(tables: ExperimentTables) -> list[Grid]:
     judgements, responses = tables.frame("judgements"), tables.frame("responses")
     lines: list[list[str]] = []
     for (iteration, split, arm), rows in judgements.group_by("iteration", "split", "arm"):
@@ -186,11 +197,11 @@ def _comparisons(tables: ExperimentTables) -> list[Grid]:
         "empty",
         "cut off",
     ]
-    note = "Unparsed and refused verdicts are in no win rate. An empty response loses."
+    note = "Unparsed and refused verdicts are left out of win rates. An empty response loses."
     return [Grid("Comparisons", head, sorted(lines), texts=2, note=note)] if lines else []
 
 
-def _gold(tables: ExperimentTables) -> list[Grid]:
+def _gold_response_counts(tables: ExperimentTables) -> list[Grid]:
     gold = tables.frame("gold_responses")
     reasons = sorted(gold["exclusion"].drop_nulls().unique())
     lines: list[list[str]] = []
@@ -200,32 +211,32 @@ def _gold(tables: ExperimentTables) -> list[Grid]:
             counts = [count(int((rows["exclusion"] == reason).sum())) for reason in reasons]
             lines.append([split, count(rows.height), *counts])
     head = ["split", "gold responses", *(f"excluded: {reason}" for reason in reasons)]
-    note = "" if reasons else "None is excluded."
+    note = "" if reasons else "No gold response is excluded."
     return [Grid("Gold responses", head, lines, note=note)] if lines else []
 
 
 def costs(tables: ExperimentTables) -> list[Grid]:
-    """Model calls by role and model, those of the data set included."""
+    """A table of model calls by role and model, those of the data set included."""
     if not tables.usage.height:
         return []
     lines: list[list[str]] = []
     for (role, model), rows in tables.usage.group_by("role", "model"):
-        lines.append([str(role), str(model), *_spent(rows)])
+        lines.append([str(role), str(model), *_usage_cells(rows)])
     lines.sort()
-    lines.append(["all", "", *_spent(tables.usage)])
+    lines.append(["all", "", *_usage_cells(tables.usage)])
     head = ["role", "model", "calls", "prompt tokens", "completion tokens", "minutes", "dollars"]
-    note = "Dollars are unknown where no price is stated; they are never guessed."
+    note = "Dollars are unknown where no price was configured."
     return [Grid("Model calls", head, lines, texts=2, note=note)]
 
 
-def _spent(rows: pl.DataFrame) -> list[str]:
+def _usage_cells(rows: pl.DataFrame) -> list[str]:
     totals = (rows[c].sum() for c in ("calls", "prompt_tokens", "completion_tokens"))
     minutes = f"{rows['seconds'].sum() / 60:.1f}"
     return [*(count(int(total)) for total in totals), minutes, spent_dollars(rows)]
 
 
 def spent_dollars(rows: pl.DataFrame) -> str:
-    """The dollars of these rows of `warehouse.usage`, and whether there are more of unknown
+    """Write the dollars of these rows of `warehouse.usage`, and whether some calls have no known
     price.
     """
     known, unknown = rows["dollars"].sum(), rows["dollars"].null_count()
@@ -234,7 +245,7 @@ def spent_dollars(rows: pl.DataFrame) -> str:
 
 
 def provenance(tables: ExperimentTables) -> list[Grid]:
-    """Versions of what was read, and the checkpoints behind the policies."""
+    """Tables of the versions of what the report was made from, and of the policies' checkpoints."""
     slices = [
         [f"{schema}.{table}", where, version, count(rows)]
         for schema, table, where, version, rows in tables.written.select(
@@ -257,6 +268,6 @@ def provenance(tables: ExperimentTables) -> list[Grid]:
 
 
 def configuration(tables: ExperimentTables) -> str:
-    """Every knob of the experiment, as YAML."""
+    """All settings of the experiment, as YAML."""
     stated = tables.experiment.model_dump(mode="json")
     return yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=90)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 WIDTH_INCHES, HEIGHT_INCHES = 6.2, 3.6
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, without yellow and black: told apart by every kind of colour vision."""
+"""The palette of Okabe and Ito without yellow and black, for every kind of colour vision."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-"""With the colours, so that no figure speaks by colour alone."""
+"""A marker for each colour, so that lines differ by more than their colour."""
 POINTS_APART = 0.05
 INK, MUTED, RULE = "#1c1d20", "#63656b", "#d8d9dd"
 DARK = {INK: "#e8e6e1", MUTED: "#a3a5ab", RULE: "#3b3d43", COLOURS[0]: "#4ba3dc"}
-"""What is drawn otherwise on a dark page."""
+"""Colours that are replaced on a dark page, with their replacements."""
 _STYLE: dict[Any, Any] = {
     "font.size": 11,
     "font.family": "sans-serif",
@@ -65,11 +65,11 @@ class Picture:
     caption: str
     figure: "Figure"
     wide: bool = False
-    """Whether it needs the room of two."""
+    """Whether it takes the width of two figures."""
 
     def svg(self) -> str:
-        """For a page: the background shows through, and ink follows the reader's light or dark
-        mode.
+        """The figure as SVG for a page, with a transparent background and colours that follow the
+        reader's light or dark mode.
         """
         import matplotlib as mpl
 
@@ -96,7 +96,7 @@ class Picture:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg().encode()).decode()
 
     def markdown(self) -> str:
-        """For Dagster's metadata: a PNG inside Markdown."""
+        """The figure as a PNG inside Markdown, for Dagster's metadata."""
         import matplotlib as mpl
 
         picture = io.BytesIO()
@@ -110,7 +110,7 @@ class Picture:
 def canvas(
     columns: int = 1, *, width: float = WIDTH_INCHES, height: float = HEIGHT_INCHES
 ) -> Iterator[tuple["Figure", list["Axes"]]]:
-    """A figure and its axes, side by side, while the style holds."""
+    """Make a figure with `columns` axes side by side, to be drawn on within this context."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -131,8 +131,8 @@ class Series:
 
 
 def draw_series(axes: "Axes", series: Sequence[Series]) -> None:
-    """Lines over policies, named in the order in which they end; points of one policy stand beside
-    each other, so that intervals can be told apart.
+    """Draw lines over policies with a legend in the order of their last values. The points of one
+    policy are drawn beside each other, so that their intervals do not overlap.
     """
     for number, line in enumerate(series):
         shift = (number - (len(series) - 1) / 2) * POINTS_APART
@@ -148,7 +148,7 @@ def draw_series(axes: "Axes", series: Sequence[Series]) -> None:
             elinewidth=1.1,
             label=line.label,
         )
-    policies_on(axes, sorted({policy for line in series for policy in line.policies}))
+    label_policies(axes, sorted({policy for line in series for policy in line.policies}))
     if len(series) > 1:
         last = {line.label: line.means[-1] for line in series}
         drawn = zip(*axes.get_legend_handles_labels(), strict=True)
@@ -157,15 +157,15 @@ def draw_series(axes: "Axes", series: Sequence[Series]) -> None:
         axes.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
-def policies_on(axes: "Axes", policies: Sequence[int]) -> None:
-    """The x axis of policies: whole numbers, with air at both ends."""
+def label_policies(axes: "Axes", policies: Sequence[int]) -> None:
+    """Label the x axis with the numbers of policies, and leave room at both ends."""
     axes.set_xticks(list(policies), [str(policy) for policy in policies])
     axes.set_xlim(min(policies) - 0.25, max(policies) + 0.25)
     axes.set_xlabel("policy")
 
 
-def percent(axes: "Axes", way: Literal["x", "y"] = "y") -> None:
-    """An axis as percentages."""
+def label_percent(axes: "Axes", way: Literal["x", "y"] = "y") -> None:
+    """Label an axis with percentages."""
     from matplotlib.ticker import PercentFormatter
 
     axis = axes.xaxis if way == "x" else axes.yaxis

@@ -1,4 +1,4 @@
-"""The report's first page: what was gained, how sure that is, and what to bear in mind."""
+"""The report's summary: what was gained, how sure that is, and what to bear in mind."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ MOSTLY_LONGER = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number of the first line, with its interval or what it came from."""
+    """A number at the head of the summary, with its interval."""
 
     label: str
     value: str
@@ -30,37 +30,42 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
+    """The summary of an experiment: numbers, sentences on what was found, and caveats."""
+
     figures: list[Figure]
     findings: list[str]
     caveats: list[str]
 
 
 def summary(tables: ExperimentTables) -> Summary:
-    """The latest evaluated policy against policy 0."""
+    """Summarise what the latest evaluated policy gained on policy 0, and how sure that is."""
     report, win_rates = tables.frame("report"), tables.tested("win_rates")
     latest = max([0, *report["iteration"], *win_rates["iteration"]])
     figures: list[Figure] = []
     findings: list[str] = []
     if latest == 0:
-        findings.append("Only the untrained model has been evaluated yet: nothing to compare.")
+        findings.append(
+            "Only the untrained model has been evaluated so far, so there is nothing to compare."
+        )
     else:
-        for found, said in (
+        for part in (
             _win_rate(win_rates, latest),
             _questions_alone(win_rates, latest),
             _gold(report, latest),
             _asking(report, latest),
         ):
-            figures += found
-            findings += said
-    found, said = _audit(win_rates)
-    return Summary([*figures, *found], [*findings, *said], _caveats(tables, latest))
+            figures += part[0]
+            findings += part[1]
+    numbers, sentences = _audit(win_rates)
+    return Summary([*figures, *numbers], [*findings, *sentences], _caveats(tables, latest))
 
 
 Part = tuple[list[Figure], list[str]]
+"""Numbers and sentences of a summary; both are empty if there is nothing to say."""
 
 
 def _win_rate(win_rates: pl.DataFrame, latest: int) -> Part:
-    row = _of_arm(win_rates, latest, "method")
+    row = _find_win_rate(win_rates, latest, "method")
     if row is None:
         return [], []
     low, high = percent(row["low"]), percent(row["high"])
@@ -69,7 +74,7 @@ def _win_rate(win_rates: pl.DataFrame, latest: int) -> Part:
     elif row["high"] < EVEN:
         sure = "The interval lies below one half: it is worse."
     else:
-        sure = "The interval holds one half, so these data do not tell the two apart."
+        sure = "The interval includes one half, so these data do not tell the two apart."
     return [Figure("win rate", percent(row["win_rate"]), f"{low} to {high}")], [
         f"Policy {latest} wins {percent(row['win_rate'])} of its comparisons with the base model "
         f"({low} to {high}; {plural(row['pairs'], 'pair')}, {row['wins']} won, {row['losses']} "
@@ -78,13 +83,13 @@ def _win_rate(win_rates: pl.DataFrame, latest: int) -> Part:
 
 
 def _questions_alone(win_rates: pl.DataFrame, latest: int) -> Part:
-    row = _of_arm(win_rates, latest, "base_answers")
+    row = _find_win_rate(win_rates, latest, "base_answers")
     if row is None:
         return [], []
     low, high = percent(row["low"]), percent(row["high"])
     part = "so the questions alone help" if row["low"] > EVEN else "so the questions alone do harm"
     if row["low"] <= EVEN <= row["high"]:
-        part = "so a gain by the questions alone is not shown"
+        part = "which does not show that the questions alone help"
     return [], [
         f"When the base model answers after the policy's questions it wins "
         f"{percent(row['win_rate'])} ({low} to {high}), {part}."
@@ -127,10 +132,10 @@ def _gold(report: pl.DataFrame, latest: int) -> Part:
 
 
 def _asking(report: pl.DataFrame, latest: int) -> Part:
-    """Where it should ask, and where it should answer."""
+    """How often the policy asks, in its turns, where it should, and in its answers, where not."""
     figures: list[Figure] = []
     findings: list[str] = []
-    for metric, said in (
+    for metric, sentence in (
         (QUESTION_RATE, "It asks in {} of its turns; the base model in {}."),
         (ANSWERS_THAT_ASK, "Of its answers {} end by asking; of the base model's {}."),
     ):
@@ -139,7 +144,7 @@ def _asking(report: pl.DataFrame, latest: int) -> Part:
         if now is None or before is None:
             continue
         mean = percent(now["mean"])
-        findings.append(said.format(mean, percent(before["mean"])))
+        findings.append(sentence.format(mean, percent(before["mean"])))
         if metric == QUESTION_RATE:
             interval = f"{percent(now['low'])} to {percent(now['high'])}"
             figures.append(Figure(metric_labels()[metric], mean, interval))
@@ -153,11 +158,11 @@ def _audit(win_rates: pl.DataFrame) -> Part:
     row = audited.row(-1, named=True)
     interval = f"{percent(row['audit_low'])} to {percent(row['audit_high'])}"
     trust = (
-        "good enough to read the win rates at their word"
+        "good enough to rely on the win rates"
         if row["audit_low"] >= TRUSTED_ACCURACY
-        else "below what win rates should rest on: read them as a weak sign"
+        else "too few to rely on the win rates, which are weak evidence"
         if row["audit_accuracy"] < TRUSTED_ACCURACY
-        else "usable, with the interval in mind"
+        else "usable, but the interval is wide"
     )
     return [Figure("judge's audit", percent(row["audit_accuracy"]), interval)], [
         f"The judge, {row['judge']}, told the right person's gold response from another's in "
@@ -168,7 +173,7 @@ def _audit(win_rates: pl.DataFrame) -> Part:
 def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
     win_rates, responses = tables.tested("win_rates"), tables.tested("responses")
     caveats: list[str] = []
-    row = _of_arm(win_rates, latest, "method")
+    row = _find_win_rate(win_rates, latest, "method")
     if row is not None:
         here = responses.filter(pl.col("iteration") == latest)
         tasks, people = here["task_id"].n_unique(), here["persona_id"].n_unique()
@@ -179,30 +184,30 @@ def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
         )
         if row["pairs"] < FEW_PAIRS:
             caveats.append(
-                f"{plural(row['pairs'], 'pair')} are few. Small differences cannot be seen here."
+                f"{plural(row['pairs'], 'pair')} are few: small differences cannot be found."
             )
         if row["unscored"]:
             caveats.append(
                 f"{plural(row['unscored'], 'verdict')} of policy {latest} could not be read or "
-                "were refused. They are in no win rate, and are counted below."
+                "were refused. They are left out of the win rates and counted below."
             )
         if row["position_bias"] is not None:
             consistent = row["order_consistency"]
             caveats.append(
-                f"The judge leans towards what stands first by {points(row['position_bias'])} "
-                "points"
+                f"The judge prefers the response that stands first by "
+                f"{points(row['position_bias'])} points"
                 + (
-                    f", and says the same in both orders in {percent(consistent)} of pairs"
+                    f", and gives the same verdict in both orders in {percent(consistent)} of pairs"
                     if consistent is not None
                     else ""
                 )
-                + ". Both orders are always asked."
+                + ". It always judges both orders."
             )
         longer = row["longer_wins"]
         if longer is not None and longer > MOSTLY_LONGER:
             caveats.append(
                 f"{percent(longer)} of decided verdicts go to the longer response: length may "
-                "carry a part of the win rate."
+                "explain a part of the win rate."
             )
     elif not win_rates.height:
         caveats.append("Nothing was judged: there are no win rates.")
@@ -210,7 +215,7 @@ def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
     if excluded:
         caveats.append(
             f"{plural(excluded, 'gold response')} of the test split "
-            f"{'is' if excluded == 1 else 'are'} excluded, and in no log-probability."
+            f"{'is' if excluded == 1 else 'are'} excluded from all log-probabilities."
         )
     judge = tables.experiment.judge
     if judge is not None and judge.model == tables.experiment.questioner:
@@ -218,6 +223,7 @@ def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
     return caveats
 
 
-def _of_arm(win_rates: pl.DataFrame, iteration: int, arm: str) -> dict[str, Any] | None:
+def _find_win_rate(win_rates: pl.DataFrame, iteration: int, arm: str) -> dict[str, Any] | None:
+    """The row of an arm over all pairs; None if it has no win rate."""
     row = first_row(win_rates, iteration=iteration, arm=arm, dimension="all")
     return None if row is None or row["win_rate"] is None else row

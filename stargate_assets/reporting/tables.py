@@ -1,4 +1,4 @@
-"""What the report reads of one experiment."""
+"""The tables of one experiment that its report is made from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,11 @@ from stargate_assets.storage.schemas import SCHEMAS
 
 @dataclass(frozen=True, slots=True)
 class ExperimentTables:
-    """`frames` are whole tables of the experiment and its data set, of slices that are made from
-    what the experiment says now. `written` are their rows of `warehouse.materializations`, `usage`
-    those of `warehouse.usage`.
+    """The tables of an experiment and its data set.
+
+    `frames` has whole tables by name, of the slices that were made from the experiment's present
+    settings. `written` are their rows of `warehouse.materializations`, `usage` those of
+    `warehouse.usage`.
     """
 
     name: str
@@ -25,7 +27,7 @@ class ExperimentTables:
     usage: pl.DataFrame
 
     def frame(self, table: str) -> pl.DataFrame:
-        """A table, without rows if it is not there."""
+        """A whole table; one that was not written has no rows."""
         found = self.frames.get(table)
         return SCHEMAS[table].create_empty() if found is None else found
 

@@ -1,4 +1,6 @@
-"""The conversation viewer's data: whole pairs, so that policies can be compared on them."""
+"""The data of the page's conversation viewer. A pair is in it with all its conversations or with
+none, so that policies can be compared on it.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +12,14 @@ from stargate_assets.method.keys import derive_seed
 from stargate_assets.reporting.tables import ExperimentTables
 
 MOST_CONVERSATIONS = 5000
-"""Of an experiment. A page stays a few megabytes; the rest is in the warehouse."""
+"""Conversations of an experiment in a page, which so stays a few megabytes."""
 PAIR = ("split", "task_id", "persona_id")
 Row = dict[str, Any]
 
 
 @dataclass
 class _Texts:
-    """Tasks, personas and pairs by number, each written once."""
+    """The texts of tasks, personas and pairs, each stored once and referred to by its number."""
 
     tasks: list[list[str | None]] = field(default_factory=list)
     personas: list[list[str]] = field(default_factory=list)
@@ -25,6 +27,7 @@ class _Texts:
     numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def number(self, key: tuple[str, ...], table: list[Any], row: list[Any]) -> int:
+        """The number of `key` in `table`, to which `row` is added when the key is new."""
         if key not in self.numbers:
             self.numbers[key] = len(table)
             table.append(row)
@@ -39,14 +42,14 @@ def viewer_data(experiments: Sequence[ExperimentTables]) -> dict[str, Any]:
     totals: list[list[int]] = []
     for number, tables in enumerate(experiments):
         every = tables.frame("conversations")
-        shown = every.join(shown_pairs(every), on=PAIR, how="semi")
+        shown = every.join(choose_pairs(every), on=PAIR, how="semi")
         totals.append([shown.height, every.height])
-        pair_number = _pairs(texts, tables, shown)
+        pair_number = _number_pairs(texts, tables, shown)
         conversations += [
             [
                 number,
                 row["iteration"],
-                pair_number[_pair(row)],
+                pair_number[_pair_key(row)],
                 row["sample"],
                 row["log_prob"],
                 row["status"],
@@ -55,21 +58,21 @@ def viewer_data(experiments: Sequence[ExperimentTables]) -> dict[str, Any]:
                 row["answers"],
                 row["roleplayer"],
             ]
-            for row in _with_status(tables, shown)
+            for row in _conversation_rows(tables, shown)
         ]
         responses += [
             [
                 number,
                 row["iteration"],
-                pair_number[_pair(row)],
+                pair_number[_pair_key(row)],
                 row["arm"],
                 row["sample"],
                 row["text"],
                 *(row[c] for c in ("verdict", "verdict_first", "verdict_second", "unscored")),
                 row["preference"],
             ]
-            for row in _with_verdicts(tables)
-            if _pair(row) in pair_number
+            for row in _response_rows(tables)
+            if _pair_key(row) in pair_number
         ]
     return {
         "experiments": [tables.name for tables in experiments],
@@ -82,9 +85,10 @@ def viewer_data(experiments: Sequence[ExperimentTables]) -> dict[str, Any]:
     }
 
 
-def shown_pairs(conversations: pl.DataFrame, most: int = MOST_CONVERSATIONS) -> pl.DataFrame:
-    """The pairs whose conversations a page holds: all of them, or as many as fit, drawn by key.
-    Splits share the room evenly, and what a small one leaves goes to the others.
+def choose_pairs(conversations: pl.DataFrame, most: int = MOST_CONVERSATIONS) -> pl.DataFrame:
+    """Choose the pairs whose conversations the page shows: all pairs, or a random choice by key
+    that has at most `most` conversations. Splits get equal parts, and what a small one leaves over
+    goes to the others.
     """
     sizes = conversations.group_by(PAIR).len().sort(PAIR)
     by_split: dict[str, list[tuple[str, str, int]]] = {}
@@ -103,10 +107,10 @@ def shown_pairs(conversations: pl.DataFrame, most: int = MOST_CONVERSATIONS) -> 
     return pl.DataFrame(kept, schema=dict.fromkeys(PAIR, pl.String), orient="row")
 
 
-def _pairs(
+def _number_pairs(
     texts: _Texts, tables: ExperimentTables, shown: pl.DataFrame
 ) -> Mapping[tuple[str, str, str], int]:
-    """Numbers of the pairs, whose texts are noted on the way."""
+    """The number of each pair of the conversations `shown`; adds their texts to `texts`."""
     data = tables.experiment.data_set
     tasks = {
         row[0]: list(row[1:])
@@ -133,7 +137,7 @@ def _pairs(
     return numbers
 
 
-def _with_status(tables: ExperimentTables, shown: pl.DataFrame) -> Iterable[Row]:
+def _conversation_rows(tables: ExperimentTables, shown: pl.DataFrame) -> Iterable[Row]:
     """Conversations with their score, and `status`: kept, rejected, eligible (where nothing is
     selected), or ineligible.
     """
@@ -159,7 +163,8 @@ def _with_status(tables: ExperimentTables, shown: pl.DataFrame) -> Iterable[Row]
     )
 
 
-def _with_verdicts(tables: ExperimentTables) -> Iterable[Row]:
+def _response_rows(tables: ExperimentTables) -> Iterable[Row]:
+    """Responses with their verdicts, which are None where nothing was judged."""
     key = ["iteration", *PAIR, "arm"]
     verdicts = tables.frame("judgements").select(
         *key,
@@ -173,5 +178,5 @@ def _with_verdicts(tables: ExperimentTables) -> Iterable[Row]:
     return responses.join(verdicts, on=key, how="left").sort(key).iter_rows(named=True)
 
 
-def _pair(row: Row) -> tuple[str, str, str]:
+def _pair_key(row: Row) -> tuple[str, str, str]:
     return row["split"], row["task_id"], row["persona_id"]

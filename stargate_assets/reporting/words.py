@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers written for people to read."""
 
 NARROW = "\u202f"
 """A narrow space that does not break."""
@@ -10,12 +10,12 @@ def percent(share: float) -> str:
 
 
 def nats(value: float) -> str:
-    """A level, with one digit after the point and a true minus sign."""
+    """Write a log-probability with one decimal and a true minus sign."""
     return f"{value:,.1f}".replace("-", MINUS)
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """A difference, with its sign."""
+    """Write a difference with its sign."""
     return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
@@ -24,7 +24,7 @@ def count(value: int) -> str:
 
 
 def points(share: float) -> str:
-    """A difference of two shares, in percentage points."""
+    """Write a difference of two shares in percentage points."""
     return signed(100 * share, 0)
 
 
@@ -33,5 +33,5 @@ def dollars(value: float) -> str:
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """A count with its noun."""
+    """Write a count with its noun in the right number."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"

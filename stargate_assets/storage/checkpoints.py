@@ -1,8 +1,9 @@
-"""Checkpoint directories: written aside, flushed to disk, sealed by a manifest, and renamed into
-place.
+"""Checkpoint directories: written under a temporary name, flushed to disk, sealed by a manifest and
+renamed.
 
-A directory with the final name is therefore complete, and its manifest says what every file must
-hash to. That of a training also says what it was trained from, so that nobody pays for it twice.
+A directory with the final name is therefore complete, and its manifest has the hash of every file.
+The manifest of a trained checkpoint also has a hash of what it was trained from, so that the same
+training is never run twice.
 """
 
 import hashlib
@@ -25,7 +26,9 @@ class CheckpointError(StargateError):
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """`digest` is of all that determines the result; `result` is what the training reported."""
+    """What a manifest says of a training: `digest` is a hash of everything that determines its
+    result, `result` is what it reported when it ended.
+    """
 
     digest: str
     result: Mapping[str, Any]
@@ -61,32 +64,35 @@ def publish(aside: Path, final: Path, training: TrainingRecord | None = None) ->
     return digest
 
 
-def trained_before(
+def find_training(
     checkpoints: Path, digests: Collection[str], final: Path
 ) -> tuple[Path, TrainingRecord] | None:
-    """An undamaged checkpoint of any experiment whose training has one of these digests, if there
-    is one: `final` itself rather than another.
+    """Find an undamaged checkpoint with one of these digests among those of all experiments, and
+    the record of its training; None if there is none. If `final` is such a checkpoint, it is
+    preferred.
     """
     sealed = (manifest.parent for manifest in checkpoints.glob(f"*/[!.]*/{MANIFEST}"))
     for path in sorted(sealed, key=lambda path: (path != final, path)):
         try:
-            training = _manifest(path).get("training")
+            training = _read_manifest(path).get("training")
             if training is not None and training["digest"] in digests:
                 verify(path)
                 return path, TrainingRecord(**training)
         except CheckpointError:
-            continue  # then it is trained again
+            continue  # a damaged checkpoint is trained again
     return None
 
 
-def take_over(source: Path, aside: Path, final: Path, training: TrainingRecord) -> str:
-    """Publish the files of another checkpoint, of which either can be deleted alone: by hard links,
-    or as copies where the file system has none. One that is in place already stays.
+def reuse_checkpoint(source: Path, aside: Path, final: Path, training: TrainingRecord) -> str:
+    """Publish the files of the checkpoint `source` as `final` as well; returns its hash.
+
+    Files are hard links, or copies where the file system has no links, so that either checkpoint
+    can be deleted without the other. Nothing is done if `source` is `final`.
     """
     if source == final:
         shutil.rmtree(aside)
-        return _manifest(final)["sha256"]
-    for name in _manifest(source)["files"]:
+        return _read_manifest(final)["sha256"]
+    for name in _read_manifest(source)["files"]:
         target = aside / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -97,24 +103,25 @@ def take_over(source: Path, aside: Path, final: Path, training: TrainingRecord) 
 
 
 def verify(path: Path) -> str:
-    """The hash of a complete and undamaged checkpoint, from its manifest."""
-    manifest = _manifest(path)
+    """Check every file of a checkpoint against its manifest; returns the checkpoint's hash. Raises
+    CheckpointError if a file is missing or damaged.
+    """
+    manifest = _read_manifest(path)
     for name, expected in manifest["files"].items():
         if not (path / name).is_file() or file_sha256(path / name) != expected:
             raise CheckpointError(
                 f"The file {name} of checkpoint {path} is missing or damaged; delete the "
-                "directory and materialise "
-                "the checkpoints cell that made it again."
+                "directory and materialise the checkpoints cell that made it again."
             )
     return manifest["sha256"]
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         return json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"The checkpoint {path} is not there; materialise the checkpoints cell that made it "
+            f"The checkpoint {path} does not exist; materialise the checkpoints cell that made it "
             "again."
         ) from error
 

@@ -1,7 +1,8 @@
-"""The completion store: what a model has answered once is on disk and is never asked again.
+"""The completion store: the results of model calls on disk, so that no call is made twice.
 
-SQLite in WAL mode, so that several processes may read while one writes. Only results are stored,
-never refusals or errors. Every answer is counted, refusals too, in the transaction that stores it.
+It is SQLite in WAL mode, so that several processes may read while one writes. Only results are
+stored, never refusals or errors. Every call is counted, a refused one too, in the transaction that
+stores its result.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import Any
 
 from stargate_assets.method.language_model import ChatRequest, Completion, Score, ScoreRequest
 
-_KEYS_A_QUERY = 500
+_KEYS_PER_QUERY = 500
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS completions (
     key TEXT PRIMARY KEY,
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS usage (
     PRIMARY KEY (schema_name, slice, role, model, kind)
 ) WITHOUT ROWID;
 """
-_COUNT = """
+_COUNT_CALL = """
 INSERT INTO usage VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET calls = calls + 1,
     prompt_tokens = prompt_tokens + excluded.prompt_tokens,
@@ -49,7 +50,10 @@ ON CONFLICT DO UPDATE SET calls = calls + 1,
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a model is asked for: a role in a slice of an experiment or data set."""
+    """What a model call is made for: a role (judge, ...) in a slice of an experiment or data set.
+
+    `schema` is the DuckDB schema, which has the name of the experiment or data set.
+    """
 
     schema: str
     slice: str
@@ -58,8 +62,8 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """Calls of one use, all time. For kind `score`, `completion_tokens` are those that were scored.
-    `dollars` is None if any of them had no price.
+    """All calls that one model ever had for one use. The columns of `warehouse.usage` are the same,
+    and described in its schema.
     """
 
     schema_name: str
@@ -79,13 +83,17 @@ def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
     request.
     """
     fields = asdict(request)
-    if fields.get("structure") is None:  # newer than many a store
+    if (
+        fields.get("structure") is None
+    ):  # stores are older than this field: their keys are without it
         fields.pop("structure", None)
     content = [model, type(request).__name__, fields]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class CompletionStore:
+    """The completion store in the SQLite file `path`, which is made if it does not exist."""
+
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
@@ -97,11 +105,11 @@ class CompletionStore:
         return sqlite3.connect(self.path, timeout=60, isolation_level=None)
 
     def read(self, keys: Sequence[str]) -> dict[str, Completion | Score]:
-        """The results that are there."""
+        """The stored results, by key; a key without a result is left out."""
         found: dict[str, Completion | Score] = {}
         with closing(self._connect()) as connection:
-            for start in range(0, len(keys), _KEYS_A_QUERY):
-                batch = keys[start : start + _KEYS_A_QUERY]
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
+                batch = keys[start : start + _KEYS_PER_QUERY]
                 marks = ", ".join("?" * len(batch))
                 query = f"SELECT key, result FROM completions WHERE key IN ({marks})"
                 for key, result in connection.execute(query, batch):
@@ -110,26 +118,31 @@ class CompletionStore:
 
     @contextmanager
     def writer(self, identity: str, use: Use, model: str) -> Iterator["Writer"]:
-        """Stores and counts one result at a time. `model` is what people call `identity`."""
+        """Open a writer that stores and counts results one at a time. `identity` is everything that
+        tells the model from others, and `model` its name in the counts.
+        """
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA synchronous = NORMAL")  # FULL waits for the disk each time
             yield Writer(connection, identity, (use.schema, use.slice, use.role, model))
 
     def usage(self) -> list[UsageRow]:
-        """What was ever asked, by use."""
+        """The counts of all calls, by use, model and kind."""
         with closing(self._connect()) as connection:
             return [UsageRow(*row) for row in connection.execute("SELECT * FROM usage")]
 
     def count(self) -> int:
+        """The number of stored results."""
         with closing(self._connect()) as connection:
             return connection.execute("SELECT count(*) FROM completions").fetchone()[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
+    """Stores the results of one model for one use; see `CompletionStore.writer`."""
+
     connection: sqlite3.Connection
     identity: str
-    counted_as: tuple[str, str, str, str]
+    usage_key: tuple[str, str, str, str]
 
     def write(
         self, key: str, result: Completion | Score, seconds: float, dollars: float | None
@@ -146,11 +159,12 @@ class Writer:
                 "INSERT OR IGNORE INTO completions (key, model, result) VALUES (?, ?, ?)",
                 (key, self.identity, json.dumps(asdict(result))),
             )
-        self.connection.execute(_COUNT, (*self.counted_as, kind, *tokens, seconds, dollars))
+        self.connection.execute(_COUNT_CALL, (*self.usage_key, kind, *tokens, seconds, dollars))
         self.connection.execute("COMMIT")
 
 
 def is_refusal(result: Completion | Score) -> bool:
+    """Whether a content filter stopped the call."""
     return isinstance(result, Completion) and result.finish_reason == "refused"
 
 

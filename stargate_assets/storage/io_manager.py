@@ -11,10 +11,12 @@ from stargate_assets.storage.completions import CompletionStore
 from stargate_assets.storage.warehouse import Slice, Warehouse
 
 VERSION = "version"
-"""Output metadata: what the frame was made from, noted beside the slice."""
+"""Key of the output metadata that has the version of what the frame was made from."""
 
 
 class WarehouseIOManager(dg.IOManager):
+    """Writes what an asset returns to the warehouse, and reads the inputs of assets from it."""
+
     def __init__(self, warehouse: Warehouse, completions: Callable[[], CompletionStore]):
         self.warehouse = warehouse
         self.completions = completions

@@ -1,8 +1,9 @@
-"""Views over the tables, kept right by whoever writes a table: what people ask for most, and each
+"""Views over the tables, made again whenever a table is written: what people query most, and each
 table of all experiments together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -10,13 +11,27 @@ from stargate_assets.storage.schemas import SCHEMAS
 
 ALL_EXPERIMENTS = "all_experiments"
 """The schema of views over every experiment that has a table, with a column `experiment`."""
-OF_EXPERIMENTS = frozenset(
-    table for table, columns in SCHEMAS.items() if "iteration" in columns.columns()
+EXPERIMENT_TABLES = frozenset(
+    table for table, schema in SCHEMAS.items() if "iteration" in schema.columns()
 )
-"""The tables that an experiment has; those of data sets know no iteration."""
+"""The tables of experiments; those of data sets have no column `iteration`."""
 
-VIEWS: dict[str, tuple[tuple[str, ...], str]] = {
-    "win_rate_by_iteration": (
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view of an experiment. `query` reads the tables `sources` of the schema `{schema}`; columns
+    mean what they mean there, except those that `columns` describes.
+    """
+
+    description: str
+    sources: tuple[str, ...]
+    query: str
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+VIEWS = {
+    "win_rate_by_iteration": View(
+        "How often each arm's response on the test split is preferred to the base model's",
         ("win_rates",),
         """
         SELECT iteration, arm, win_rate, low, high, pairs, wins, losses, ties, unscored,
@@ -26,7 +41,8 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {
         ORDER BY ALL
         """,
     ),
-    "policy_examples": (
+    "policy_examples": View(
+        "The conversations and answers that each policy was trained on",
         ("conversations", "checkpoints", "best_conversations", "regularization_responses"),
         """
         WITH policies AS (
@@ -45,53 +61,58 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {
         LEFT JOIN {schema}.regularization_responses AS answered
             USING (iteration, split, task_id, persona_id, sample)
         """,
+        {
+            "iteration": "Number of the policy that was trained on the example",
+            "trained_in_iteration": "Number of the policy that asked in the example",
+            "response": "The answer that is learnt after the conversation, null if none is",
+            "response_truncated": "Whether the response was cut off at the token limit, null if "
+            "there is none",
+        },
     ),
 }
-"""Of each experiment: the tables that a view reads, and its query. `policy_examples` leads from a
-policy, by its checkpoint's hash, to the conversations and answers that it was trained on.
-"""
+"""The views of each experiment, by name."""
 
 
 def refresh_views(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
-    """Make the views that read `schema.table` again, inside the transaction that writes it: they
-    then fit its columns.
+    """Make the views that read `schema.table` again, inside the transaction that writes it, so that
+    they have its present columns.
     """
-    for statement in _statements(_tables(connection), schema, table):
+    for statement in _view_statements(_written_tables(connection), schema, table):
         connection.execute(statement)
 
 
-def _statements(tables: dict[str, set[str]], schema: str, table: str) -> Iterator[str]:
+def _view_statements(tables: dict[str, set[str]], schema: str, table: str) -> Iterator[str]:
     if schema not in tables.get(table, ()):
         return
-    for view, (sources, query) in VIEWS.items():
-        if table in sources and all(schema in tables.get(source, ()) for source in sources):
-            name = quoted(schema)
-            yield f"CREATE OR REPLACE VIEW {name}.{view} AS {query.format(schema=name)}"
+    for name, view in VIEWS.items():
+        if table in view.sources and all(schema in tables.get(s, ()) for s in view.sources):
+            query = view.query.format(schema=quote_name(schema))
+            yield f"CREATE OR REPLACE VIEW {quote_name(schema)}.{name} AS {query}"
     parts = " UNION ALL BY NAME ".join(
-        f"SELECT {literal(name)} AS experiment, * FROM {quoted(name)}.{quoted(table)}"
+        f"SELECT {quote_text(name)} AS experiment, * FROM {quote_name(name)}.{quote_name(table)}"
         for name in sorted(tables[table])
     )
     yield f"CREATE SCHEMA IF NOT EXISTS {ALL_EXPERIMENTS}"
-    yield f"CREATE OR REPLACE VIEW {ALL_EXPERIMENTS}.{quoted(table)} AS {parts}"
+    yield f"CREATE OR REPLACE VIEW {ALL_EXPERIMENTS}.{quote_name(table)} AS {parts}"
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
-    """The tables of experiments that were written and are still there, each with its schemas."""
+def _written_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """The tables of experiments that were written and still exist, each with its DuckDB schemas."""
     found: dict[str, set[str]] = {}
     for schema, table in connection.execute(
         "SELECT DISTINCT schema_name, table_name FROM warehouse.materializations "
         "SEMI JOIN duckdb_tables() USING (schema_name, table_name)"
     ).fetchall():
-        if table in OF_EXPERIMENTS:
+        if table in EXPERIMENT_TABLES:
             found.setdefault(table, set()).add(schema)
     return found
 
 
-def quoted(name: str) -> str:
-    """An identifier in SQL."""
+def quote_name(name: str) -> str:
+    """Quote an identifier for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
-    """A string in SQL, where no parameter can stand."""
+def quote_text(text: str) -> str:
+    """Quote a string for SQL, in statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"

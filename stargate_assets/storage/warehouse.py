@@ -1,7 +1,7 @@
-"""Tables in DuckDB: one transaction a slice, connections that live for milliseconds.
+"""Tables in DuckDB: one transaction for each slice, on connections that live for milliseconds.
 
-DuckDB has one writer process or many readers, so nobody holds a connection while a model works. A
-slice that is written is noted in `warehouse.materializations` in the same transaction: a slice is
+DuckDB has one writer process or many readers, so nobody holds a connection while a model works.
+`warehouse.materializations` gets a row for a slice in the transaction that writes it: a slice is
 complete and valid, or it is absent.
 """
 
@@ -19,13 +19,16 @@ import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
 from stargate_assets.method.errors import StargateError
+from stargate_assets.storage.comments import update_comments
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.schemas import SCHEMAS, describe_columns, describe_table
-from stargate_assets.storage.views import ALL_EXPERIMENTS, literal, quoted, refresh_views
+from stargate_assets.storage.schemas import SCHEMAS
+from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
 
 LOCK_PATIENCE_SECONDS = 30.0
 Slice = Mapping[str, str | int]
-"""Which rows of a table: column -> value; empty for a table that is not partitioned."""
+"""The rows of a table that have these values, by column; empty stands for the whole table, which is
+then not partitioned.
+"""
 
 RESERVED_SCHEMAS = (
     "warehouse",
@@ -36,10 +39,8 @@ RESERVED_SCHEMAS = (
     "information_schema",
     "pg_catalog",
 )
-"""Ours, of what was written and of views, and DuckDB's: no data set or experiment is called
-like them.
-"""
-_REGISTRY = """
+"""Names that no data set or experiment may have: our own schemas and those of DuckDB."""
+_CREATE_BOOKKEEPING = """
 CREATE SCHEMA IF NOT EXISTS warehouse;
 CREATE TABLE IF NOT EXISTS warehouse.materializations (
     schema_name VARCHAR, table_name VARCHAR, slice VARCHAR, version VARCHAR, rows BIGINT,
@@ -53,39 +54,19 @@ CREATE TABLE IF NOT EXISTS warehouse.usage (
 """
 
 
-MATERIALIZATIONS = {
-    "schema_name": "Experiment or data set",
-    "table_name": "Table",
-    "slice": "Partition, such as 1|train_b or test; all for a table without partitions",
-    "version": "Digest of rules, prompts, configuration, policy and of what was read",
-    "rows": "Rows of the slice",
-    "written_at": "When it was written, local time",
-}
-USAGE = {
-    "schema_name": "Experiment or data set that asked",
-    "slice": "Partition that asked",
-    "role": "Role that the model played",
-    "model": "Model and engine or endpoint",
-    "kind": "chat, or score for log-probabilities",
-    "calls": "Calls that reached the model",
-    "prompt_tokens": "Tokens of prompts",
-    "completion_tokens": "Tokens that were written or, of kind score, scored",
-    "seconds": "Time of the calls in seconds",
-    "dollars": "Price of the calls in dollars; null if any had no known price",
-}
-
-
 class WarehouseError(StargateError):
     """A table cannot be read or written. The message says why and what to do."""
 
 
 class MissingSliceError(WarehouseError):
-    """A slice was asked for that nobody has materialised."""
+    """A slice that was asked for has not been materialised. The message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Materialization:
-    """`version` is what the slice was made from: code, configuration and policy."""
+    """A slice that was written. `version` is a hash of what it was made from: code, configuration,
+    policy and data.
+    """
 
     table: str
     slice: str
@@ -101,8 +82,8 @@ class Warehouse:
 
     @contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for one short piece of work; waits for other processes' locks, within
-        bounds.
+        """Open a connection for one short piece of work. If another process has locked the file,
+        wait up to LOCK_PATIENCE_SECONDS, then raise WarehouseError.
         """
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,8 +111,8 @@ class Warehouse:
         version: str,
         usage: Sequence[UsageRow] = (),
     ) -> None:
-        """Replace one slice of `schema.table` by `frame`, checked against the table's dataframely
-        schema, and with it `warehouse.usage` if model calls were counted.
+        """Replace one slice of `schema.table` by `frame`, and `warehouse.usage` by `usage` unless
+        that is empty. A frame that its schema does not allow raises WarehouseError.
         """
         try:
             checked = SCHEMAS[table].validate(frame, cast=True)
@@ -139,19 +120,18 @@ class Warehouse:
             raise WarehouseError(
                 f"{schema}.{table} {slice_name(where)} is not valid: {error}"
             ) from error
-        name = f"{quoted(schema)}.{quoted(table)}"
+        name = f"{quote_name(schema)}.{quote_name(table)}"
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
-            connection.execute(_REGISTRY)
+            connection.execute(_CREATE_BOOKKEEPING)
             connection.register("incoming", checked.to_arrow())
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}")
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM incoming LIMIT 0")
             there = {row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()}
             for column, kind, *_ in connection.execute("DESCRIBE incoming").fetchall():
                 if column not in there:
-                    connection.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
-            _comment(connection, schema, table, describe_table(table), describe_columns(table))
-            condition, values = _condition(where)
+                    connection.execute(f"ALTER TABLE {name} ADD COLUMN {quote_name(column)} {kind}")
+            condition, values = _where_clause(where)
             connection.execute(f"DELETE FROM {name} WHERE {condition}", values)
             connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
             connection.execute(
@@ -161,81 +141,58 @@ class Warehouse:
                 [schema, table, slice_name(where), version, checked.height],
             )
             _replace_usage(connection, usage)
-            slices = "Slices that are there, each with what it was made from"
-            _comment(connection, "warehouse", "materializations", slices, MATERIALIZATIONS)
             refresh_views(connection, schema, table)
+            update_comments(connection, schema, "warehouse", ALL_EXPERIMENTS)
             connection.execute("COMMIT")
 
     def read(self, schema: str, table: str, slices: Sequence[Slice]) -> pl.DataFrame:
-        """The rows of these slices; a slice that was never written is an error, an empty one is
-        not.
+        """The rows of these slices. A slice that was never written raises MissingSliceError; one
+        that was written without rows has none.
         """
-        self._check_it_exists()
+        self._require_file()
         with self.connect(read_only=True) as connection:
-            there = _materializations(connection, schema)
+            there = _read_materializations(connection, schema)
             for where in slices:
                 if (table, slice_name(where)) not in there:
                     raise MissingSliceError(
-                        f"{schema}.{table} {slice_name(where)} is not there; materialise "
+                        f"{schema}.{table} {slice_name(where)} has not been written; materialise "
                         f"{schema}/{table} for it first."
                     )
-            conditions, values = zip(*map(_condition, slices), strict=True)
-            name = f"{quoted(schema)}.{quoted(table)}"
-            return _frame(
+            conditions, values = zip(*map(_where_clause, slices), strict=True)
+            name = f"{quote_name(schema)}.{quote_name(table)}"
+            return _query_frame(
                 connection,
                 f"SELECT * FROM {name} WHERE {' OR '.join(conditions)}",
                 [value for part in values for value in part],
             )
 
     def write_usage(self, rows: Sequence[UsageRow]) -> None:
-        """Replace `warehouse.usage`, the model calls that were counted."""
+        """Replace `warehouse.usage`, the counts of model calls, unless `rows` is empty."""
         if not rows:
             return
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
-            connection.execute(_REGISTRY)
+            connection.execute(_CREATE_BOOKKEEPING)
             _replace_usage(connection, rows)
+            update_comments(connection, "warehouse")
             connection.execute("COMMIT")
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
         """The result of a read-only query."""
-        self._check_it_exists()
+        self._require_file()
         with self.connect(read_only=True) as connection:
-            return _frame(connection, sql, values)
+            return _query_frame(connection, sql, values)
 
     def materializations(self, schema: str) -> dict[tuple[str, str], Materialization]:
-        """What is there of a schema, by (table, slice)."""
+        """The slices of a schema that were written, by (table, slice)."""
         if not self.path.exists():
             return {}
         with self.connect(read_only=True) as connection:
-            return _materializations(connection, schema)
+            return _read_materializations(connection, schema)
 
-    def _check_it_exists(self) -> None:
+    def _require_file(self) -> None:
         if not self.path.exists():
             raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
-
-
-def _comment(
-    connection: duckdb.DuckDBPyConnection,
-    schema: str,
-    table: str,
-    description: str,
-    columns: Mapping[str, str],
-) -> None:
-    """Describe a table and its columns in DuckDB, where that is not said yet."""
-    there = dict(
-        connection.execute(
-            "SELECT column_name, comment FROM duckdb_columns() "
-            "WHERE schema_name = ? AND table_name = ?",
-            [schema, table],
-        ).fetchall()
-    )
-    missing = {c: text for c, text in columns.items() if c in there and there[c] != text}
-    name = f"{quoted(schema)}.{quoted(table)}"
-    if missing:
-        connection.execute(f"COMMENT ON TABLE {name} IS {literal(description)}")
-    for column, text in missing.items():
-        connection.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}")
 
 
 def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRow]) -> None:
@@ -243,19 +200,18 @@ def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRo
         return
     counted = pl.DataFrame([asdict(row) for row in rows], infer_schema_length=None)
     connection.register("counted", counted.to_arrow())
-    _comment(connection, "warehouse", "usage", "Model calls that were counted", USAGE)
     connection.execute("DELETE FROM warehouse.usage")
     connection.execute("INSERT INTO warehouse.usage BY NAME FROM counted")
 
 
-def _frame(
+def _query_frame(
     connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any] = ()
 ) -> pl.DataFrame:
     relation = connection.sql(sql, params=list(values))
     return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
 
 
-def _materializations(
+def _read_materializations(
     connection: duckdb.DuckDBPyConnection, schema: str
 ) -> dict[tuple[str, str], Materialization]:
     try:
@@ -270,15 +226,16 @@ def _materializations(
 
 
 def slice_name(where: Slice) -> str:
-    """How a slice is written in messages and in the registry, as in Dagster: `1|train_b`."""
+    """A slice in words, like Dagster's partition key: `1|train_b`, or `all` for a whole table."""
     return "|".join(str(value) for value in where.values()) or "all"
 
 
-def _condition(where: Slice) -> tuple[str, list[str | int]]:
+def _where_clause(where: Slice) -> tuple[str, list[str | int]]:
+    """SQL that the rows of a slice satisfy, and the values of its parameters."""
     if not where:
         return "true", []
     return (
-        "(" + " AND ".join(f"{quoted(column)} = ?" for column in where) + ")",
+        "(" + " AND ".join(f"{quote_name(column)} = ?" for column in where) + ")",
         list(where.values()),
     )
 

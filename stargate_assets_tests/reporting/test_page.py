@@ -15,7 +15,7 @@ from stargate_assets.reporting.comparison import compare
 from stargate_assets.reporting.page import paper_values, pictures, report_page, script_json
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
-from stargate_assets.reporting.viewer import PAIR, shown_pairs, viewer_data
+from stargate_assets.reporting.viewer import PAIR, choose_pairs, viewer_data
 from stargate_assets_tests.reporting import frames
 
 MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028 {{ 7 * 7 }}"
@@ -69,7 +69,7 @@ def said(tables: ExperimentTables) -> str:
     [
         (0.55, 0.81, "Policy 2 wins 68 % of its comparisons with the base model (55 % to 81 %"),
         (0.55, 0.81, "The interval lies above one half"),
-        (0.41, 0.67, "The interval holds one half, so these data do not tell the two apart."),
+        (0.41, 0.67, "The interval includes one half, so these data do not tell the two apart."),
         (0.20, 0.40, "The interval lies below one half: it is worse."),
     ],
 )
@@ -83,7 +83,7 @@ def test_the_summary_says_how_sure_a_gain_is(
     ("low", "high", "sentence"),
     [
         (0.51, 0.70, "so the questions alone help"),
-        (0.40, 0.60, "so a gain by the questions alone is not shown"),
+        (0.40, 0.60, "which does not show that the questions alone help"),
         (0.20, 0.45, "so the questions alone do harm"),
     ],
 )
@@ -136,9 +136,9 @@ def test_the_summary_counts_and_warns(tables: ExperimentTables) -> None:
     assert "87 % of pairs whose truth is known (74 % to 96 %): usable" in text
     assert "32 pairs come from 8 tasks and 4 people" in text
     assert "1 verdict of policy 2 could not be read" in text
-    assert "leans towards what stands first by +7 points" in text
+    assert "prefers the response that stands first by +7 points" in text
     assert "64 % of decided verdicts go to the longer response" in text
-    assert "1 gold response of the test split is excluded" in text
+    assert "1 gold response of the test split is excluded from all log-probabilities" in text
     assert "The judge is the questioner's own base model" in text
 
 
@@ -281,7 +281,7 @@ def test_a_page_holds_whole_pairs_within_its_room(
 ) -> None:
     rows = [(split, str(pair), "p") for (split, pair), n in sizes.items() for _ in range(n)]
     conversations = pl.DataFrame(rows, schema=dict.fromkeys(PAIR, pl.String), orient="row")
-    shown = shown_pairs(conversations, most)
+    shown = choose_pairs(conversations, most)
     held = conversations.join(shown, on=PAIR, how="semi").height
     assert held <= most
     if sum(sizes.values()) * 3 <= most:

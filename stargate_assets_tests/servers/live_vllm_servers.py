@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx2
 
 from stargate_assets.engines.child_process import watch_parent
-from stargate_assets.engines.vllm import Room, environment
+from stargate_assets.engines.vllm import Resources, environment
 from stargate_assets.engines.vllm_messages import Lora, Start
 from stargate_assets.engines.vllm_server import end_group, engine_arguments
 
@@ -63,7 +63,7 @@ def live_server(model: Path, core: int, log: Path) -> Iterator[LiveServer]:
             stdout=output,
             stderr=subprocess.STDOUT,
             env={
-                **environment(os.environ, Room()),
+                **environment(os.environ, Resources()),
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
                 "VLLM_CPU_OMP_THREADS_BIND": str(core),
             },

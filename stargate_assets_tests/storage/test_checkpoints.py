@@ -7,9 +7,9 @@ from stargate_assets.storage.checkpoints import (
     MANIFEST,
     CheckpointError,
     TrainingRecord,
+    find_training,
     publish,
-    take_over,
-    trained_before,
+    reuse_checkpoint,
     verify,
 )
 
@@ -47,7 +47,7 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: str) -> None:
 
 def test_an_unsealed_directory_is_no_checkpoint(tmp_path: Path) -> None:
     assert not (written(tmp_path / "aside") / MANIFEST).exists()
-    with pytest.raises(CheckpointError, match="not there"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         verify(tmp_path / "aside")
 
 
@@ -62,27 +62,27 @@ def test_what_was_trained_from_the_same_is_found_in_any_experiment(tmp_path: Pat
     trained(tmp_path, "old/1-b", TrainingRecord("def", {}))
     trained(tmp_path, "older/0-a", None)  # before trainings were recorded
     trained(tmp_path, "a/.0-a.partial")
-    assert trained_before(tmp_path, "abc", own) == (other, RECORD)
-    assert trained_before(tmp_path, "fed", own) is None
+    assert find_training(tmp_path, "abc", own) == (other, RECORD)
+    assert find_training(tmp_path, "fed", own) is None
     trained(tmp_path, "new/0-a")
-    assert trained_before(tmp_path, "abc", own) == (own, RECORD)
+    assert find_training(tmp_path, "abc", own) == (own, RECORD)
 
 
 def test_a_damaged_one_is_not_taken_over(tmp_path: Path) -> None:
     (trained(tmp_path, "a/0-a") / "model.safetensors").write_bytes(b"other")
-    assert trained_before(tmp_path, "abc", tmp_path / "b" / "0-a") is None
+    assert find_training(tmp_path, "abc", tmp_path / "b" / "0-a") is None
     whole = trained(tmp_path, "z/0-a")
-    assert trained_before(tmp_path, "abc", tmp_path / "b" / "0-a") == (whole, RECORD)
+    assert find_training(tmp_path, "abc", tmp_path / "b" / "0-a") == (whole, RECORD)
 
 
 def test_each_of_two_that_share_files_can_be_deleted_alone(tmp_path: Path) -> None:
     source, final, aside = trained(tmp_path, "a/0-a"), tmp_path / "b" / "0-a", tmp_path / "aside"
     aside.mkdir()
-    assert take_over(source, aside, final, RECORD) == verify(source) == verify(final)
+    assert reuse_checkpoint(source, aside, final, RECORD) == verify(source) == verify(final)
     assert (final / "model.safetensors").samefile(source / "model.safetensors")
     assert not (final / MANIFEST).samefile(source / MANIFEST)
     shutil.rmtree(source)
-    assert trained_before(tmp_path, "abc", source) == (final, RECORD)
+    assert find_training(tmp_path, "abc", source) == (final, RECORD)
     assert not aside.exists()
 
 
@@ -90,6 +90,6 @@ def test_what_is_in_place_stays(tmp_path: Path) -> None:
     final, aside = trained(tmp_path, "a/0-a"), tmp_path / "aside"
     aside.mkdir()
     before = final.stat().st_ino
-    assert take_over(final, aside, final, RECORD) == verify(final)
+    assert reuse_checkpoint(final, aside, final, RECORD) == verify(final)
     assert final.stat().st_ino == before
     assert not aside.exists()

@@ -66,8 +66,8 @@ def test_a_new_column_and_a_dropped_experiment_leave_the_views_right(tmp_path: P
     ]
 
 
-def test_there_are_twelve_queries() -> None:
-    assert len(QUERIES) == 12
+def test_there_are_fourteen_queries() -> None:
+    assert len(QUERIES) == 14
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -42,7 +42,7 @@ def test_every_step_has_its_examples_whatever_the_devices(
     size = accumulation_steps(stated, devices)
     for step, start in enumerate(range(0, examples, batch_size)):
         of_step = [share[step * size : (step + 1) * size] for share in shares]
-        run_stage = [i for share in of_step for batch in share for i in batch]
-        assert sorted(run_stage) == list(range(start, min(start + batch_size, examples)))
+        learnt = [i for share in of_step for batch in share for i in batch]
+        assert sorted(learnt) == list(range(start, min(start + batch_size, examples)))
     steps = -(-examples // batch_size)
     assert (steps - 1) * size < len(shares[0]) <= steps * size

@@ -94,11 +94,11 @@ def test_the_same_spec_gives_the_same_checkpoint(tiny_model: Path, tmp_path: Pat
 def test_accumulated_batches_are_one_batch(tiny_model: Path, tmp_path: Path) -> None:
     """4 x 1 examples give the losses of 1 x 4, because a step averages over its labelled tokens."""
     losses: dict[int, list[float]] = {}
-    for examples_per_device in (1, 4):
-        settings = {"batch_size": 4, "device_batch_size": examples_per_device}
-        seen = losses.setdefault(examples_per_device, [])
+    for together in (1, 4):
+        settings = {"batch_size": 4, "device_batch_size": together}
+        seen = losses.setdefault(together, [])
         train(
-            spec(tiny_model, tmp_path / str(examples_per_device), **settings),
+            spec(tiny_model, tmp_path / str(together), **settings),
             lambda _step, _steps, loss, seen=seen: seen.append(loss),
         )
     assert losses[1] == pytest.approx(losses[4], abs=2e-3)
@@ -112,9 +112,9 @@ def test_a_loss_that_is_no_number_publishes_nothing(tiny_model: Path, tmp_path: 
 
 
 def test_an_example_without_labels_is_refused() -> None:
-    run_stage = Example("question", (1, 2), (IGNORED, 2))
+    learnt = Example("question", (1, 2), (IGNORED, 2))
     with pytest.raises(TrainingError, match=r"Example 1 \(answer\) has no label"):
-        check_examples([run_stage, Example("answer", (1, 2), (IGNORED, IGNORED))])
+        check_examples([learnt, Example("answer", (1, 2), (IGNORED, IGNORED))])
     with pytest.raises(TrainingError, match="no conversation to learn from"):
         check_examples([])
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from stargate_assets.reporting.style import Picture
 from stargate_assets.storage.io_manager import VERSION
-from stargate_assets.storage.schemas import SCHEMAS, describe_columns
+from stargate_assets.storage.schemas import SCHEMAS, table_columns
 
 
 def table_output(
@@ -32,8 +32,14 @@ def picture_metadata(picture: Picture | None) -> dict[str, dg.MarkdownMetadataVa
 
 def column_schema(table: str) -> dg.TableSchema:
     """A table's columns as the UI shows them."""
-    said = describe_columns(table)
-    columns = SCHEMAS[table].columns()
     return dg.TableSchema(
-        [dg.TableColumn(name, str(c.dtype), said[name]) for name, c in columns.items()]
+        [
+            dg.TableColumn(
+                column.name,
+                column.type,
+                column.description,
+                dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in table_columns(SCHEMAS[table])
+        ]
     )

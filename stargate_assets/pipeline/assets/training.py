@@ -25,7 +25,12 @@ from stargate_assets.pipeline.assets.rows import (
     table_rows,
 )
 from stargate_assets.pipeline.assets.steps import regularize_cell
-from stargate_assets.storage.checkpoints import TrainingRecord, publish, take_over, trained_before
+from stargate_assets.storage.checkpoints import (
+    TrainingRecord,
+    find_training,
+    publish,
+    reuse_checkpoint,
+)
 from stargate_assets.training.spec import (
     TrainingError,
     TrainingResult,
@@ -127,11 +132,11 @@ def train_checkpoint(run: CellRun, spec: TrainingSpec) -> tuple[pl.DataFrame, Pa
     final, aside = checkpoint_directory(models, run.name, run.cell), spec.output
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    before = trained_before(models.directory / CHECKPOINTS, spec.digests, final)
+    before = find_training(models.directory / CHECKPOINTS, spec.digests, final)
     if before is not None:
         source, training = before
         result = TrainingResult.model_validate(training.result)
-        sha256 = take_over(source, aside, final, training)
+        sha256 = reuse_checkpoint(source, aside, final, training)
     else:
         source, result = None, train_in_child(run, spec)
         sha256 = publish(aside, final, TrainingRecord(spec.digest, result.model_dump()))

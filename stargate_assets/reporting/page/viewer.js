@@ -101,7 +101,7 @@
     list.scrollTop = 0;
     $("found").textContent = found.length
       ? `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} conversations`
-      : "No conversation is like that. Clear a filter.";
+      : "No conversation matches. Clear a filter.";
     draw();
   };
 

@@ -1,0 +1,68 @@
+"""The tables, one dataframely schema each: what a frame must be before it is written, and what each
+table and column means.
+
+A table has the name of its asset, in the DuckDB schema of its experiment or data set.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dataframely as dy
+
+from stargate_assets.storage.schemas.bookkeeping import Materializations, Usage
+from stargate_assets.storage.schemas.data import GoldResponses, Personas, Tasks
+from stargate_assets.storage.schemas.evaluation import (
+    JudgeAudit,
+    Judgements,
+    Report,
+    Responses,
+    WinRates,
+)
+from stargate_assets.storage.schemas.training import (
+    BestConversations,
+    Checkpoints,
+    Conversations,
+    GoldLogProbs,
+    RegularizationResponses,
+)
+
+SCHEMAS: dict[str, type[dy.Schema]] = {
+    "tasks": Tasks,
+    "personas": Personas,
+    "gold_responses": GoldResponses,
+    "conversations": Conversations,
+    "gold_log_probs": GoldLogProbs,
+    "best_conversations": BestConversations,
+    "regularization_responses": RegularizationResponses,
+    "checkpoints": Checkpoints,
+    "responses": Responses,
+    "judge_audit": JudgeAudit,
+    "judgements": Judgements,
+    "win_rates": WinRates,
+    "report": Report,
+}
+"""The tables of data sets and experiments, by name."""
+BOOKKEEPING: dict[str, type[dy.Schema]] = {"materializations": Materializations, "usage": Usage}
+"""The tables of the DuckDB schema `warehouse`, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What people are told of a table's column; `type` is its Polars type."""
+
+    name: str
+    type: str
+    description: str
+    nullable: bool
+
+
+def table_columns(schema: type[dy.Schema]) -> Iterator[Column]:
+    """The columns of a table, in order."""
+    for name, column in schema.columns().items():
+        yield Column(name, str(column.dtype), column.description or "", column.nullable)
+
+
+def table_description(schema: type[dy.Schema]) -> str:
+    """What a table holds, in one line without a full stop: the first paragraph of its docstring."""
+    paragraph, *_ = (schema.__doc__ or "").split("\n\n")
+    return " ".join(paragraph.split()).removesuffix(".")

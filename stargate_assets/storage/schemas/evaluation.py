@@ -1,0 +1,157 @@
+"""The tables of an experiment that evaluate its policies: responses, judgements, estimates."""
+
+import dataframely as dy
+import polars as pl
+
+from stargate_assets.method.judging import Unscored, Verdict
+from stargate_assets.storage.schemas import shared
+
+
+class Responses(shared.ArmRows):
+    """The response of each arm to each pair, after a conversation or at once."""
+
+    asker = dy.Int64(
+        nullable=True,
+        min=0,
+        description="Number of the policy that asked, null if nobody did",
+    )
+    answerer = shared.count("Number of the policy that answered")
+    sample_number = dy.Int64(
+        nullable=True,
+        min=0,
+        alias="sample",
+        description="Number of the asker's conversation that was answered, null if nobody asked",
+    )
+    turns = shared.turns()
+    text = dy.String(nullable=False, description="The response")
+    truncated = shared.truncated()
+    refused = dy.Bool(
+        nullable=False,
+        description="Whether a content filter stopped the response or its conversation",
+    )
+
+
+class JudgementRows(shared.PairRows):
+    """Either a `verdict` or the reason why the comparison is `unscored`."""
+
+    verdict = shared.choice(Verdict, "Of the response over both orders, null if it is unscored")
+    unscored = shared.choice(Unscored, "Why there is no verdict, null if there is one")
+    preference = dy.Float64(
+        nullable=True,
+        description="How much the Judge prefers the response, in nats (method choice: log-odds; "
+        "fit: difference in nats a token); null if the Judge writes",
+    )
+    verdict_first = shared.choice(
+        Verdict, "Of the response when it stood first, null if it was not asked or not read"
+    )
+    verdict_second = shared.choice(
+        Verdict, "Of the response when it stood second, null if it was not asked or not read"
+    )
+
+    @dy.rule()
+    def verdict_or_reason(cls) -> pl.Expr:
+        return cls.verdict.col.is_null() != cls.unscored.col.is_null()
+
+
+class JudgeAudit(JudgementRows):
+    """The Judge on comparisons with a known winner: a persona's gold response against another's."""
+
+    other_persona_id = dy.String(
+        nullable=False,
+        description="Persona whose gold response for the same task should lose",
+    )
+
+
+class Judgements(shared.ArmRows, JudgementRows):
+    """The Judge's verdict on an arm's response against the base model's on its own conversation."""
+
+    turns = shared.turns()
+    kind = shared.kind()
+    comparison_first = dy.String(
+        nullable=True,
+        description="What the Judge wrote when the response stood first, null if it does not write",
+    )
+    comparison_second = dy.String(
+        nullable=True,
+        description="What the Judge wrote when the response stood second, null if it does not "
+        "write",
+    )
+    words = shared.count("Length of the response in words")
+    reference_words = shared.count("Length of the base model's response in words")
+
+
+class WinRates(dy.Schema):
+    """How often each arm's response is preferred to the base model's, with 95 % intervals."""
+
+    iteration = shared.iteration()
+    split = shared.split()
+    arm = shared.arm()
+    dimension = dy.String(
+        primary_key=True,
+        regex="^(all|turns|kind)$",
+        description="What the pairs are grouped by: all, turns or kind",
+    )
+    value = dy.String(
+        primary_key=True,
+        description="Number of turns or kind of task of the group, empty for dimension all",
+    )
+    judge = shared.nonblank("Label of the Judge")
+    pairs = shared.count("Number of pairs, the unscored included", 1)
+    wins = shared.count("Number of pairs that the response wins")
+    losses = shared.count("Number of pairs that the response loses")
+    ties = shared.count("Number of pairs that are tied")
+    unscored = shared.count("Number of pairs without a verdict")
+    win_rate = shared.share("Pairs won among those with a verdict, a tie as half")
+    low = shared.share("Lower end of the win rate's interval, clustered by task and persona")
+    high = shared.share("Upper end of the win rate's interval, clustered by task and persona")
+    naive_low = shared.share("Lower end of the interval if all pairs were independent")
+    naive_high = shared.share("Upper end of the interval if all pairs were independent")
+    order_consistency = shared.share("Pairs with the same verdict in both orders")
+    position_bias = dy.Float64(
+        nullable=True,
+        min=-0.5,
+        max=0.5,
+        description="Verdicts for the text that stands first, a share less 0.5, in [-0.5, 0.5]; "
+        "null if none",
+    )
+    longer_wins = shared.share("Decided pairs of unequal length that the longer text wins")
+    audit_accuracy = shared.share("Known winners that the Judge finds, a tie as half")
+    audit_low = shared.share("Lower end of the audit accuracy's interval")
+    audit_high = shared.share("Upper end of the audit accuracy's interval")
+
+    @dy.rule()
+    def every_pair_is_counted(cls) -> pl.Expr:
+        return cls.pairs.col == sum(
+            (column.col for column in (cls.wins, cls.losses, cls.ties)), cls.unscored.col
+        )
+
+
+_UNIT = "in nats, or a share for rates of turns and answers"
+
+
+class Report(dy.Schema):
+    """The metrics of each policy on the test split, and their gains on policy 0."""
+
+    split = shared.split()
+    iteration = shared.iteration()
+    metric = dy.String(
+        primary_key=True,
+        description="What is measured: a condition of gold_log_probs, or a rate of turns or "
+        "answers",
+    )
+    mean = dy.Float64(nullable=False, description=f"Mean over pairs, {_UNIT}")
+    low = dy.Float64(nullable=False, description=f"Lower end of the mean's 95 % interval, {_UNIT}")
+    high = dy.Float64(nullable=False, description=f"Upper end of the mean's 95 % interval, {_UNIT}")
+    gain = dy.Float64(
+        nullable=True,
+        description=f"Mean of paired differences to policy 0, {_UNIT}; null for policy 0",
+    )
+    gain_low = dy.Float64(
+        nullable=True,
+        description=f"Lower end of the gain's 95 % interval, {_UNIT}; null for policy 0",
+    )
+    gain_high = dy.Float64(
+        nullable=True,
+        description=f"Upper end of the gain's 95 % interval, {_UNIT}; null for policy 0",
+    )
+    pairs = shared.count("Number of pairs that the mean is over", 1)

@@ -1,0 +1,122 @@
+"""The tables of an experiment up to its checkpoints: simulated, scored, selected, learnt."""
+
+import dataframely as dy
+import polars as pl
+
+from stargate_assets.method.conditions import Condition
+from stargate_assets.method.eligibility import Ineligibility
+from stargate_assets.storage.schemas import shared
+
+
+class Conversations(shared.ConversationRows):
+    """Conversations between the policy, which asks, and the Roleplayer, which answers."""
+
+    policy = shared.nonblank("SHA-256 of the checkpoint that asked, or base for the base model")
+    roleplayer = dy.String(
+        nullable=False,
+        description="Label of the roleplayer that answered, empty if nothing was asked",
+    )
+    questions = dy.List(
+        dy.String(nullable=False),
+        nullable=False,
+        description="What the questioner said, a text for each turn",
+    )
+    truncated = dy.List(
+        dy.Bool(nullable=False),
+        nullable=False,
+        description="Whether the questioner was cut off at its token limit, for each turn",
+    )
+    answers = dy.List(
+        dy.String(nullable=False),
+        nullable=False,
+        description="What the roleplayer replied, a text for each turn",
+    )
+    question_rate = dy.Float64(
+        nullable=False,
+        min=0,
+        max=1,
+        description="How many of the questioner's turns end by asking, a share in [0, 1]",
+    )
+    ineligibility = shared.choice(
+        Ineligibility, "Why the conversation may not be learnt from, null if it may"
+    )
+
+
+class GoldLogProbs(shared.PairRows):
+    """How probable the base model finds the gold response, by what it has read before."""
+
+    condition = shared.choice(
+        Condition,
+        "What the base model reads before the gold response",
+        nullable=False,
+    )
+    sample_number = dy.Int64(
+        nullable=True,
+        alias="sample",
+        description="Number of the conversation that was read, from 0; null for the controls",
+    )
+    heard_persona_id = dy.String(
+        nullable=True,
+        description="Persona that answered in the conversation; null for the controls",
+    )
+    log_prob = shared.log_prob()
+    tokens = shared.count("Length of the gold response in tokens of the base model", 1)
+
+    # A pair has many rows here, and a primary key may not be null as the controls' sample is.
+    iteration = shared.iteration(primary_key=False)
+    split = shared.split(primary_key=False)
+    task_id = shared.task_id(primary_key=False)
+    persona_id = shared.persona_id(primary_key=False)
+
+
+class BestConversations(shared.ConversationRows):
+    """The conversations that the next policy learns from: the best of each pair."""
+
+    rank = shared.count("Place among the conversations of the pair, 1 is the best", 1)
+    value = dy.Float64(
+        nullable=False,
+        description="What the conversations were ranked by: log_prob under the objective of "
+        "selection, less costs, in nats (objective mean: nats a token)",
+    )
+    log_prob = shared.log_prob()
+
+
+class RegularizationResponses(shared.ConversationRows):
+    """What the next policy learns to answer after each best conversation."""
+
+    text = dy.String(nullable=False, description="The answer that is learnt")
+    truncated = shared.truncated()
+
+
+class Checkpoints(dy.Schema):
+    """The checkpoint trained on each cell, which is the next policy, and its losses."""
+
+    iteration = shared.iteration()
+    split = shared.split()
+    path = shared.nonblank("Directory of the checkpoint, from the directory of the warehouse")
+    sha256 = dy.String(
+        nullable=False,
+        regex="^[0-9a-f]{64}$",
+        description="SHA-256 of the names and contents of the checkpoint's files",
+    )
+    question_examples = shared.count("Conversations whose questions were learnt")
+    answer_examples = shared.count("Answers that were learnt")
+    preference_pairs = shared.count(
+        "Preferences that were learnt, each a chosen and a rejected turn"
+    )
+    steps = shared.count("Optimiser steps that were taken", 1)
+    losses = dy.List(
+        dy.Float64(nullable=False),
+        nullable=False,
+        description="Loss of each step on examples, in nats a labelled token",
+    )
+    preference_losses = dy.List(
+        dy.Float64(nullable=False),
+        nullable=False,
+        description="Loss of each step on preferences, in nats a pair",
+    )
+
+    @dy.rule()
+    def every_step_has_a_loss(cls) -> pl.Expr:
+        taken = cls.losses.col.list.len() + cls.preference_losses.col.list.len()
+        return cls.steps.col == taken
