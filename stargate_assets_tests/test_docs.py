@@ -1,4 +1,4 @@
-"""The documentation for users: its links lead somewhere, its YAML is valid, and its commands work."""
+"""The documentation for users: links lead somewhere, YAML is valid, and commands work."""
 
 import csv
 import re
@@ -34,7 +34,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"stargate (init|new|sql|export|report) .*",
         r"stargate status (embedded|star_gate|my_experiment_short)",
         r"stargate compare embedded my_experiment( --policy 1)?",
-        r"stargate run everyday",
+        r"stargate run everyday_mini",
         r"dagster asset materialize .* --select group:everyday_mini .*",
     ),
     "model or network": (
@@ -53,7 +53,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
     ),
     "server": (r"make ui", r"vllm serve .*"),
 }
-"""Every command line of the documentation, by what it needs to run here. Whoever documents a new one
+"""Every command line of the documentation, by what it needs to run here. Who documents a new one
 says here whether the test can run it.
 """
 MEASURED = ("embedded", "my_experiment")
@@ -260,8 +260,8 @@ def declare(directory: Path, block: Block) -> None:
 
 
 def run(command: Command, elsewhere: Path) -> str:
-    """What is wrong with it, if anything. Dagster makes a data set of which there are results, so it
-    works in a directory of its own.
+    """What is wrong with it, if anything. Dagster makes a data set of which there are results, so
+    it works in a directory of its own.
     """
     if command.words[0] == "stargate":
         result = CliRunner().invoke(main, command.words[1:])
