@@ -33,7 +33,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"stargate --help",
         r"stargate (init|new|sql|export|report) .*",
         r"stargate status (embedded|star_gate|my_experiment_short)",
-        r"stargate compare embedded my_experiment( --policy 1)?",
+        r"stargate compare embedded my_experiment",
         r"stargate run everyday_mini",
         r"dagster asset materialize .* --select group:everyday_mini .*",
     ),
