@@ -8,6 +8,7 @@ import matplotlib as mpl
 import polars as pl
 import pytest
 
+from stargate_assets.method.arms import Arm
 from stargate_assets.method.conditions import TESTED
 from stargate_assets.reporting import curves, figures
 from stargate_assets.reporting.metrics import metric_labels
@@ -30,9 +31,9 @@ def lines(picture: Picture | None) -> dict[str, list[float]]:
 
 def test_a_line_has_the_values_of_its_arm(tables: ExperimentTables) -> None:
     drawn = lines(curves.win_rates_by_arm(tables.frame("win_rates")))
-    assert set(drawn) == set(curves.ARMS.values())
+    assert set(drawn) == {arm.label for arm in Arm}
     wanted = tables.frame("win_rates").filter(arm="base_answers", dimension="all").sort("iteration")
-    assert drawn[curves.ARMS["base_answers"]] == wanted["win_rate"].to_list()
+    assert drawn[Arm.BASE_ANSWERS.label] == wanted["win_rate"].to_list()
 
 
 def test_controls_are_drawn_where_they_are_asked_for(tables: ExperimentTables) -> None:
