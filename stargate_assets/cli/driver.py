@@ -208,13 +208,14 @@ def _walk(
 
 
 def read_win_rates(project: Project, name: str) -> pl.DataFrame | None:
-    """The win rates of the test cells that are done; None for an experiment without a Judge."""
+    """Read the win rates of the test cells that are done; None if nothing is judged there."""
     experiment = find_experiment(project, name)
     if experiment.judge is None:
         return None
     done = done_steps(project.warehouse, name, experiment)
     slices = [slice_of(step.cell.key) for step in done if step.purpose == "evaluate"]
-    return project.warehouse.read(name, "win_rates", slices) if slices else None
+    rows = project.warehouse.read(name, "win_rates", slices) if slices else None
+    return rows if rows is not None and rows.height else None
 
 
 def write_report(project: Project, names: Sequence[str]) -> Path:
