@@ -60,7 +60,9 @@ def print_example_conversations(console: Console, examples: list[Example]) -> No
         console.print(f"\n[bold]{escape(name)}[/bold]: {escape(example.pair.task.text)}")
         for policy, conversation in example.conversations.items():
             for question, answer in zip(conversation.questions, conversation.answers, strict=True):
-                console.print(f"  policy {policy} asks: {escape(_one_line(question))}", soft_wrap=True)
+                console.print(
+                    f"  policy {policy} asks: {escape(_one_line(question))}", soft_wrap=True
+                )
                 console.print(f"  {escape(name)} says: {escape(_one_line(answer))}", soft_wrap=True)
 
 

@@ -1,6 +1,8 @@
 """Rules that change raise a number; a comment makes nothing due, a prompt exactly what uses it."""
 
+import ast
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
@@ -9,9 +11,21 @@ import pytest
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method import prompts
+from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.examples import training_dialogues
+from stargate_assets.method.judging import Comparison
+from stargate_assets.method.regularization import learn_gold_responses
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import LINEAGE
+from stargate_assets.pipeline.assets.steps import (
+    judge_comparisons,
+    regularize_cell,
+    respond_cell,
+    score_cell,
+    simulate_cell,
+)
 from stargate_assets.pipeline.assets.versions import cell_versions, code_version, data_versions
+from stargate_assets_tests.method.people import ScriptedModel, grid
 from stargate_assets_tests.pipeline.assets.rules import (
     ENTRIES,
     RECORD,
@@ -45,7 +59,6 @@ def test_every_table_has_rules_that_are_held() -> None:
 def test_comments_docstrings_and_annotations_are_no_rules() -> None:
     plain = "def f(a):\n    return a + 1\n"
     dressed = '# why\ndef f(a: int) -> int:\n    """Adds."""\n    # one more\n    return a + 1\n'
-    import ast
 
     def dumped(source: str) -> str:
         return ast.dump(names_of(source)[0]["f"]).replace("Pass(), ", "")
@@ -160,3 +173,63 @@ def change_prompt(monkeypatch: pytest.MonkeyPatch, prompt: str, text: str) -> No
     source = loader.get_source(environment, f"{prompt}.j2")[0]
     changed = jinja2.DictLoader({f"{prompt}.j2": text.format(source=source)})
     monkeypatch.setattr(environment, "loader", jinja2.ChoiceLoader([changed, loader]))
+
+
+class Recorder(jinja2.BaseLoader):
+    """Loads templates, and remembers which."""
+
+    def __init__(self, loader: jinja2.BaseLoader):
+        self.loader, self.loaded = loader, set[str]()
+
+    def get_source(self, environment: jinja2.Environment, template: str):
+        self.loaded.add(template.removesuffix(".j2"))
+        return self.loader.get_source(environment, template)
+
+
+def rendered(monkeypatch: pytest.MonkeyPatch, step: Callable[[], object]) -> set[str]:
+    """The templates that a step renders."""
+    environment = prompts._TEMPLATES
+    assert environment.loader is not None
+    recorder = Recorder(environment.loader)
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "loader", recorder)
+        patch.setattr(environment, "cache", None)
+        prompts._template.cache_clear()
+        step()
+    prompts._template.cache_clear()
+    return recorder.loaded
+
+
+@pytest.mark.parametrize("split", ["train_a", "test"])
+@pytest.mark.parametrize("method", ["written", "choice", "fit"])
+@pytest.mark.parametrize("replies", ["generated", "chosen"])
+def test_the_prompts_of_a_table_are_those_that_its_step_renders(
+    split: str, method: str, replies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated = experiment(
+        roleplayers=[{"model": MODEL, "replies": replies}],
+        judge={"model": MODEL, "method": method},
+        simulation={"samples": 2},
+        evaluation={"samples": 2},
+    )
+    judge, cell, model, pairs = stated.judge, Cell(0, split), ScriptedModel(), grid(2, 2)
+    assert judge is not None
+    gold = {pair.key: f"{pair.persona.name}, try it." for pair in pairs}
+    talked: list[Conversation] = []
+    compared = [Comparison(pair, "One.", "Two.") for pair in pairs]
+
+    def simulate() -> None:
+        label = stated.roleplayers[0].label
+        talked.extend(simulate_cell(stated, cell, pairs, model, {label: model}))
+
+    steps: dict[str, Callable[[], object]] = {
+        "conversations": simulate,
+        "gold_log_probs": lambda: score_cell(stated, cell, talked, gold, model),
+        "regularization_responses": lambda: regularize_cell(stated, talked, gold, model),
+        "checkpoints": lambda: training_dialogues(talked, learn_gold_responses(talked, gold)),
+        "responses": lambda: respond_cell(stated, cell, pairs, {0: model}, {0: talked}),
+        "judgements": lambda: judge_comparisons(judge, model, compared),
+    }
+    for table, step in steps.items():
+        used = rendered(monkeypatch, step)
+        assert used == set(LINEAGE[table].prompts(stated, split)), table
