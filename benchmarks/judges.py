@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import load_project
 from stargate_assets.method.judging import JudgeMethod, audit, judge
 from stargate_assets.method.language_model import Sampling

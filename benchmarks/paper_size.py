@@ -17,7 +17,8 @@ import dagster as dg
 from rich.console import Console
 
 from stargate_assets.config.data_set import DATA_TABLES, DataSet
-from stargate_assets.config.experiment import Experiment, ModelSpec
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project, assemble, load_project
 from stargate_assets.pipeline.assets.lineage import planned_tables
 

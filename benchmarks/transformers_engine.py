@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import load_project
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.conversation import Conversation

@@ -22,7 +22,7 @@ import click
 from rich.console import Console
 from transformers_engine import requests
 
-from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.engines.vllm import Model, Resources, VllmEngine
 from stargate_assets.method.language_model import ChatRequest, ScoreRequest

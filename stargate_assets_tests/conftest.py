@@ -14,7 +14,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from stargate_assets.cli.driver import record_usage, run_experiment
-from stargate_assets.cli.estimate.estimator import EstimatedCalls, estimate_calls
+from stargate_assets.cli.estimate.counting_model import EstimatedCalls
+from stargate_assets.cli.estimate.estimator import estimate_calls
 from stargate_assets.config.data_set import DataSet, validated_data_set
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.definitions.project import Project, assemble

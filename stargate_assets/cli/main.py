@@ -22,6 +22,7 @@ from stargate_assets.cli.terminal import (
     print_estimates,
     print_report,
     print_rows,
+    print_usage,
     progress_bars,
 )
 
@@ -127,12 +128,7 @@ def run(
             show(name, run_experiment(project, name, force, announce=console.print))
             console.print(f"Report: {find_report_page(project, name)}", soft_wrap=True)
             print_example_conversations(console, example_conversations(project, name))
-    usage, seconds = project.models.usage, time.monotonic() - started
-    paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
-    console.print(
-        f"{usage.made} model calls in {usage.seconds:.0f} s{paid}, {usage.stored} answered from "
-        f"disk, training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
-    )
+    print_usage(project.models.usage, time.monotonic() - started)
 
 
 @main.command()

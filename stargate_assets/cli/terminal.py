@@ -25,9 +25,10 @@ from stargate_assets.reporting.metrics import OF_CONVERSATIONS, is_share
 from stargate_assets.reporting.words import NARROW
 
 if TYPE_CHECKING:
-    from stargate_assets.cli.estimate.estimator import EstimatedCalls
+    from stargate_assets.cli.estimate.counting_model import EstimatedCalls
     from stargate_assets.config.machine import Machine
     from stargate_assets.definitions.project import Project
+    from stargate_assets.models.stored import Usage
     from stargate_assets.reporting.quality import Grid
 
 WIDTH_OF_A_FILE = 110
@@ -287,3 +288,12 @@ def _describe_model(estimates: "Sequence[EstimatedCalls]", machine: "Machine") -
 
 def _format_known(value: float | None, digits: str) -> str:
     return "?" if value is None else f"{value:{digits}}"
+
+
+def print_usage(usage: "Usage", seconds: float) -> None:
+    """What a run has asked of its models, what that cost, and how long all of it took."""
+    paid = f", {usage.dollars:.2f} dollars" if usage.dollars else ""
+    console.print(
+        f"{usage.made} model calls in {usage.seconds:.0f} s{paid}, {usage.stored} answered from "
+        f"disk, training {usage.training_seconds:.0f} s; {seconds:.0f} s in all."
+    )

@@ -14,13 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from stargate_assets.config.experiment import (
-    Experiment,
-    ExperimentError,
-    Frozen,
-    ModelSpec,
-    first_fault,
-)
+from stargate_assets.config.experiment import Experiment, ExperimentError
+from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
 from stargate_assets.method.errors import StargateError
 
 DATA_TABLES = ("tasks", "personas", "gold_responses")

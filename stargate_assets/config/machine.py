@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 
-from stargate_assets.config.experiment import Frozen, ModelSpec, first_fault
+from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
 from stargate_assets.method.errors import StargateError
 
 MACHINE_FILE = Path("machine.yaml")

@@ -4,7 +4,7 @@ between.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -48,15 +48,11 @@ def results_as_completed(
             for _ in range(min(at_once, len(requests))):
                 group.create_task(work(opened))
 
-    def ended(run: Future[None]) -> None:
-        del run
-        results.put(None)
-
     loop = asyncio.new_event_loop()
     with ThreadPoolExecutor(1, "in_flight") as thread:
         task = loop.create_task(work_through())
         run = thread.submit(loop.run_until_complete, task)
-        run.add_done_callback(ended)
+        run.add_done_callback(lambda _: results.put(None))
         try:
             while (result := _next(results)) is not None:
                 yield result
@@ -71,8 +67,8 @@ def results_as_completed(
 
 
 def _next(results: SimpleQueue[Item]) -> Item:
-    """Waits, but not for ever at once: an interrupt that another thread is told of would go
-    unnoticed.
+    """Wait for an item, a little at a time: an interrupt that another thread is told of would go
+    unnoticed otherwise.
     """
     while True:
         with suppress(Empty):

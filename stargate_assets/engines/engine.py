@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.config.machine import Machine
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,

@@ -149,15 +149,10 @@ class TransformersEngine:
                 logits, slots = logits[kept], [slots[slot] for slot in kept]
             chosen = _choose(logits, slots)
             for slot, row in enumerate(slots):
-                if row is None:
-                    continue
-                stopped = chosen[slot] in self.stop_ids
-                if not stopped:
-                    row.tokens.append(chosen[slot])
-                if stopped or len(row.tokens) == row.request.sampling.max_tokens:
+                if row is not None and (ended := self._grow(row, chosen[slot], prompt_of)):
                     slots[slot] = None
                     cache.put(slot, None)
-                    yield row.index, self._completion(row, prompt_of[row.index], stopped)
+                    yield row.index, ended
             if any(slots):
                 tokens = torch.tensor(chosen, device=self.device)[:, None]
                 logits = head(cache.forward(self.forward.decoder, tokens)[:, -1])
@@ -185,7 +180,14 @@ class TransformersEngine:
         for leaf, log_probs in prefixes.log_probs():
             yield order[leaf], Score(tuple(log_probs), len(prompts[order[leaf]]))
 
-    def _completion(self, row: _Row, prompt: Tokens, stopped: bool) -> Completion:
+    def _grow(self, row: _Row, token: int, prompt_of: Sequence[Tokens]) -> Completion | None:
+        """Append a token to a row, unless it ends it; the completion if the row has ended."""
+        stopped = token in self.stop_ids
+        if not stopped:
+            row.tokens.append(token)
+        if not stopped and len(row.tokens) < row.request.sampling.max_tokens:
+            return None
+        prompt = prompt_of[row.index]
         return Completion(
             text=self.tokenizer.decode(row.tokens).strip(),
             finish_reason="stop" if stopped else "length",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.config.machine import Machine
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening
 from stargate_assets.engines.tokenizers import find_tokenizer, template_date
 from stargate_assets.method.language_model import OnProgress

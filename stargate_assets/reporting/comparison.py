@@ -120,10 +120,6 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         ]
         for c in compared
     ]
-    paired = [
-        [c.name, c.differs or NONE, _points(c.win_rate_difference), _nats(c.log_prob_difference)]
-        for c in others
-    ]
     behaviour = [
         [
             c.name,
@@ -151,17 +147,25 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         ),
     ]
     if others:
-        against = Grid(
-            f"Against {first.name}",
-            ["experiment", "what differs", f"{WIN_RATE}, points", "Q-experimental, nats"],
-            paired,
-            texts=2,
-            note=f"Paired differences to policy {first.policy} of {first.name}, on the test pairs "
-            "that both have. A dash means that they share none, or that the judge, the base model "
-            "or the gold responses differ.",
-        )
-        grids.insert(1, against)
+        grids.insert(1, _difference_grid(first, others))
     return grids
+
+
+def _difference_grid(first: Compared, others: Sequence[Compared]) -> Grid:
+    """How each policy differs from the first experiment's."""
+    paired = [
+        [c.name, c.differs or NONE, _points(c.win_rate_difference), _nats(c.log_prob_difference)]
+        for c in others
+    ]
+    return Grid(
+        f"Against {first.name}",
+        ["experiment", "what differs", f"{WIN_RATE}, points", "Q-experimental, nats"],
+        paired,
+        texts=2,
+        note=f"Paired differences to policy {first.policy} of {first.name}, on the test pairs "
+        "that both have. A dash means that they share none, or that the judge, the base model "
+        "or the gold responses differ.",
+    )
 
 
 def _choose_policy(tables: ExperimentTables, wanted: int | None) -> int:

@@ -3,6 +3,7 @@ returns None if there is nothing to draw.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,6 +20,9 @@ from stargate_assets.reporting.style import (
     label_percent,
     label_policies,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INCHES_PER_BAR = 0.2
 
@@ -44,28 +48,7 @@ def turns_and_lengths(conversations: pl.DataFrame) -> Picture | None:
         left.set_title("turns of a conversation")
         left.legend(ncols=len(kinds), loc="upper left", bbox_to_anchor=(-0.04, -0.2))
         label_percent(left)
-        for number, (column, label) in enumerate((("questions", "asked"), ("answers", "answered"))):
-            words = [
-                conversations.filter(iteration=policy)[column]
-                .explode()
-                .drop_nulls()
-                .str.count_matches(r"\S+")
-                .to_list()
-                for policy in policies
-            ]
-            medians = [_quantile(of, 0.5) for of in words]
-            right.errorbar(
-                [policy + (number - 0.5) * 0.12 for policy in policies],
-                medians,
-                yerr=[
-                    [m - _quantile(of, 0.1) for m, of in zip(medians, words, strict=True)],
-                    [_quantile(of, 0.9) - m for m, of in zip(medians, words, strict=True)],
-                ],
-                color=COLOURS[number],
-                marker=MARKERS[number],
-                elinewidth=1.1,
-                label=label,
-            )
+        _draw_words(right, conversations, policies)
         right.set_title("words of a turn")
         right.set_ylim(bottom=0)
         right.legend(ncols=2, loc="upper left", bbox_to_anchor=(-0.04, -0.2))
@@ -79,6 +62,32 @@ def turns_and_lengths(conversations: pl.DataFrame) -> Picture | None:
         "80 % as bars.",
         figure,
     )
+
+
+def _draw_words(axes: "Axes", conversations: pl.DataFrame, policies: Sequence[int]) -> None:
+    """Draw the median words of questions and of answers, with the middle 80 % as bars."""
+    for number, (column, label) in enumerate((("questions", "asked"), ("answers", "answered"))):
+        words = [
+            conversations.filter(iteration=policy)[column]
+            .explode()
+            .drop_nulls()
+            .str.count_matches(r"\S+")
+            .to_list()
+            for policy in policies
+        ]
+        medians = [_quantile(of, 0.5) for of in words]
+        axes.errorbar(
+            [policy + (number - 0.5) * 0.12 for policy in policies],
+            medians,
+            yerr=[
+                [m - _quantile(of, 0.1) for m, of in zip(medians, words, strict=True)],
+                [_quantile(of, 0.9) - m for m, of in zip(medians, words, strict=True)],
+            ],
+            color=COLOURS[number],
+            marker=MARKERS[number],
+            elinewidth=1.1,
+            label=label,
+        )
 
 
 def score_distributions(scored: pl.DataFrame, best: pl.DataFrame) -> Picture | None:

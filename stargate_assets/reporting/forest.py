@@ -1,9 +1,11 @@
 """A forest plot of several experiments: what one policy of each gained, with intervals."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.conditions import Condition
+from stargate_assets.method.statistics import Estimate
 from stargate_assets.reporting.comparison import WIN_RATE, Compared
 from stargate_assets.reporting.metrics import metric_labels
 from stargate_assets.reporting.style import (
@@ -15,6 +17,9 @@ from stargate_assets.reporting.style import (
     canvas,
     label_percent,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ROW_INCHES = 0.32
 
@@ -44,15 +49,7 @@ def forest(compared: Sequence[Compared]) -> Picture | None:
             axes.axvline(neutral, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             if (first := values[0]) is not None:
                 axes.axvline(first.mean, color=COLOURS[1], linestyle=(0, (1, 1.5)), zorder=1)
-            for number, (row, value) in enumerate(zip(rows, values, strict=True)):
-                if value is not None:
-                    axes.errorbar(
-                        value.mean,
-                        row,
-                        xerr=[[value.mean - value.low], [value.high - value.mean]],
-                        color=COLOURS[0] if number else COLOURS[1],
-                        marker="o" if number else "D",
-                    )
+            _draw_rows(axes, rows, values)
             axes.set_yticks(rows, names if axes is places[0] else [""] * len(rows))
             axes.set_ylim(-0.6, len(rows) - 0.4)
             axes.tick_params(axis="y", length=0, labelsize=11, labelcolor=INK)
@@ -73,3 +70,16 @@ def forest(compared: Sequence[Compared]) -> Picture | None:
         figure,
         wide=True,
     )
+
+
+def _draw_rows(axes: "Axes", rows: Sequence[int], values: Sequence[Estimate | None]) -> None:
+    """Draw an estimate and its interval in each row that has one; the first is the diamond."""
+    for number, (row, value) in enumerate(zip(rows, values, strict=True)):
+        if value is not None:
+            axes.errorbar(
+                value.mean,
+                row,
+                xerr=[[value.mean - value.low], [value.high - value.mean]],
+                color=COLOURS[0] if number else COLOURS[1],
+                marker="o" if number else "D",
+            )

@@ -203,11 +203,10 @@ def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
                 )
                 + ". It always judges both orders."
             )
-        longer = row["longer_wins"]
-        if longer is not None and longer > MOSTLY_LONGER:
+        if (row["longer_wins"] or 0) > MOSTLY_LONGER:
             caveats.append(
-                f"{percent(longer)} of decided verdicts go to the longer response: length may "
-                "explain a part of the win rate."
+                f"{percent(row['longer_wins'])} of decided verdicts go to the longer response: "
+                "length may explain a part of the win rate."
             )
     elif not win_rates.height:
         caveats.append("Nothing was judged: there are no win rates.")

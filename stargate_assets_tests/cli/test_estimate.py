@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stargate_assets.cli.estimate.estimator import EstimatedCalls, estimate_calls
+from stargate_assets.cli.estimate.counting_model import EstimatedCalls
+from stargate_assets.cli.estimate.estimator import estimate_calls
 from stargate_assets.cli.estimate.tokens import TokenCounter, token_counter
 from stargate_assets.cli.terminal import print_estimate, print_estimates
-from stargate_assets.config.experiment import Judge, ModelSpec
+from stargate_assets.config.experiment import Judge
 from stargate_assets.config.machine import Machine, Price
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project, assemble, load_project
 from stargate_assets.method.language_model import Message
 from stargate_assets_tests.conftest import JUDGED, Finished

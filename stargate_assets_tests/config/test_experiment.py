@@ -2,13 +2,8 @@ from typing import Any
 
 import pytest
 
-from stargate_assets.config.experiment import (
-    Experiment,
-    ExperimentError,
-    Judge,
-    ModelSpec,
-    validated,
-)
+from stargate_assets.config.experiment import Experiment, ExperimentError, Judge, validated
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import load_project
 
 STATED: dict[str, Any] = {

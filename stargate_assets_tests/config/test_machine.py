@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.config.machine import FREE, Machine, MachineError, Price, load_machine
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets_tests.conftest import ROOT
 
 

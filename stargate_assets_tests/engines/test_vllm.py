@@ -14,8 +14,8 @@ import psutil
 import pytest
 import torch
 
-from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.config.machine import Machine
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.engines.vllm import Model, Resources, VllmEngine

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.method.language_model import EngineError, Message, ScoreRequest
 from stargate_assets.models import bundled as module
 from stargate_assets.models.bundled import bundled_model

@@ -6,8 +6,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from stargate_assets.config.engines import ENGINES, EngineEntry
-from stargate_assets.config.experiment import ExperimentError, ModelSpec, validated
+from stargate_assets.config.experiment import ExperimentError, validated
 from stargate_assets.config.machine import FREE, Machine
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.tokenizers import TEMPLATE_DATE

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from stargate_assets.config.experiment import ExperimentError, ModelSpec, validated
+from stargate_assets.config.experiment import ExperimentError, validated
 from stargate_assets.config.machine import Machine
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.method.language_model import ChatRequest, EngineError, Message, Sampling
 from stargate_assets.models.pool import ModelPool

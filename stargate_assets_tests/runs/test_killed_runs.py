@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.models.bundled import BUNDLED
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.storage.completions import CompletionStore

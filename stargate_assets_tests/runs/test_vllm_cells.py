@@ -10,8 +10,8 @@ import pytest
 
 from stargate_assets.cli.driver import load
 from stargate_assets.config.data_set import Sizes
-from stargate_assets.config.experiment import ModelSpec
 from stargate_assets.config.machine import Machine
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets_tests.conftest import ROOT
 from stargate_assets_tests.runs.cells import materialize, tables

@@ -36,6 +36,28 @@ class Calls:
 
 
 @dataclass(frozen=True, slots=True)
+class EstimatedCalls:
+    """A role's calls in a slice, what they cost and how long they take on this machine; None is
+    unknown.
+    """
+
+    slice: str
+    role: str
+    model: str
+    kind: str
+    calls: int
+    stored: int
+    """On disk, or asked by an experiment that is run before."""
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float | None
+    seconds: float | None
+    tokenizer: str
+    measured: bool
+    """Whether completions are taken to be as long as they were so far, not as their limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class CountingModel:
     """A LanguageModel that answers from the completion store, or makes words up and counts."""
 

@@ -11,11 +11,13 @@ from stargate_assets.cli.estimate.counting_model import (
     Calls,
     CountingModel,
     DecidingModel,
+    EstimatedCalls,
     make_up_words,
 )
 from stargate_assets.cli.estimate.sample import PairSample, sample_pairs
 from stargate_assets.cli.estimate.tokens import token_counter
-from stargate_assets.config.experiment import Experiment, ModelSpec
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.arms import BASE, REFERENCE, judged_arms
 from stargate_assets.method.conversation import Conversation, Pair
@@ -36,28 +38,6 @@ from stargate_assets.pipeline.assets.versions import done_steps, policy_checkpoi
 from stargate_assets.pipeline.jobs import needed_splits
 from stargate_assets.pipeline.sources.tables import EXAMPLES, reader
 from stargate_assets.storage.completions import UsageRow
-
-
-@dataclass(frozen=True, slots=True)
-class EstimatedCalls:
-    """A role's calls in a slice, what they cost and how long they take on this machine; None is
-    unknown.
-    """
-
-    slice: str
-    role: str
-    model: str
-    kind: str
-    calls: int
-    stored: int
-    """On disk, or asked by an experiment that is run before."""
-    prompt_tokens: int
-    completion_tokens: int
-    dollars: float | None
-    seconds: float | None
-    tokenizer: str
-    measured: bool
-    """Whether completions are taken to be as long as they were so far, not as their limit."""
 
 
 @dataclass(frozen=True, slots=True)

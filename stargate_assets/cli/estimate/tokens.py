@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from stargate_assets.config.experiment import ModelSpec
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import Message

@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from stargate_assets.config.experiment import Experiment, ModelSpec
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.method.arms import BASE
 from stargate_assets.method.conversation import Conversation, Pair

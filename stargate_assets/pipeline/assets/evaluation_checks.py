@@ -5,7 +5,8 @@ to be trusted.
 import dagster as dg
 import polars as pl
 
-from stargate_assets.config.experiment import Experiment, Judge, ModelSpec
+from stargate_assets.config.experiment import Experiment, Judge
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.method.arms import arms_of, judged_arms
 from stargate_assets.method.judging import TRUSTED_ACCURACY, audit
 from stargate_assets.method.win_rates import audit_accuracy

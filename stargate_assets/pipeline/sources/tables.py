@@ -223,16 +223,8 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
     """
     assert data_set.gold_responses is not None
     rows = read_rows(data_set.gold_responses, ("task", "persona", "text"))
-    task_of = {
-        without_punctuation(text): (task_id, split)
-        for task_id, text, split in tasks.frame.select("task_id", "text", "split").iter_rows()
-    }
-    persona_of = {
-        without_punctuation(name): (persona_id, split)
-        for persona_id, name, split in personas.frame.select(
-            "persona_id", "name", "split"
-        ).iter_rows()
-    }
+    task_of = _ids_and_splits(tasks, "text", "task_id")
+    persona_of = _ids_and_splits(personas, "name", "persona_id")
     recorded: dict[tuple[str, str], tuple[str, Row]] = {}
     for row in rows.rows:
         task, persona = (
@@ -269,6 +261,12 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
         for (task_id, persona_id), (split, row) in sorted(recorded.items(), key=lambda i: i[0])
     ]
     return _table(records, rows)
+
+
+def _ids_and_splits(table: Table, text: str, row_id: str) -> dict[str, tuple[str, str | None]]:
+    """The id and split of each row, by its text without punctuation."""
+    rows = table.frame.select(text, row_id, "split").iter_rows()
+    return {without_punctuation(said): (found, split) for said, found, split in rows}
 
 
 def _complain_of_missing_pairs(

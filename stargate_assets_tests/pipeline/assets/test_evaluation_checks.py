@@ -1,6 +1,7 @@
 import pytest
 
-from stargate_assets.config.experiment import Judge, ModelSpec
+from stargate_assets.config.experiment import Judge
+from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.evaluation_checks import check_trust

@@ -1,0 +1,89 @@
+"""Which model, on which engine: what experiments and data sets state of a role's model."""
+
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from stargate_assets.config.engines import ENGINES, EngineEntry
+
+
+class Frozen(BaseModel):
+    """What a defs.yaml states: nothing else may stand there, and nothing changes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(Frozen):
+    """Which model, on which engine. Where it runs is the machine's business, not the
+    experiment's.
+    """
+
+    engine: str = Field(default="transformers", description=f"One of {', '.join(ENGINES)}.")
+    model: str = Field(
+        description="bundled, a local directory, or a Hugging Face id; what an endpoint calls it."
+    )
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto",
+        description="auto is bfloat16 where the device computes in it, else float32.",
+    )
+    endpoint: str = Field(
+        default="OPENAI",
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Of engine openai: a label. Addresses and key are in the environment, as "
+        "<endpoint>_BASE_URL (several servers: separated by commas) and <endpoint>_API_KEY.",
+    )
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens",
+        description="Of engine openai: the field that limits a completion. Newer models of "
+        "OpenAI's take max_completion_tokens, which counts what they think too.",
+    )
+    quantization: str | None = Field(
+        default=None, description="Of engine vllm: how the weights are quantised, e.g. fp8."
+    )
+    max_length: PositiveInt | None = Field(
+        default=None,
+        description="Of engine vllm: the most tokens of a prompt and its completion; the model's "
+        "own limit unless stated.",
+    )
+
+    @property
+    def entry(self) -> EngineEntry:
+        """What is known of its engine."""
+        return ENGINES[self.engine]
+
+    @property
+    def label(self) -> str:
+        """What tables and messages call it."""
+        return f"{self.model} at {self.endpoint if self.entry.remote else self.engine}"
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, engine: str) -> str:
+        if engine not in ENGINES:
+            raise ValueError(f"there is no {engine!r}; there are: {', '.join(ENGINES)}")
+        return engine
+
+    @model_validator(mode="after")
+    def _has_what_its_engine_knows(self) -> "ModelSpec":
+        for name, entry in ENGINES.items():
+            for field in entry.fields:
+                if name != self.engine and getattr(self, field) is not None:
+                    raise ValueError(f"{field} needs engine: {name}")
+        return self
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first field that is wrong, and why."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message
