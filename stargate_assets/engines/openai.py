@@ -119,14 +119,9 @@ class OpenAIEngine:
         """Ask the base model (None), or an adapter that every server is made to load first."""
         if checkpoint is None:
             self.model = self.base
-        elif checkpoint.is_adapter:
+        else:
             base = replace(self, model=self.base)
             self.model = base.adapted(checkpoint.path, checkpoint.sha256).model
-        else:
-            raise EngineError(
-                f"The checkpoint {checkpoint.path} is a whole model, which an endpoint cannot be "
-                "given; train with method: lora, or use engine: transformers for the questioner."
-            )
 
     def close(self) -> None:
         """Nothing is held between calls."""

@@ -12,7 +12,7 @@ from stargate_assets.config.machine import Machine
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening
 from stargate_assets.engines.tokenizers import find_tokenizer, template_date
-from stargate_assets.method.language_model import OnProgress
+from stargate_assets.method.language_model import EngineError, OnProgress
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
 from stargate_assets.storage.completions import CompletionStore, Use
@@ -96,10 +96,16 @@ class ModelPool:
 
     def _opener(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Callable[[], Engine]:
         """Opens the model when it is called; a fully trained checkpoint is a model of its own."""
-        whole = checkpoint is not None and spec.entry.local and not checkpoint.is_adapter
-        weights = str(checkpoint.path) if checkpoint is not None and whole else None
+        whole = checkpoint if checkpoint is not None and not checkpoint.is_adapter else None
+        weights = str(whole.path) if whole is not None and spec.entry.local else None
 
         def engine() -> Engine:
+            if whole is not None and spec.entry.remote:
+                raise EngineError(
+                    f"The checkpoint {whole.path} is a whole model, which an endpoint cannot be "
+                    "given; train with method: lora, or use engine: transformers for the "
+                    "questioner."
+                )
             opened = self._opened(spec, weights)
             opened.use(None if whole else checkpoint)
             return opened

@@ -36,7 +36,7 @@ def test_the_defaults_are_the_paper_s() -> None:
         ({"training": {"learning_rate": -1}}, "training.learning_rate"),
         (
             {"questioner": {"model": "m", "quantization": "fp8"}},
-            "questioner: quantization and max_length need engine: vllm",
+            "questioner: quantization needs engine: vllm",
         ),
         ({"judge": {"model": {"model": "m"}, "method": "coin"}}, "judge.method"),
         ({"roleplayers": []}, "roleplayers"),
