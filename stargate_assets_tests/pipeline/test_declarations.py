@@ -188,13 +188,13 @@ TEN_BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "unknown engine": (
         like("base", experiment="{questioner: {engine: magic}}"),
-        "The experiment mine is not valid: questioner.engine: Input should be 'transformers', "
-        "'vllm', 'openai' or 'scripted'; correct its defs.yaml.",
+        "The experiment mine is not valid: questioner.engine: there is no 'magic'; there are: "
+        "transformers, vllm, openai, scripted; correct its defs.yaml.",
     ),
     "field of vllm": (
         like("base", experiment="{questioner: {max_length: 4096}}"),
-        "The experiment mine is not valid: questioner: quantization and max_length need engine: "
-        "vllm; correct its defs.yaml.",
+        "The experiment mine is not valid: questioner: max_length needs engine: vllm; correct its "
+        "defs.yaml.",
     ),
     "roleplayers called alike": (
         like("base", experiment="{roleplayers: [{model: {model: m}}, {model: {model: m}}]}"),
