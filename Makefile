@@ -33,7 +33,7 @@ check: .venv/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/dagster definitions validate -m stargate_assets.definitions
+	$(BIN)/dagster definitions validate -w workspace.yaml
 
 ui: .venv/.installed
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev

@@ -11,7 +11,7 @@ import polars as pl
 
 from stargate_assets.cli.driver import list_family
 from stargate_assets.definitions.project import Project, load_project
-from stargate_assets.pipeline.assets.evaluation import NothingEvaluatedError, evaluated_tables
+from stargate_assets.pipeline.assets.evaluation import NothingEvaluatedError, read_evaluated_tables
 from stargate_assets.reporting import curves
 from stargate_assets.reporting.comparison import (
     BEHAVIOUR,
@@ -72,7 +72,7 @@ def evaluated(project: Project) -> dict[str, ExperimentTables]:
     found: dict[str, ExperimentTables] = {}
     for name in list_family(project, FIRST):
         try:
-            tables = evaluated_tables(project.warehouse, name, project.experiments[name])
+            tables = read_evaluated_tables(project.warehouse, name, project.experiments[name])
         except NothingEvaluatedError as error:
             print(error, file=sys.stderr)
             continue

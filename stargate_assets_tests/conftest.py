@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 from stargate_assets.cli.driver import record_usage, run_experiment
 from stargate_assets.cli.estimate.counting_model import EstimatedCalls
 from stargate_assets.cli.estimate.estimator import estimate_calls
-from stargate_assets.config.data_set import DataSet, validated_data_set
+from stargate_assets.config.data_set import DataSet, validate_data_set
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.models.bundled import bundled_model
@@ -105,7 +105,7 @@ def mini_data_set(directory: Path, **changes: object) -> DataSet:
     """What `write_data_set` wrote there, as a data set."""
     tables = ("tasks", "personas", "gold_responses")
     stated = {table: {"file": f"{table}.jsonl"} for table in tables} | changes
-    return validated_data_set("mini", {k: v for k, v in stated.items() if v}, directory)
+    return validate_data_set("mini", {k: v for k, v in stated.items() if v}, directory)
 
 
 def scripted_experiment(model: Path, **changes: object) -> Experiment:

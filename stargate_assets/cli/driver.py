@@ -14,7 +14,7 @@ from stargate_assets.config.machine import load_machine
 from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
-from stargate_assets.pipeline.assets.evaluation import evaluated_tables
+from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.report_page import page_path, write_page
 from stargate_assets.pipeline.assets.versions import done_steps, report_is_due
@@ -236,7 +236,7 @@ def compare_experiments(
 
 def _read_evaluated_tables(project: Project, names: Sequence[str]) -> list[ExperimentTables]:
     return [
-        evaluated_tables(project.warehouse, name, find_experiment(project, name))
+        read_evaluated_tables(project.warehouse, name, find_experiment(project, name))
         for name in dict.fromkeys(names)
     ]
 

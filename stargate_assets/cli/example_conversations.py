@@ -19,14 +19,14 @@ PAIRS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ExamplePair:
     """A pair, and what each policy talked about with its person, by the policy's index."""
 
     pair: Pair
     conversations: dict[int, Conversation]
 
 
-def example_conversations(project: Project, name: str) -> list[Example]:
+def example_conversations(project: Project, name: str) -> list[ExamplePair]:
     """Pairs of different tasks and, as far as there are enough, different people, drawn by key;
     their conversations with the base model and the latest policy are those that the compared
     responses answer.
@@ -47,13 +47,13 @@ def example_conversations(project: Project, name: str) -> list[Example]:
         cell = Cell(policy, TEST_SPLIT)
         talked[policy] = draw_conversations(conversations, cell, experiment.seed)
     return [
-        Example(pair, {policy: of_pair[pair.key] for policy, of_pair in talked.items()})
+        ExamplePair(pair, {policy: of_pair[pair.key] for policy, of_pair in talked.items()})
         for pair in pairs
         if pair.key in chosen
     ]
 
 
-def print_example_conversations(console: Console, examples: list[Example]) -> None:
+def print_example_conversations(console: Console, examples: list[ExamplePair]) -> None:
     """For each pair its task, and the conversation of each policy, question by question."""
     for example in examples:
         name = example.pair.persona.name

@@ -22,7 +22,7 @@ from stargate_assets.method.language_model import Message
 from stargate_assets.method.plan import TRAIN_SPLITS
 from stargate_assets.method.preferences import comparisons
 from stargate_assets.method.simulation import Cell
-from stargate_assets.pipeline.assets.evaluation import evaluated_tables
+from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.rows import (
     SAMPLE,
     conversations_from_rows,
@@ -52,7 +52,7 @@ class ExportError(StargateError):
 
 
 @dataclass
-class Rows:
+class ExportRows:
     """What a file holds, and what is not in it, by reason."""
 
     rows: list[Row] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Rows:
 def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> list[Path]:
     """Write an experiment's done cells into a directory; returns the files, the card last."""
     experiment = find_experiment(project, name)
-    tables = evaluated_tables(project.warehouse, name, experiment)
+    tables = read_evaluated_tables(project.warehouse, name, experiment)
     directory = to or project.warehouse.path.parent / EXPORTS / f"{name}-{kind}"
     directory.mkdir(parents=True, exist_ok=True)
     if kind in ("parquet", "jsonl"):
@@ -95,11 +95,11 @@ def _write_tables(tables: ExperimentTables, kind: ExportFormat, directory: Path)
     return counts
 
 
-def make_preference_rows(tables: ExperimentTables) -> Rows:
+def make_preference_rows(tables: ExperimentTables) -> ExportRows:
     """Each conversation that was not kept against every kept one of its pair. `margin` is the
     difference of their log p(gold response) in nats, null for an ineligible one, which has none.
     """
-    made = Rows()
+    made = ExportRows()
     scores = tables.frame("gold_log_probs").filter(pl.col("condition") == "experimental")
     for cell in list_trained_cells(tables):
         best = filter_cell(tables.frame("best_conversations"), cell)
@@ -139,11 +139,11 @@ def make_preference_rows(tables: ExperimentTables) -> Rows:
     return made
 
 
-def make_dialogue_rows(tables: ExperimentTables) -> Rows:
+def make_dialogue_rows(tables: ExperimentTables) -> ExportRows:
     """The training dialogues of every training cell. Their user turns carry no loss in this
     project's own training.
     """
-    made = Rows()
+    made = ExportRows()
     for cell in list_trained_cells(tables):
         frames = (
             filter_cell(tables.frame(table), cell)

@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 import yaml
 
-from stargate_assets.config.data_set import DATA_TABLES, DataError, validated_data_set
+from stargate_assets.config.data_set import DATA_TABLES, DataError, validate_data_set
 from stargate_assets.config.experiment import ExperimentError
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.definitions import project
@@ -69,7 +69,7 @@ def scaffold_data_set(
         fields[table].setdefault("columns", {})[field] = column
     if oracle is not None:
         fields["oracle"] = {"model": {"model": oracle}}
-    tables = read_tables(validated_data_set(name, fields, path.parent))
+    tables = read_tables(validate_data_set(name, fields, path.parent))
     findings: list[str] = []
     for table in DATA_TABLES:
         read = getattr(tables, table)

@@ -153,7 +153,7 @@ class DataSet(Frozen):
         return [s for s in (self.tasks, self.personas, written, self.gold_responses) if s]
 
 
-def validated_data_set(name: str, stated: Mapping[str, Any], directory: Path) -> DataSet:
+def validate_data_set(name: str, stated: Mapping[str, Any], directory: Path) -> DataSet:
     """The data set that a defs.yaml states, or a DataError for the first field that is wrong.
     Relative files start from `directory`, the defs.yaml's own.
     """

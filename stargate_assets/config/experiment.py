@@ -232,7 +232,7 @@ class Experiment(Frozen):
         return digest_fields(self, exclude={"iterations", *evaluating})
 
 
-def validated(name: str, stated: Mapping[str, Any]) -> Experiment:
+def validate_experiment(name: str, stated: Mapping[str, Any]) -> Experiment:
     """The experiment that a defs.yaml states, or an ExperimentError for the first field that is
     wrong.
     """

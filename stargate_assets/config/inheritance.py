@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stargate_assets.config.experiment import Experiment, ExperimentError, validated
+from stargate_assets.config.experiment import Experiment, ExperimentError, validate_experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def resolve_experiment(
     Each experiment on the way is validated, so that an ExperimentError names the one that states
     the fault. `data_sets` are names, for the message where `like` names one of them.
     """
-    return validated(name, _resolve_fields(name, declarations, data_sets, ()))
+    return validate_experiment(name, _resolve_fields(name, declarations, data_sets, ()))
 
 
 def _resolve_fields(
@@ -51,7 +51,7 @@ def _resolve_fields(
     chain = (*heirs, name)
     _check_like(declaration.like, declarations, data_sets, chain)
     inherited = _resolve_fields(declaration.like, declarations, data_sets, chain)
-    validated(declaration.like, inherited)
+    validate_experiment(declaration.like, inherited)
     return merge_fields(inherited, declaration.fields)
 
 

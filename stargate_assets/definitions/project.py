@@ -64,13 +64,13 @@ class Project:
         return missing_splits(self.warehouse, data_set, current, splits)
 
 
-def unchanged(name: str, experiment: Experiment) -> Experiment:
+def keep_unchanged(name: str, experiment: Experiment) -> Experiment:
     del name
     return experiment
 
 
 def load_project(
-    change: Change = unchanged,
+    change: Change = keep_unchanged,
     root: Path = WAREHOUSE,
     machine: Machine | None = None,
     folder: Path | None = None,

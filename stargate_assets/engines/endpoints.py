@@ -151,14 +151,14 @@ class Servers:
         if path.startswith("../"):  # the SDK does not lead out of the base URL
             path = str(client.base_url.join(path))
         call = client.post(path, cast_to=httpx2.Response, body=body)
-        return (await self._translated(call, missing)).content
+        return (await self._translate_errors(call, missing)).content
 
     async def models(self, missing: str, number: int = 0) -> set[str]:
         """What one server serves. Raises as `ask`."""
-        page = await self._translated(self.clients[number].models.list(), missing)
+        page = await self._translate_errors(self.clients[number].models.list(), missing)
         return {model.id for model in page.data}
 
-    async def _translated(self, call: Awaitable[Result], missing: str) -> Result:
+    async def _translate_errors(self, call: Awaitable[Result], missing: str) -> Result:
         try:
             return await call
         except openai.APIError as error:

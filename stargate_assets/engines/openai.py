@@ -121,7 +121,7 @@ class OpenAIEngine:
             self.model = self.base
         else:
             base = replace(self, model=self.base)
-            self.model = base.adapted(checkpoint.path, checkpoint.sha256).model
+            self.model = base.load_adapter(checkpoint.path, checkpoint.sha256).model
 
     def close(self) -> None:
         """Nothing is held between calls."""
@@ -153,7 +153,7 @@ class OpenAIEngine:
 
         yield from results_as_completed(self._servers, score, requests, self.limits.at_once)
 
-    def adapted(self, adapter: Path, sha256: str) -> "OpenAIEngine":
+    def load_adapter(self, adapter: Path, sha256: str) -> "OpenAIEngine":
         """This model with a LoRA adapter, which every server of the endpoint is made to load from
         its directory. Its name there is made from its hash, so a name never means two adapters.
         Raises EngineError.

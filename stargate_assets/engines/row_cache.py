@@ -20,7 +20,7 @@ FEWEST_ROWS = 2
 CPU_ATTENTION = "stargate_grouped"
 
 
-def aligned(length: int) -> int:
+def align_length(length: int) -> int:
     return -(-length // ALIGNMENT) * ALIGNMENT
 
 
@@ -91,7 +91,7 @@ class RowCache(Cache):
 
     def __init__(self, shape: tuple[int, int, int], rows: int, capacity: int, like: torch.Tensor):
         layers, heads, dim = shape
-        self.storage = like.new_zeros((layers, 2, rows, heads, aligned(capacity), dim))
+        self.storage = like.new_zeros((layers, 2, rows, heads, align_length(capacity), dim))
         self.lengths = torch.zeros(rows, dtype=torch.long, device=like.device)
         self.positions = self.lengths[:, None]
         super().__init__(layers=[RowLayer(self, index) for index in range(layers)])

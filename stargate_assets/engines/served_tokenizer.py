@@ -57,7 +57,7 @@ class ServedTokenizer:
         """What the template writes after an assistant's message, whatever that is, up to the first
         token that is not white space.
         """
-        one, other = [await self._closed(answer) for answer in _ANSWERS]
+        one, other = [await self._render_closed(answer) for answer in _ANSWERS]
         alike = takewhile(
             lambda pair: pair[0] == pair[1], zip(one[::-1], other[::-1], strict=False)
         )
@@ -70,7 +70,7 @@ class ServedTokenizer:
             "engine: transformers for this role."
         )
 
-    async def _closed(self, answer: str) -> list[tuple[int, str]]:
+    async def _render_closed(self, answer: str) -> list[tuple[int, str]]:
         """The tokens of a dialogue that ends with an answer, and how they are written."""
         dialogue = turns([_USER, Message("assistant", answer)], has_system_role=True)
         body = {"messages": dialogue, "add_generation_prompt": False, "return_token_strs": True}

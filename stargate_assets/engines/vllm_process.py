@@ -81,7 +81,7 @@ class VllmProcess:
             self.process.stdin.write(line(message))
             self.process.stdin.flush()
         except BrokenPipeError as error:
-            raise self._ended("it took no more commands") from error
+            raise self._end_error("it took no more commands") from error
 
     def _receive(self) -> Ready | Generated | Scored:
         assert self.process.stdout is not None
@@ -89,13 +89,13 @@ class VllmProcess:
         if not received:
             self.close()
             code = self.process.returncode
-            raise self._ended(f"signal {-code}" if code < 0 else f"exit code {code}")
+            raise self._end_error(f"signal {-code}" if code < 0 else f"exit code {code}")
         reply = REPLIES.validate_json(received)
         if isinstance(reply, Failed):
-            raise self._ended(reply.reason)
+            raise self._end_error(reply.reason)
         return reply
 
-    def _ended(self, why: str) -> EngineError:
+    def _end_error(self, why: str) -> EngineError:
         self.close()
         return EngineError(
             f"vLLM with {self.name} has ended ({why}); {self.log} says more. If memory ran out, "

@@ -145,7 +145,7 @@ def serve(
 
     running: dict[str, Generate | ScoreTokens] = {}
     while True:
-        for work in received(inbox, wait=not running):
+        for work in take_commands(inbox, wait=not running):
             if not isinstance(work, Work):
                 return
             engine.abort_request(list(running))
@@ -162,7 +162,7 @@ def serve(
                 send(reply(request, output))
 
 
-def received(inbox: Inbox, wait: bool) -> Iterator[Start | Work | None]:
+def take_commands(inbox: Inbox, wait: bool) -> Iterator[Start | Work | None]:
     """The commands that are there, after the first has come if need be."""
     if wait:
         yield inbox.get()

@@ -104,11 +104,11 @@ def judge(
     settled = [_without_a_call(comparison, method) for comparison in comparisons]
     open_ = [c for c, known in zip(comparisons, settled, strict=True) if known is None]
     if method == "written":
-        judged = _written(model, open_, sampling)
+        judged = _judge_written(model, open_, sampling)
     elif method == "choice":
-        judged = _choice(model, open_)
+        judged = _judge_choice(model, open_)
     else:
-        judged = _fit(model, open_)
+        judged = _judge_fit(model, open_)
     answers = iter(judged)
     return [next(answers) if known is None else known for known in settled]
 
@@ -149,7 +149,7 @@ def _sign(preference: float) -> Verdict:
     return Verdict.WIN if preference > 0 else Verdict.LOSS
 
 
-def _choice(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
+def _judge_choice(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
     """log p("A") - log p("B") as the next message. The mean over both orders has no constant
     preference for a place in it.
     """
@@ -172,7 +172,7 @@ def _choice(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Jud
     return judgements
 
 
-def _fit(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
+def _judge_fit(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
     """How much more probable the persona makes each response: log p(response | persona, task)
     - log p(response | task), mean per token. There is no order.
     """
@@ -194,7 +194,7 @@ def _fit(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgem
     return judgements
 
 
-def _written(
+def _judge_written(
     model: LanguageModel, comparisons: Sequence[Comparison], sampling: Sampling
 ) -> list[Judgement]:
     """A comparison in words, and a verdict; what has no verdict is asked for once more."""
@@ -220,7 +220,7 @@ def _written(
     answers = list(written)
     for i, retry in zip(again, retries, strict=True):
         answers[i] = replace(retry, text=f"{written[i].text}\n\n{retry.text}")
-    return [_agreed(*answers[i : i + 2]) for i in range(0, len(answers), 2)]
+    return [_combine_orders(*answers[i : i + 2]) for i in range(0, len(answers), 2)]
 
 
 def as_text(text: str) -> str:
@@ -242,10 +242,10 @@ def verdict_letter(text: str) -> str | None:
     return letter[1] if letter else None
 
 
-def _agreed(when_first: Completion, when_second: Completion) -> Judgement:
+def _combine_orders(when_first: Completion, when_second: Completion) -> Judgement:
     """Orders that disagree are a tie."""
-    first = _said(when_first, LETTERS[0])
-    second = _said(when_second, LETTERS[1])
+    first = _read_verdict(when_first, LETTERS[0])
+    second = _read_verdict(when_second, LETTERS[1])
     texts = when_first.text, when_second.text
     if "refused" in (when_first.finish_reason, when_second.finish_reason):
         return Judgement(None, Unscored.REFUSED, None, first, second, *texts)
@@ -255,7 +255,7 @@ def _agreed(when_first: Completion, when_second: Completion) -> Judgement:
     return Judgement(verdict, None, None, first, second, *texts)
 
 
-def _said(completion: Completion, letter_of_response: str) -> Verdict | None:
+def _read_verdict(completion: Completion, letter_of_response: str) -> Verdict | None:
     letter = verdict_letter(completion.text)
     if letter is None:
         return None

@@ -111,7 +111,7 @@ def generate_personas(
         ]
         completions = model.chat(requests, f"writing personas, attempt {attempt + 1}")
         for slot, pair, completion in zip(open_slots, shown, completions, strict=True):
-            persona = _accepted(completion, pair, taken, tasks)
+            persona = _accept(completion, pair, taken, tasks)
             if isinstance(persona, Refusal):
                 refusals.append((*slot, attempt, persona))
             else:
@@ -131,7 +131,7 @@ def _examples(examples: Sequence[Persona], *key: str | int) -> list[Persona]:
     return random.Random(derive_seed("examples", *key)).sample(ordered, EXAMPLES)
 
 
-def _accepted(
+def _accept(
     completion: Completion, examples: Sequence[Persona], taken: _Taken, tasks: Sequence[str]
 ) -> Persona | Refusal:
     """The persona of a completion, or the first rule that it breaks."""

@@ -106,13 +106,13 @@ class ModelPool:
                     "given; train with method: lora, or use engine: transformers for the "
                     "questioner."
                 )
-            opened = self._opened(spec, weights)
+            opened = self._open_engine(spec, weights)
             opened.use(None if whole else checkpoint)
             return opened
 
         return engine
 
-    def _opened(self, spec: ModelSpec, weights: str | None) -> Engine:
+    def _open_engine(self, spec: ModelSpec, weights: str | None) -> Engine:
         """The engine that holds this base model, or the weights of this fully trained one."""
         key, entry = (spec.model_dump_json(), weights or ""), spec.entry
         if key in self._engines:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import Field
 
-from stargate_assets.config.data_set import DataSet, check_data_set, validated_data_set
+from stargate_assets.config.data_set import DataSet, check_data_set, validate_data_set
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.pipeline.assets.checks import grid_checks
@@ -50,7 +50,7 @@ class DataSetComponent(dg.Component, dg.Model, dg.Resolvable):
 
     def validate_fields(self) -> DataSet:
         """The data set, or a DataError that names the field."""
-        return validated_data_set(self.name, self.data_set.fields, self.data_set.folder)
+        return validate_data_set(self.name, self.data_set.fields, self.data_set.folder)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         return data_set_definitions(self.name, self.validate_fields())

@@ -84,10 +84,10 @@ class TrainingSpec(BaseModel):
         content = self.model_dump_json(include=fields)
         return self.digest, hashlib.sha256(f"{SPEC_VERSION} {content}".encode()).hexdigest()
 
-    def decoded(self) -> list[Dialogue]:
+    def decode_dialogues(self) -> list[Dialogue]:
         return [Dialogue(d.kind, tuple(map(_message, d.messages))) for d in self.dialogues]
 
-    def decoded_preferences(self) -> list[tuple[Dialogue, Dialogue]]:
+    def decode_preferences(self) -> list[tuple[Dialogue, Dialogue]]:
         """What was chosen and what was rejected. Of an `answer` dialogue the last turn alone is
         learnt.
         """

@@ -45,11 +45,11 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     chat, pad_id = ChatTokenizer(tokenizer, spec.model), tokenizer.pad_token_id or 0
     examples, pairs, stages = list[Example](), list[ExamplePair](), list[Stage]()
     if spec.training.fine_tunes:
-        examples = [example for d in spec.decoded() for example in tokenise(d, chat)]
+        examples = [example for d in spec.decode_dialogues() for example in tokenise(d, chat)]
         check_examples(examples)
         stages.append(stage_of_examples(spec.training, spec.processes, examples, pad_id))
     if spec.training.compares:
-        pairs = example_pairs(spec.decoded_preferences(), chat)
+        pairs = example_pairs(spec.decode_preferences(), chat)
         check_pairs(pairs)
         stages.append(stage_of_pairs(spec.training, spec.processes, pairs, pad_id))
     arguments = [_arguments(spec, stage) for stage in stages]
@@ -59,10 +59,10 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
         for stage, stated in zip(stages, arguments, strict=True):
             before = sum(map(len, losses))
 
-            def told(step: int, loss: float, before: int = before) -> None:
+            def report_loss(step: int, loss: float, before: int = before) -> None:
                 on_loss(before + step, total, loss)
 
-            losses.append(run_stage(model, stage, stated, told))
+            losses.append(run_stage(model, stage, stated, report_loss))
             gc.collect()  # a trainer that is gone leaves no moments, and no hooks on gradients
     _save(model, tokenizer, spec, first=arguments[0].process_index == 0)
     return TrainingResult(

@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner
 
 from stargate_assets.cli.main import main
-from stargate_assets.config.data_set import validated_data_set
+from stargate_assets.config.data_set import validate_data_set
 from stargate_assets.pipeline.sources.tables import read_tables
 from stargate_assets_tests.mixed_scripts import write_mixed_scripts
 
@@ -39,7 +39,7 @@ def test_what_was_found_is_printed_and_the_defs_yaml_loads(files: Path) -> None:
     assert "Load it: stargate run mine" in output
     path = files.parent / "defs" / "mine" / "defs.yaml"
     stated = yaml.safe_load(path.read_text())["attributes"]
-    data_set = validated_data_set(stated["name"], stated["data_set"], path.parent)
+    data_set = validate_data_set(stated["name"], stated["data_set"], path.parent)
     assert read_tables(data_set).tasks.frame.height == 1000
 
 

@@ -2,7 +2,12 @@ from typing import Any
 
 import pytest
 
-from stargate_assets.config.experiment import Experiment, ExperimentError, Judge, validated
+from stargate_assets.config.experiment import (
+    Experiment,
+    ExperimentError,
+    Judge,
+    validate_experiment,
+)
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import load_project
 
@@ -45,7 +50,7 @@ def test_the_defaults_are_the_paper_s() -> None:
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
     with pytest.raises(ExperimentError, match=f"experiment e is not valid: {field}.*defs.yaml"):
-        validated("e", STATED | change)
+        validate_experiment("e", STATED | change)
 
 
 def test_an_experiment_on_no_data_set_is_refused() -> None:

@@ -103,7 +103,7 @@ def test_every_server_loads_an_adapter_once_under_the_name_of_its_hash(
     tokenizer = chat_tokenizer("chatml").tokenizer
     servers = [served_vllm(http, tokenizer, root) for root in ("/a", "/b")]
     for _ in range(2):
-        policy = engine(http, "/a", "/b").adapted(adapter(tmp_path), SHA256)
+        policy = engine(http, "/a", "/b").load_adapter(adapter(tmp_path), SHA256)
     name = f"policy-{SHA256[:16]}"
     expected = [{"lora_name": name, "lora_path": str(tmp_path)}]
     assert [server.loaded for server in servers] == [expected, expected]
@@ -129,7 +129,7 @@ def test_an_adapter_that_is_not_served_is_an_error(
     server.applies_adapters = fault != "not applied"
     directory = tmp_path if fault == "no such directory" else adapter(tmp_path)
     with pytest.raises(EngineError, match=said):
-        engine(http).adapted(directory, SHA256)
+        engine(http).load_adapter(directory, SHA256)
 
 
 def test_nothing_is_asked_for_nothing(http: HTTPServer) -> None:

@@ -78,8 +78,8 @@ def test_an_adapter_is_loaded_by_both_servers_and_applies(
     live: OpenAIEngine, transformers: TransformersEngine, smollm: Path, tmp_path: Path
 ) -> None:
     path = adapter(smollm, tmp_path / "trained", 4)
-    policy = live.adapted(path, "a" * 64)
-    assert live.adapted(path, "a" * 64) == policy
+    policy = live.load_adapter(path, "a" * 64)
+    assert live.load_adapter(path, "a" * 64) == policy
     transformers.use(Checkpoint(path, "any"))
     adapted, base = ordered(policy.score(scores())), ordered(live.score(scores()))
     theirs = ordered(transformers.score(scores()))
@@ -97,9 +97,9 @@ def test_an_adapter_that_does_nothing_or_is_not_there_is_an_error(
 ) -> None:
     untrained = adapter(smollm, tmp_path / "untrained", 4, trained=False)
     with pytest.raises(EngineError, match="does not apply it"):
-        live.adapted(untrained, "b" * 64)
+        live.load_adapter(untrained, "b" * 64)
     with pytest.raises(EngineError, match="that sees this directory"):
-        live.adapted(tmp_path / "nowhere", "c" * 64)
+        live.load_adapter(tmp_path / "nowhere", "c" * 64)
 
 
 def test_a_structure_is_held_to(live: OpenAIEngine) -> None:

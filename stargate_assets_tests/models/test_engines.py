@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from stargate_assets.config.engines import ENGINES, EngineEntry
-from stargate_assets.config.experiment import ExperimentError, validated
+from stargate_assets.config.experiment import ExperimentError, validate_experiment
 from stargate_assets.config.machine import FREE, Machine
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
@@ -53,7 +53,7 @@ def test_an_unknown_engine_is_refused_by_name() -> None:
         r"questioner\.engine: there is no 'parrot'; there are: transformers, vllm, openai, scripted"
     )
     with pytest.raises(ExperimentError, match=said):
-        validated("mine", stated)
+        validate_experiment("mine", stated)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from stargate_assets.config.experiment import ExperimentError, validated
+from stargate_assets.config.experiment import ExperimentError, validate_experiment
 from stargate_assets.config.machine import Machine
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.engine import Checkpoint
@@ -92,4 +92,4 @@ def test_an_endpoint_is_a_label_and_not_an_address(label: str) -> None:
     roleplayer = {"model": {"engine": "openai", "model": "judge-1", "endpoint": label}}
     stated = {"data_set": "mini", "questioner": {"model": "any"}, "roleplayers": [roleplayer]}
     with pytest.raises(ExperimentError, match=r"roleplayers\.0\.model\.endpoint"):
-        validated("mine", stated)
+        validate_experiment("mine", stated)

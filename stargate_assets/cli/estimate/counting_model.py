@@ -76,7 +76,7 @@ class CountingModel:
     def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
         del doing
 
-        def made_up(request: ChatRequest) -> Completion:
+        def make_up(request: ChatRequest) -> Completion:
             limit = request.sampling.max_tokens
             tokens = round(min(limit, self.mean_tokens or limit))
             prompt = self.counter.prompt(request.messages)
@@ -84,19 +84,19 @@ class CountingModel:
                 make_up_words(f"{self.identity} {request!r}", tokens), "stop", prompt, tokens
             )
 
-        return self._answered(requests, made_up, "chat")
+        return self._answer(requests, make_up, "chat")
 
     def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
         del doing
 
-        def made_up(request: ScoreRequest) -> Score:
+        def make_up(request: ScoreRequest) -> Score:
             tokens = max(1, self.counter.text(request.continuation))
             return Score((-1.0,) * tokens, self.counter.prompt(request.messages))
 
-        return self._answered(requests, made_up, "score")
+        return self._answer(requests, make_up, "score")
 
-    def _answered(
-        self, requests: Sequence[Request], made_up: Callable[[Request], Any], kind: str
+    def _answer(
+        self, requests: Sequence[Request], make_up: Callable[[Request], Any], kind: str
     ) -> list[Any]:
         calls = self.counted[kind]
         keys = {request: request_key(self.identity, request) for request in requests}
@@ -109,7 +109,7 @@ class CountingModel:
                 calls.stored += 1
                 results[request] = there
                 continue
-            self.asked[key] = results[request] = result = made_up(request)
+            self.asked[key] = results[request] = result = make_up(request)
             calls.prompt_tokens += result.prompt_tokens
             calls.completion_tokens += result.completion_tokens
         return [results[request] for request in requests]

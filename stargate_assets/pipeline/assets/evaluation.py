@@ -70,7 +70,9 @@ def report_rows(tables: ExperimentTables) -> pl.DataFrame:
     return table_rows("report", rows)
 
 
-def evaluated_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
+def read_evaluated_tables(
+    warehouse: Warehouse, name: str, experiment: Experiment
+) -> ExperimentTables:
     """What the warehouse holds of an experiment, with the estimates over its test cells."""
     tables = experiment_tables(warehouse, name, experiment)
     if not tables.tested("conversations").height:
@@ -104,7 +106,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
     def report(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.Output[pl.DataFrame]:
-        tables = evaluated_tables(warehouse, name, experiment)
+        tables = read_evaluated_tables(warehouse, name, experiment)
         frame = tables.frame("report")
         latest = frame.filter(pl.col("iteration") == frame["iteration"].max())
         metadata: dict[str, Any] = {

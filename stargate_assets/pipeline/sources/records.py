@@ -49,7 +49,7 @@ def _json_lines(path: Path) -> Records:
                 continue
             place = f"line {number}"
             try:
-                value = json.loads(_decoded(path, line, number))
+                value = json.loads(_decode(path, line, number))
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}, {place}: not JSON ({error.msg}); correct it.") from error
             if not isinstance(value, dict):
@@ -60,7 +60,7 @@ def _json_lines(path: Path) -> Records:
 
 
 def _csv(path: Path) -> Records:
-    text = _decoded(path, path.read_bytes(), 1)
+    text = _decode(path, path.read_bytes(), 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
 
     def rows() -> Iterator[tuple[int, list[str]]]:
@@ -109,7 +109,7 @@ def _parquet(path: Path) -> Records:
     return Records(str(path), frame.columns, (Record(f"row {n}", row) for n, row in numbered))
 
 
-def _decoded(path: Path, data: bytes, first_line: int) -> str:
+def _decode(path: Path, data: bytes, first_line: int) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -85,7 +85,7 @@ def read_rows(source: Source, needed: Sequence[str]) -> Rows:
             if row is not None:
                 rows.rows.append(row)
     if not rows.rows:
-        raise DataError(f"{rows.name} has no rows{_counted(rows.left_out)}; add some.")
+        raise DataError(f"{rows.name} has no rows{_format_counts(rows.left_out)}; add some.")
     return rows
 
 
@@ -135,6 +135,6 @@ def _fault(name: str, value: object) -> Fault | None:
     return fault(name, value)
 
 
-def _counted(left_out: Counter[str]) -> str:
+def _format_counts(left_out: Counter[str]) -> str:
     counts = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
     return f" that can be used ({counts})" if counts else ""

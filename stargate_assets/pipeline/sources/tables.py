@@ -165,8 +165,8 @@ def _splits(source: Source, rows: Rows, by_id: Mapping[str, Row], seed: int) -> 
         sizes = source.sizes.model_dump() if source.sizes else split_sizes(len(ids))
         if len(ids) < sum(sizes.values()) or len(ids) < len(SPLITS):
             raise DataError(
-                f"{rows.name} has {len(ids)} usable rows for splits of {_shown(sizes)}; add rows, "
-                "or state smaller sizes."
+                f"{rows.name} has {len(ids)} usable rows for splits of {_format_sizes(sizes)}; add "
+                "rows, or state smaller sizes."
             )
         return draw_splits(ids, sizes, seed)
     for row in ids:
@@ -188,7 +188,7 @@ def _splits(source: Source, rows: Rows, by_id: Mapping[str, Row], seed: int) -> 
     return drawn
 
 
-def _shown(sizes: Mapping[str, int]) -> str:
+def _format_sizes(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{split} {size}" for split, size in sizes.items())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stargate_assets.config.data_set import DataError, DataSet, validated_data_set
+from stargate_assets.config.data_set import DataError, DataSet, validate_data_set
 from stargate_assets.pipeline.sources.tables import read_tables
 
 TRANSCRIPT = r"^\s*Human:\s*(?P<text>.+?)\s*Assistant:"
@@ -50,7 +50,7 @@ def data_set(directory: Path, **hub: object) -> DataSet:
         "transcript": TRANSCRIPT,
     }
     stated = {"tasks": tasks, "personas": {"file": "personas.jsonl"}}
-    return validated_data_set("d", stated, directory.parent)
+    return validate_data_set("d", stated, directory.parent)
 
 
 def test_the_first_human_turn_of_each_transcript_is_a_task(hub: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargate_assets.config.data_set import DATA_TABLES, DataError, DataSet, validated_data_set
+from stargate_assets.config.data_set import DATA_TABLES, DataError, DataSet, validate_data_set
 from stargate_assets.pipeline.sources.tables import content_version, read_tables, reader
 from stargate_assets_tests.conftest import mini_data_set, write_data_set
 
@@ -39,7 +39,7 @@ def write_csv(path: Path, rows: Sequence[Sequence[str]]) -> Path:
 def from_csv(directory: Path, **changes: object) -> DataSet:
     """A data set of the files tasks.csv and personas.csv."""
     stated = {"tasks": {"file": "tasks.csv"}, "personas": {"file": "personas.csv"}}
-    return validated_data_set("mine", stated | changes, directory)
+    return validate_data_set("mine", stated | changes, directory)
 
 
 def some_csv(directory: Path, tasks: int = 22, personas: int = 11) -> Path:
@@ -305,10 +305,10 @@ def test_files_that_change_after_loading_are_not_read_under_the_old_version(data
 )
 def test_a_wrong_field_is_named(stated: dict[str, object], complaint: str) -> None:
     with pytest.raises(DataError, match=f"data set d is not valid: {complaint}.*defs.yaml"):
-        validated_data_set("d", stated, Path("/nowhere"))
+        validate_data_set("d", stated, Path("/nowhere"))
 
 
 def test_files_start_from_the_folder_of_the_defs_yaml(data: Path) -> None:
     stated = {"tasks": {"file": "../mini/tasks.jsonl"}, "personas": {"file": "personas.jsonl"}}
-    read = validated_data_set("d", stated, data)
+    read = validate_data_set("d", stated, data)
     assert read.tasks.file == (data / "tasks.jsonl",)
