@@ -34,27 +34,22 @@ def upstream(repository: dg.RepositoryDefinition, key: str) -> set[str]:
 def test_the_embedded_experiment_has_the_grid_and_its_edges(
     repository: dg.RepositoryDefinition,
 ) -> None:
-    data = {"everyday_mini/tasks", "everyday_mini/personas"}
+    people = {"everyday_mini/tasks", "everyday_mini/personas"}
+    gold = "everyday_mini/gold_responses"
     own = {name: f"embedded/{name}" for name in (*GRID, *JUDGED)}
-    assert upstream(repository, own["conversations"]) == data | {"embedded/policy"}
-    assert upstream(repository, own["gold_log_probs"]) == data | {
-        "everyday_mini/gold_responses",
-        own["conversations"],
+    edges = {
+        "conversations": people | {"embedded/policy"},
+        "gold_log_probs": {gold, own["conversations"]},
+        "best_conversations": {own["gold_log_probs"]},
+        "regularization_responses": {own["best_conversations"]},
+        "checkpoints": {own["regularization_responses"]},
+        "responses": {own["conversations"]},
+        "judge_audit": people | {gold},
+        "judgements": {own["responses"]},
+        "win_rates": {own["judgements"], own["judge_audit"]},
+        "report": {own["gold_log_probs"], own["win_rates"]},
     }
-    assert upstream(repository, own["best_conversations"]) == data | {
-        own["conversations"],
-        own["gold_log_probs"],
-    }
-    assert upstream(repository, own["checkpoints"]) == data | {
-        own["conversations"],
-        own["best_conversations"],
-        own["regularization_responses"],
-    }
-    assert upstream(repository, own["responses"]) == data | {own["conversations"]}
-    assert upstream(repository, own["judgements"]) == data | {own["responses"]}
-    assert upstream(repository, own["win_rates"]) == {own["judgements"], own["judge_audit"]}
-    reported = ("conversations", "gold_log_probs", "responses", "win_rates")
-    assert upstream(repository, "embedded/report") == {own[table] for table in reported}
+    assert {table: upstream(repository, f"embedded/{table}") for table in edges} == edges
 
 
 def test_a_group_holds_an_experiment_with_its_policy_and_report(

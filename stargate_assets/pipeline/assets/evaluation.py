@@ -89,8 +89,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         key = dg.AssetKey([name, upstream])
         return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
 
-    read = ("conversations", "gold_log_probs", "responses")
-    read += ("win_rates",) if experiment.judge else ()
+    read = ("gold_log_probs", "win_rates" if experiment.judge else "responses")
 
     @dg.asset(
         name="report",

@@ -9,7 +9,7 @@ import polars as pl
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.pipeline.assets.cell_run import CellRun, start_cell_run
-from stargate_assets.pipeline.assets.lineage import LINEAGE
+from stargate_assets.pipeline.assets.lineage import nearest_tables
 from stargate_assets.pipeline.assets.outputs import column_schema
 from stargate_assets.pipeline.assets.versions import code_version
 
@@ -46,9 +46,9 @@ def cell_asset(
 
     def decorate(make: Make) -> dg.AssetsDefinition:
         table = make.__name__
-        lineage = LINEAGE[table]
-        deps = [[experiment.data_set, read] for read in lineage.data]
-        deps += [[name, read] for read in (*lineage.cell, *other_deps)]
+        data, cell = nearest_tables(table)
+        deps = [[experiment.data_set, read] for read in data]
+        deps += [[name, read] for read in (*cell, *other_deps)]
 
         @dg.asset(
             name=table,

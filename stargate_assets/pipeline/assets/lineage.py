@@ -123,6 +123,22 @@ TRAINED = ("best_conversations", "regularization_responses", "checkpoints")
 JUDGED = ("judge_audit", "judgements", "win_rates")
 
 
+def tables_above(table: str) -> set[str]:
+    """The tables of a cell that a table is made from, directly or not."""
+    read = LINEAGE[table].cell
+    return set(read).union(*map(tables_above, read))
+
+
+def nearest_tables(table: str) -> tuple[list[str], list[str]]:
+    """Of the tables that a table reads those that no other on the way to it reads too: of the data
+    set, and of the cell. They are the edges that Dagster draws; the others follow from them.
+    """
+    lineage, above = LINEAGE[table], tables_above(table)
+    data = [d for d in lineage.data if not any(d in LINEAGE[other].data for other in above)]
+    cell = [c for c in lineage.cell if not any(c in tables_above(other) for other in lineage.cell)]
+    return data, cell
+
+
 def planned_tables(purpose: Purpose, experiment: Experiment) -> tuple[str, ...]:
     """The tables that a planned cell consists of, in the order in which they are made."""
     if purpose == "train":
