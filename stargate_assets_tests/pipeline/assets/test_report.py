@@ -1,11 +1,16 @@
 """The estimates of the report."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
+import pytest
 
+from stargate_assets.method.answer_metrics import ANSWER_METRICS, AnswerMetric
+from stargate_assets.pipeline.assets import versions
 from stargate_assets.pipeline.assets.evaluation import report_rows
 from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.reporting import frames
 
 
@@ -51,3 +56,24 @@ def test_what_answers_show_is_counted_by_pair() -> None:
     assert found["answers_that_ask"] == (0.25, 0.25)
     assert found["unheard_facts"] == (0.5, 0.5)
     assert found["unheard_facts_by_chance"] == (0.5, 0.5)
+
+
+def test_a_new_metric_of_answers_is_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = AnswerMetric("words", lambda answered: len(answered.text.split()), share=False)
+    monkeypatch.setitem(ANSWER_METRICS, "answer_words", metric)
+    tables = frames.tables(tasks=2, people=2)
+    words = pl.when(pl.col("iteration") == 2).then(pl.lit("One two.")).otherwise(pl.lit("One."))
+    tables = with_frame(tables, "responses", tables.frame("responses").with_columns(text=words))
+    rows = report_rows(tables).filter(metric="answer_words").sort("iteration")
+    assert rows["mean"].to_list() == [1.0, 1.0, 2.0]
+    assert rows["gain"].to_list() == [None, 0.0, 1.0]
+
+
+def test_a_report_is_due_when_its_rules_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(tmp_path / "stargate.duckdb")
+    frames.store(frames.tables(tasks=2, people=2), warehouse)
+    assert not versions.report_is_due(warehouse, "embedded")
+    monkeypatch.setattr(versions, "REPORT_RULES", versions.REPORT_RULES + 1)
+    assert versions.report_is_due(warehouse, "embedded")
