@@ -48,13 +48,13 @@ def test_greedy_texts_are_those_of_the_transformers_engine(
     live: OpenAIEngine, live_vllm: Live, transformers: TransformersEngine
 ) -> None:
     requests = chats(Sampling(24))
-    before = [server.with_answer() for server in live_vllm]
+    before = [server.answered() for server in live_vllm]
     ours: list[Completion] = ordered(live.chat(requests))
     theirs: list[Completion] = ordered(transformers.chat(requests))
     same = sum(a == b for a, b in zip(ours, theirs, strict=True))
     assert same >= 0.95 * len(requests)
     assert {c.finish_reason for c in ours} == {"stop", "length"}
-    assert all(s.with_answer() > some for s, some in zip(live_vllm, before, strict=True))
+    assert all(s.answered() > some for s, some in zip(live_vllm, before, strict=True))
 
 
 def test_log_probabilities_are_those_of_the_transformers_engine(

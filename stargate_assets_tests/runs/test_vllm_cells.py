@@ -79,10 +79,10 @@ def test_a_cell_with_every_role_behind_two_live_servers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LIVE_BASE_URL", ",".join(f"{server.url}/v1" for server in live_vllm))
-    before = [server.with_answer() for server in live_vllm]
+    before = [server.answered() for server in live_vllm]
     built = project(ModelSpec(engine="openai", endpoint="LIVE", model=NAME))
     materialize(built, "embedded")
     is_complete(built)
-    answered = [server.with_answer() - some for server, some in zip(live_vllm, before, strict=True)]
+    answered = [server.answered() - some for server, some in zip(live_vllm, before, strict=True)]
     assert sum(answered) == built.models.usage.made
     assert min(answered) >= sum(answered) // 3
