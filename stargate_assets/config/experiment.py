@@ -3,7 +3,7 @@ differs.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from stargate_assets.config.digest import digest_fields
-from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
+from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of
 from stargate_assets.method.arms import REFERENCE, Arm
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Labels
@@ -72,7 +72,7 @@ class Selection(Frozen):
     """What makes a conversation good, and how many are kept. All values are in nats."""
 
     top: PositiveInt = Field(default=1, description="k, conversations kept per pair.")
-    objective: str = Field(
+    objective: Annotated[str, one_of(OBJECTIVES)] = Field(
         default="sum",
         description="; ".join(f"{name}: {o.description}" for name, o in OBJECTIVES.items()) + ".",
     )
@@ -83,13 +83,6 @@ class Selection(Frozen):
         description="How far a kept conversation's value must lie above zero (gain, contrast), or "
         "above the mean of its pair (sum, mean). Nothing is dropped unless stated.",
     )
-
-    @field_validator("objective")
-    @classmethod
-    def _known(cls, objective: str) -> str:
-        if objective not in OBJECTIVES:
-            raise ValueError(f"there is no {objective!r}; there are: {', '.join(OBJECTIVES)}")
-        return objective
 
 
 class Regularization(Frozen):

@@ -1,14 +1,15 @@
 """Which model, on which engine: what experiments and data sets state of a role's model."""
 
-from typing import Literal
+from collections.abc import Collection
+from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -21,12 +22,25 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def one_of(entries: Collection[str]) -> AfterValidator:
+    """What a name must be that has an entry here, those that are entered later included."""
+
+    def check(name: str) -> str:
+        if name not in entries:
+            raise ValueError(f"there is no {name!r}; there are: {', '.join(entries)}")
+        return name
+
+    return AfterValidator(check)
+
+
 class ModelSpec(Frozen):
     """Which model, on which engine. Where it runs is the machine's business, not the
     experiment's.
     """
 
-    engine: str = Field(default="transformers", description=f"One of {', '.join(ENGINES)}.")
+    engine: Annotated[str, one_of(ENGINES)] = Field(
+        default="transformers", description=f"One of {', '.join(ENGINES)}."
+    )
     model: str = Field(
         description="bundled, a local directory, or a Hugging Face id; what an endpoint calls it."
     )
@@ -64,13 +78,6 @@ class ModelSpec(Frozen):
     def label(self) -> str:
         """What tables and messages call it."""
         return f"{self.model} at {self.endpoint if self.entry.remote else self.engine}"
-
-    @field_validator("engine")
-    @classmethod
-    def _known(cls, engine: str) -> str:
-        if engine not in ENGINES:
-            raise ValueError(f"there is no {engine!r}; there are: {', '.join(ENGINES)}")
-        return engine
 
     @model_validator(mode="after")
     def _has_what_its_engine_knows(self) -> "ModelSpec":
