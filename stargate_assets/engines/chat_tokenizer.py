@@ -34,27 +34,26 @@ class ChatTokenizer:
                 "or add "
                 "chat_template.jinja to its directory."
             )
+        self.date_arguments = date_arguments(tokenizer)
         self.end_of_turn_ids: tuple[int, ...] = self._end_of_turn_ids()
 
     def render(self, messages: Sequence[Message], generation: bool) -> str:
         folds = messages[:1] and messages[0].role == "system" and not self.has_system_role
+        return self._apply_template(turns(messages, not folds), generation)
+
+    def _apply_template(self, conversation: list[dict[str, str]], generation: bool) -> str:
         return self.tokenizer.apply_chat_template(
-            turns(messages, not folds),
+            conversation,
             tokenize=False,
             add_generation_prompt=generation,
-            **date_arguments(self.tokenizer),
+            **self.date_arguments,
         )
 
     @cached_property
     def has_system_role(self) -> bool:
         probe = [{"role": "system", "content": "zxqsys"}, {"role": "user", "content": "zxqusr"}]
         try:
-            rendered = self.tokenizer.apply_chat_template(
-                probe,
-                tokenize=False,
-                add_generation_prompt=True,
-                **date_arguments(self.tokenizer),
-            )
+            rendered = self._apply_template(probe, generation=True)
         except TemplateError:
             return False
         return "zxqsys" in rendered
