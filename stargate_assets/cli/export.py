@@ -26,8 +26,10 @@ from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.rows import (
     SAMPLE,
     conversations_from_rows,
+    pair_key,
     pairs_from_rows,
     regularization_from_rows,
+    sample_key,
 )
 from stargate_assets.reporting.tables import ExperimentTables
 
@@ -131,7 +133,7 @@ def make_preference_rows(tables: ExperimentTables) -> ExportRows:
                     "turn": found.turn,
                     "reason": reasons[key] or LOWER_SCORE,
                     "margin": above - score[key] if key in score else None,
-                    **_cell_and_pair(cell, *worse.pair.key),
+                    **pair_key(cell, worse.pair.key),
                     "chosen_sample": better.sample,
                     "rejected_sample": worse.sample,
                 }
@@ -160,8 +162,7 @@ def make_dialogue_rows(tables: ExperimentTables) -> ExportRows:
                     {
                         "messages": _message_dicts(dialogue.messages),
                         "kind": dialogue.kind,
-                        **_cell_and_pair(cell, *conversation.pair.key),
-                        "sample": conversation.sample,
+                        **sample_key(cell, conversation),
                     }
                 )
     return made
@@ -225,12 +226,3 @@ def _index_by_sample(frame: pl.DataFrame, column: str) -> dict[tuple[str, str, i
 
 def _message_dicts(messages: Iterable[Message]) -> list[dict[str, str]]:
     return [asdict(message) for message in messages]
-
-
-def _cell_and_pair(cell: Cell, task_id: str, persona_id: str) -> Row:
-    return {
-        "iteration": cell.iteration,
-        "split": cell.split,
-        "task_id": task_id,
-        "persona_id": persona_id,
-    }
