@@ -47,6 +47,18 @@ def cell_of(partition_key: str) -> Cell:
     return Cell(int(iteration), split)
 
 
+def read_pairs(warehouse: Warehouse, data_set: str, split: str) -> list[Pair]:
+    """Every task with every persona of a split."""
+    where = [{"split": split}]
+    tasks, personas = (warehouse.read(data_set, t, where) for t in ("tasks", "personas"))
+    return pairs_from_rows(tasks, personas)
+
+
+def read_gold_texts(warehouse: Warehouse, data_set: str, split: str) -> dict[tuple[str, str], str]:
+    """The gold responses of a split that can be compared with, by (task_id, persona_id)."""
+    return gold_texts(warehouse.read(data_set, "gold_responses", [{"split": split}]))
+
+
 @dataclass(frozen=True)
 class CellRun:
     """Made when an asset starts, before it reads anything, so `version` is never newer than what is
@@ -78,12 +90,12 @@ class CellRun:
     @cached_property
     def pairs(self) -> list[Pair]:
         """Every task with every persona of the split."""
-        return pairs_from_rows(self.data("tasks"), self.data("personas"))
+        return read_pairs(self.warehouse, self.experiment.data_set, self.cell.split)
 
     @cached_property
     def gold_texts(self) -> dict[tuple[str, str], str]:
         """The gold responses that can be compared with, by (task_id, persona_id)."""
-        return gold_texts(self.data("gold_responses"))
+        return read_gold_texts(self.warehouse, self.experiment.data_set, self.cell.split)
 
     @cached_property
     def conversations(self) -> list[Conversation]:
@@ -126,7 +138,8 @@ class CellRun:
         self, rows: pl.DataFrame, metadata: Mapping[str, Any], data_version: str | None = None
     ) -> dg.Output[pl.DataFrame]:
         """The rows, with the version of what they were made from."""
-        now = version_now(self.warehouse, self.name, self.experiment, self.table, self.cell)
+        policy = policy_checkpoint(self.warehouse, self.name, self.cell)
+        now = version_now(self.warehouse, self.name, self.experiment, self.table, self.cell, policy)
         if now != self.version:
             self.context.log.warning(
                 f"What {self.name}.{self.table} {self.cell.key} is made from was rewritten while "
@@ -147,16 +160,20 @@ def start_cell_run(
     policy is not trained yet.
     """
     table, cell = context.asset_key.path[-1], cell_of(context.partition_key)
-    version = version_now(warehouse, name, experiment, table, cell)
     policy = policy_checkpoint(warehouse, name, cell)
+    version = version_now(warehouse, name, experiment, table, cell, policy)
     return CellRun(context, warehouse, models, name, experiment, table, cell, policy, version)
 
 
 def version_now(
-    warehouse: Warehouse, name: str, experiment: Experiment, table: str, cell: Cell
+    warehouse: Warehouse,
+    name: str,
+    experiment: Experiment,
+    table: str,
+    cell: Cell,
+    policy: Checkpoint | None,
 ) -> str:
-    """The version of a table that is made from what is in the warehouse now."""
-    policy = policy_checkpoint(warehouse, name, cell)
+    """The version of a table that is made from what is in the warehouse now, by this policy."""
     there, data = warehouse.materializations(name), warehouse.materializations(experiment.data_set)
     keys = {"cell": cell.key, "reference": Cell(BASE, cell.split).key}
 

@@ -10,8 +10,7 @@ import polars as pl
 from dataframely.exc import ValidationError
 
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.engines.engine import Checkpoint
-from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.eligibility import COPIED_RUN
 from stargate_assets.method.language_model import ScoreRequest
 from stargate_assets.method.prompts import negative_control_messages, questioner_messages
@@ -19,13 +18,10 @@ from stargate_assets.method.scoring import gold_contexts
 from stargate_assets.method.simulation import conversations_without_questions
 from stargate_assets.method.text import runs
 from stargate_assets.models.pool import ModelPool
-from stargate_assets.pipeline.assets.cell_run import cell_of
+from stargate_assets.pipeline.assets.cell_run import cell_of, read_gold_texts, read_pairs
 from stargate_assets.pipeline.assets.grid import GPU_POOL, grid_partitions
-from stargate_assets.pipeline.assets.rows import (
-    conversations_from_rows,
-    gold_texts,
-    pairs_from_rows,
-)
+from stargate_assets.pipeline.assets.rows import conversations_from_rows
+from stargate_assets.pipeline.assets.versions import read_checkpoint
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.storage.completions import Use
 from stargate_assets.storage.io_manager import slice_of
@@ -131,13 +127,11 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
         try:
-            frame = warehouse.read(name, "checkpoints", [slice_of(context.partition_key)])
+            checkpoint = read_checkpoint(warehouse, name, cell)
         except MissingSliceError:
             return dg.AssetCheckResult(
                 passed=True, description="The held-out split has no checkpoint."
             )
-        row = frame.row(0, named=True)
-        checkpoint = Checkpoint(models.directory / row["path"], row["sha256"])
         verify(checkpoint.path)
         gold = read_gold_texts(warehouse, data_set, cell.split)
         probes = [
@@ -156,18 +150,6 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
 
     schemas = [schema_check(name, experiment, table) for table in TABLES]
     return [*schemas, expected_rows, expected_scores, no_persona_leak, adapter_changes_scores]
-
-
-def read_pairs(warehouse: Warehouse, data_set: str, split: str) -> list[Pair]:
-    """Every task with every persona of a split."""
-    where = [{"split": split}]
-    tasks, personas = (warehouse.read(data_set, t, where) for t in ("tasks", "personas"))
-    return pairs_from_rows(tasks, personas)
-
-
-def read_gold_texts(warehouse: Warehouse, data_set: str, split: str) -> dict[tuple[str, str], str]:
-    """The gold responses of a split that can be compared with, by (task_id, persona_id)."""
-    return gold_texts(warehouse.read(data_set, "gold_responses", [{"split": split}]))
 
 
 def check_schema(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:

@@ -2,22 +2,19 @@
 to be trusted.
 """
 
+from collections.abc import Collection
+
 import dagster as dg
 import polars as pl
 
 from stargate_assets.config.experiment import Experiment, Judge
 from stargate_assets.config.model_spec import ModelSpec
-from stargate_assets.method.arms import arms_of, judged_arms
+from stargate_assets.method.arms import Arm, arms_of, judged_arms
 from stargate_assets.method.judging import TRUSTED_ACCURACY, audit
+from stargate_assets.method.simulation import Cell
 from stargate_assets.method.win_rates import audit_accuracy
-from stargate_assets.pipeline.assets.cell_run import cell_of
-from stargate_assets.pipeline.assets.checks import (
-    check_count,
-    grid_check,
-    read_gold_texts,
-    read_pairs,
-    schema_check,
-)
+from stargate_assets.pipeline.assets.cell_run import cell_of, read_gold_texts, read_pairs
+from stargate_assets.pipeline.assets.checks import check_count, grid_check, schema_check
 from stargate_assets.pipeline.assets.lineage import JUDGED
 from stargate_assets.pipeline.assets.rows import verdicts_from_rows
 from stargate_assets.storage.io_manager import slice_of
@@ -31,14 +28,18 @@ def evaluation_checks(
     data_set, check = experiment.data_set, grid_check(name, experiment)
     wanted = experiment.evaluation.arms
 
+    def check_every_arm(
+        warehouse: Warehouse, table: str, cell: Cell, arms: Collection[Arm]
+    ) -> dg.AssetCheckResult:
+        rows = warehouse.read(name, table, [slice_of(cell.key)]).height
+        return check_count(rows, len(read_pairs(warehouse, data_set, cell.split)) * len(arms))
+
     @check("responses", "Every pair has a response in every arm.")
     def expected_responses(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
-        rows = warehouse.read(name, "responses", [slice_of(context.partition_key)]).height
-        pairs = read_pairs(warehouse, data_set, cell.split)
-        return check_count(rows, len(pairs) * len(arms_of(cell.iteration, wanted)))
+        return check_every_arm(warehouse, "responses", cell, arms_of(cell.iteration, wanted))
 
     of_responses = [schema_check(name, experiment, "responses"), expected_responses]
     if experiment.judge is None:
@@ -49,9 +50,7 @@ def evaluation_checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
-        rows = warehouse.read(name, "judgements", [slice_of(context.partition_key)]).height
-        pairs = read_pairs(warehouse, data_set, cell.split)
-        return check_count(rows, len(pairs) * len(judged_arms(cell.iteration, wanted)))
+        return check_every_arm(warehouse, "judgements", cell, judged_arms(cell.iteration, wanted))
 
     @check("judge_audit", "Every gold response that has a rival is in the audit.")
     def expected_audit(

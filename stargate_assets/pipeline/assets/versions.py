@@ -56,13 +56,17 @@ def policy_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint
     if parent is None:
         return None
     try:
-        frame = warehouse.read(name, "checkpoints", [slice_of(parent.key)])
+        return read_checkpoint(warehouse, name, parent)
     except MissingSliceError as error:
         raise MissingPolicyError(
             f"Policy {cell.iteration} of {name} is not trained yet; materialise the cell "
             f"{parent.key} of {name} up to checkpoints first."
         ) from error
-    row = frame.row(0, named=True)
+
+
+def read_checkpoint(warehouse: Warehouse, name: str, cell: Cell) -> Checkpoint:
+    """The checkpoint that was trained on a cell. Raises MissingSliceError."""
+    row = warehouse.read(name, "checkpoints", [slice_of(cell.key)]).row(0, named=True)
     return Checkpoint(warehouse.path.parent / row["path"], row["sha256"])
 
 
