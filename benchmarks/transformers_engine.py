@@ -23,7 +23,7 @@ from stargate_assets.definitions.project import load_project
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import ChatRequest, Sampling, ScoreRequest
-from stargate_assets.method.prompts import questioner_messages, respondent_messages
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.assets.rows import gold_texts, pairs_from_rows
@@ -121,11 +121,11 @@ def requests(pairs_used: int, samples: int) -> tuple[list[ChatRequest], list[Sco
         for sample in range(samples):
             conversation = Conversation(pair, sample)
             seed = len(chats)
-            chats.append(ChatRequest(questioner_messages(conversation), sampling, seed))
+            chats.append(ChatRequest(SHIPPED.questioner_messages(conversation), sampling, seed))
             talked = conversation.with_question(QUESTION, truncated=False)
             talked = talked.with_answer(f"{facts[sample]}. {facts[sample + 1]}.")
             text = gold[pair.task.task_id, pair.persona.persona_id]
-            scores.append(ScoreRequest(respondent_messages(talked), text))
+            scores.append(ScoreRequest(SHIPPED.respondent_messages(talked), text))
     return chats, scores
 
 

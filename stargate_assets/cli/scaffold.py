@@ -17,6 +17,7 @@ import yaml
 from stargate_assets.config.data_set import DATA_TABLES, DataError, validate_data_set
 from stargate_assets.config.experiment import ExperimentError
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
+from stargate_assets.config.prompts import read_prompts
 from stargate_assets.definitions import project
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.text import NEAR_DUPLICATE, near_duplicates, script
@@ -88,7 +89,8 @@ def scaffold_experiment(name: str, like: str, assignments: Sequence[tuple[str, A
     """
     path, declared = _new_file(name, "an experiment")
     fields = _nested_fields(assignments)
-    stated = declared.stated | {name: ExperimentDeclaration(like, fields)}
+    declaration = ExperimentDeclaration(like, read_prompts(fields, path))
+    stated = declared.stated | {name: declaration}
     experiment = resolve_experiment(name, stated, declared.data_sets)
     check_data_set(name, experiment, declared.data_sets)
     attributes = {"name": name, "like": like}

@@ -16,7 +16,9 @@ from pydantic import (
 
 from stargate_assets.config.experiment import Experiment, ExperimentError
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
+from stargate_assets.config.prompts import DataPrompts
 from stargate_assets.method.errors import StargateError
+from stargate_assets.method.prompts import SHIPPED
 
 DATA_TABLES = ("tasks", "personas", "gold_responses")
 TRANSCRIPT_GROUP = "text"
@@ -121,6 +123,9 @@ class DataSet(Frozen):
         default=None, description="Recorded ones, which win over the Oracle's."
     )
     oracle: Oracle | None = None
+    prompts: DataPrompts = Field(
+        default=SHIPPED, description="Texts in place of the shipped prompts, by the prompt's name."
+    )
 
     @model_validator(mode="after")
     def _people(self) -> Self:

@@ -3,23 +3,26 @@ differs.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from stargate_assets.config.digest import digest_fields
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of
+from stargate_assets.config.prompts import ExperimentPrompts, check_text
 from stargate_assets.method.arms import REFERENCE, Arm
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Labels
 from stargate_assets.method.judging import JudgeMethod
 from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.simulation import Kinds
 
 
@@ -91,12 +94,28 @@ class Regularization(Frozen):
     """
 
     response: Literal["own", "gold", "none"] = "own"
+    prompt: str | None = Field(
+        default=None,
+        description="The prompt that own answers are made under, and learnt without (context "
+        "distillation): `instructed`, a file, or a text in place of the prompt `instructed`.",
+    )
     answer_tokens: PositiveInt = 512
     only_answers: bool = Field(
         default=False,
         description="Of its own answers, none that ends by asking, and of one that ran into its "
         "limit the whole sentences.",
     )
+
+    @field_validator("prompt")
+    @classmethod
+    def _fits(cls, prompt: str | None) -> str | None:
+        return None if prompt is None else check_text("instructed", prompt)
+
+    @model_validator(mode="after")
+    def _has_own_answers(self) -> Self:
+        if self.prompt is not None and self.response != "own":
+            raise ValueError("a prompt is for own answers: state response: own, or no prompt")
+        return self
 
 
 class Training(Frozen):
@@ -199,11 +218,22 @@ class Experiment(Frozen):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     judge: Judge | None = Field(default=None, description="Without one there are no win rates.")
+    prompts: ExperimentPrompts = Field(
+        default=SHIPPED, description="Texts in place of the shipped prompts, by the prompt's name."
+    )
 
     @field_validator("roleplayers")
     @classmethod
     def _distinct(cls, roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
         return distinct(roleplayers)
+
+    @property
+    def told(self) -> Prompts:
+        """What each role is told: where own answers are distilled, the arm `instructed` answers
+        under their prompt.
+        """
+        distilled = self.regularization.prompt
+        return self.prompts if distilled is None else self.prompts.replace("instructed", distilled)
 
     def roleplayers_of(self, split: str) -> tuple[Roleplayer, ...]:
         """Who answers questions on a split."""
@@ -219,10 +249,13 @@ class Experiment(Frozen):
 
     def digest(self, split: str = TEST_SPLIT) -> str:
         """Digest what a split's tables are made from. More iterations do not change the earlier
-        ones, and what evaluates policies does not change how they are trained.
+        ones, and what evaluates policies does not change how they are trained. Prompts are not in
+        it: each table's version has those that it is made with.
         """
+        undistilled = self.regularization.model_copy(update={"prompt": None})
+        stated = self.model_copy(update={"prompts": SHIPPED, "regularization": undistilled})
         evaluating = {"evaluation", "judge"} if split in TRAIN_SPLITS else set[str]()
-        return digest_fields(self, exclude={"iterations", *evaluating})
+        return digest_fields(stated, exclude={"iterations", *evaluating})
 
 
 def validate_experiment(name: str, stated: Mapping[str, Any]) -> Experiment:

@@ -14,11 +14,7 @@ from typing import Literal
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import ChatRequest, LanguageModel, Message, Sampling
-from stargate_assets.method.prompts import (
-    instructed_messages,
-    negative_control_messages,
-    respondent_messages,
-)
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.simulation import Cell
 
 BASE = 0
@@ -139,6 +135,7 @@ def respond(
     seed: int,
     sampling: Sampling,
     wanted: Collection[Arm] = tuple(Arm),
+    prompts: Prompts = SHIPPED,
 ) -> list[Response]:
     """Each pair's response in each wanted arm of the cell, in the order of arms and pairs.
     `answerers` and `conversations` are by the policy's index. One call for each answerer.
@@ -163,7 +160,7 @@ def respond(
                     responses[arm, pair] = replace(response, refused=True)
                     continue
                 asked.append(response)
-                requests.append(ChatRequest(_messages(arm, pair, said), sampling))
+                requests.append(ChatRequest(_messages(arm, pair, said, prompts), sampling))
         completions = model.chat(requests, "answering for evaluation")
         for response, completion in zip(asked, completions, strict=True):
             responses[response.arm, response.pair] = replace(
@@ -175,7 +172,10 @@ def respond(
     return [responses[arm, pair] for arm in arms for pair in pairs]
 
 
-def _messages(arm: Arm, pair: Pair, said: Conversation | None) -> tuple[Message, ...]:
+def _messages(
+    arm: Arm, pair: Pair, said: Conversation | None, prompts: Prompts
+) -> tuple[Message, ...]:
     if said is None:
-        return negative_control_messages(pair)
-    return instructed_messages(said) if arm.instructed else respondent_messages(said)
+        return prompts.negative_control_messages(pair)
+    context = prompts.instructed_messages if arm.instructed else prompts.respondent_messages
+    return context(said)

@@ -5,6 +5,8 @@ StargateError
   EngineError            a model cannot be opened, or cannot do what was asked
   DataError              a data set cannot be used
   ExperimentError        an experiment's YAML says what cannot be
+  PromptError            a prompt cannot be used
+    TemplateFaultError   what is wrong with its template, and in which line
   MachineError           machine.yaml says what cannot be
   ProjectError           what is declared does not fit together
   WarehouseError         a table cannot be read or written

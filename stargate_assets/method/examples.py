@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.prompts import questioner_messages, respondent_messages
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.regularization import RegularizationResponse
 
 IGNORED = -100
@@ -63,6 +63,7 @@ def training_dialogues(
     conversations: Iterable[Conversation],
     responses: Iterable[RegularizationResponse],
     labels: Labels = "assistant",
+    prompts: Prompts = SHIPPED,
 ) -> list[Dialogue]:
     """The dialogues that are learnt from conversations: of each its question turns, and its answer
     turn unless that was cut off, is empty or is not to be learnt. Where nothing was asked, the
@@ -71,14 +72,14 @@ def training_dialogues(
     answers = {r.conversation: r.text for r in responses if r.text and not r.truncated}
     dialogues: list[Dialogue] = []
     for c in conversations:
-        asking = questioner_messages(c)
+        asking, answering = prompts.questioner_messages(c), prompts.respondent_messages
         if c.questions and labels == "assistant":
             # The last reply is followed by no question.
             dialogues.append(Dialogue("question", asking[:-1]))
         elif c.questions:
             dialogues.append(Dialogue("question_and_reply", asking))
         if c in answers:
-            contexts = [respondent_messages(c)] if c.questions else [respondent_messages(c), asking]
+            contexts = [answering(c)] if c.questions else [answering(c), asking]
             answer = Message("assistant", answers[c])
             dialogues += [Dialogue("answer", (*context, answer)) for context in contexts]
     return dialogues

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from stargate_assets.method.conversation import Pair, another_persona
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
-from stargate_assets.method.prompts import oracle_messages
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.text import first_sentences, readdress, words
 
 MOST_SENTENCES = 10
@@ -46,10 +46,14 @@ def gold_response(completion: Completion) -> tuple[str, Exclusion | None]:
 
 
 def write_gold_responses(
-    oracle: LanguageModel, pairs: Sequence[Pair], max_tokens: int
+    oracle: LanguageModel,
+    pairs: Sequence[Pair],
+    max_tokens: int,
+    prompts: Prompts = SHIPPED,
 ) -> list[tuple[Pair, str, Exclusion | None]]:
     """(pair, text, why it is excluded) for each pair, greedy, from persona and task alone."""
-    requests = [ChatRequest(oracle_messages(pair), Sampling(max_tokens)) for pair in pairs]
+    sampling = Sampling(max_tokens)
+    requests = [ChatRequest(prompts.oracle_messages(pair), sampling) for pair in pairs]
     completions = oracle.chat(requests, "writing gold responses")
     return [
         (pair, *gold_response(completion))

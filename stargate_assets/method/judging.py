@@ -22,12 +22,7 @@ from stargate_assets.method.language_model import (
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.method.prompts import (
-    judge_again_messages,
-    judge_messages,
-    negative_control_messages,
-    positive_control_messages,
-)
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.text import sentences
 
 JudgeMethod = Literal["written", "choice", "fit"]
@@ -96,6 +91,7 @@ def judge(
     method: JudgeMethod,
     comparisons: Sequence[Comparison],
     sampling: Sampling,
+    prompts: Prompts = SHIPPED,
 ) -> list[Judgement]:
     """A judgement for each comparison, in order. An empty response loses without a call, for `fit`
     one that does nothing but ask too, and what was refused is not scored. `sampling` is that of
@@ -104,11 +100,11 @@ def judge(
     settled = [_without_a_call(comparison, method) for comparison in comparisons]
     open_ = [c for c, known in zip(comparisons, settled, strict=True) if known is None]
     if method == "written":
-        judged = _judge_written(model, open_, sampling)
+        judged = _judge_written(model, open_, sampling, prompts)
     elif method == "choice":
-        judged = _judge_choice(model, open_)
+        judged = _judge_choice(model, open_, prompts)
     else:
-        judged = _judge_fit(model, open_)
+        judged = _judge_fit(model, open_, prompts)
     answers = iter(judged)
     return [next(answers) if known is None else known for known in settled]
 
@@ -133,14 +129,16 @@ def _texts(comparison: Comparison) -> tuple[str, str]:
     return comparison.response, comparison.reference
 
 
-def _orders(comparisons: Sequence[Comparison], *, written: bool) -> list[tuple[Message, ...]]:
+def _orders(
+    comparisons: Sequence[Comparison], prompts: Prompts, *, written: bool
+) -> list[tuple[Message, ...]]:
     """Two prompts for each comparison: the response as A, then as B."""
-    prompts: list[tuple[Message, ...]] = []
+    orders: list[tuple[Message, ...]] = []
     for comparison in comparisons:
         response, reference = _texts(comparison)
         for a, b in ((response, reference), (reference, response)):
-            prompts.append(judge_messages(comparison.pair, a, b, written=written))
-    return prompts
+            orders.append(prompts.judge_messages(comparison.pair, a, b, written=written))
+    return orders
 
 
 def _sign(preference: float) -> Verdict:
@@ -149,13 +147,15 @@ def _sign(preference: float) -> Verdict:
     return Verdict.WIN if preference > 0 else Verdict.LOSS
 
 
-def _judge_choice(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
+def _judge_choice(
+    model: LanguageModel, comparisons: Sequence[Comparison], prompts: Prompts
+) -> list[Judgement]:
     """log p("A") - log p("B") as the next message. The mean over both orders has no constant
     preference for a place in it.
     """
     requests = [
         ScoreRequest(prompt, letter)
-        for prompt in _orders(comparisons, written=False)
+        for prompt in _orders(comparisons, prompts, written=False)
         for letter in LETTERS
     ]
     scores = [score.total for score in model.score(requests, "judging responses")]
@@ -172,7 +172,9 @@ def _judge_choice(model: LanguageModel, comparisons: Sequence[Comparison]) -> li
     return judgements
 
 
-def _judge_fit(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[Judgement]:
+def _judge_fit(
+    model: LanguageModel, comparisons: Sequence[Comparison], prompts: Prompts
+) -> list[Judgement]:
     """How much more probable the persona makes each response: log p(response | persona, task)
     - log p(response | task), mean per token. There is no order.
     """
@@ -180,10 +182,7 @@ def _judge_fit(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[
         ScoreRequest(messages, text)
         for comparison in comparisons
         for text in _texts(comparison)
-        for messages in (
-            positive_control_messages(comparison.pair),
-            negative_control_messages(comparison.pair),
-        )
+        for messages in prompts.fit_messages(comparison.pair)
     ]
     means = [score.mean for score in model.score(requests, "judging responses")]
     judgements: list[Judgement] = []
@@ -195,16 +194,19 @@ def _judge_fit(model: LanguageModel, comparisons: Sequence[Comparison]) -> list[
 
 
 def _judge_written(
-    model: LanguageModel, comparisons: Sequence[Comparison], sampling: Sampling
+    model: LanguageModel,
+    comparisons: Sequence[Comparison],
+    sampling: Sampling,
+    prompts: Prompts,
 ) -> list[Judgement]:
     """A comparison in words, and a verdict; what has no verdict is asked for once more."""
-    prompts = _orders(comparisons, written=True)
+    orders = _orders(comparisons, prompts, written=True)
 
     def ask(asked: Sequence[tuple[Message, ...]], doing: str) -> list[Completion]:
         requests = [ChatRequest(messages, sampling, structure=STRUCTURE) for messages in asked]
         return [replace(c, text=as_text(c.text)) for c in model.chat(requests, doing)]
 
-    written = ask(prompts, "judging responses")
+    written = ask(orders, "judging responses")
     again = [
         i
         for i, completion in enumerate(written)
@@ -212,7 +214,7 @@ def _judge_written(
     ]
     retries = ask(
         [
-            judge_again_messages(prompts[i], written[i].text, comparisons[i // 2].pair)
+            prompts.judge_again_messages(orders[i], written[i].text, comparisons[i // 2].pair)
             for i in again
         ],
         "judging responses again",

@@ -18,7 +18,7 @@ from stargate_assets.method.conversation import Persona
 from stargate_assets.method.hygiene import fault
 from stargate_assets.method.keys import derive_seed, text_id
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
-from stargate_assets.method.prompts import persona_writer_messages
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.text import (
     NEAR_DUPLICATE,
     first_sentences,
@@ -84,6 +84,7 @@ def generate_personas(
     seed: int,
     attempts: int,
     sampling: Sampling,
+    prompts: Prompts = SHIPPED,
 ) -> GeneratedPersonas:
     """`sizes[split]` personas for each split, fewer where `attempts` were refused.
 
@@ -103,7 +104,7 @@ def generate_personas(
         shown = [_examples(examples, seed, *slot, attempt) for slot in open_slots]
         requests = [
             ChatRequest(
-                persona_writer_messages(pair),
+                prompts.persona_writer_messages(pair),
                 sampling,
                 derive_seed(seed, "persona", *slot, attempt),
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.prompts import questioner_messages
+from stargate_assets.method.prompts import SHIPPED, Prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PreferencePair:
 
 
 def comparisons(
-    kept: Iterable[Conversation], rejected: Iterable[Conversation]
+    kept: Iterable[Conversation], rejected: Iterable[Conversation], prompts: Prompts = SHIPPED
 ) -> Iterator[PreferencePair]:
     """Each rejected conversation against every kept one of its pair."""
     by_pair: dict[tuple[str, str], list[Conversation]] = {}
@@ -38,10 +38,12 @@ def comparisons(
         by_pair.setdefault(conversation.pair.key, []).append(conversation)
     for other in rejected:
         for better in by_pair.get(other.pair.key, ()):
-            yield PreferencePair(better, other, preference(better, other))
+            yield PreferencePair(better, other, preference(better, other, prompts))
 
 
-def preference(kept: Conversation, rejected: Conversation) -> Preference | None:
+def preference(
+    kept: Conversation, rejected: Conversation, prompts: Prompts = SHIPPED
+) -> Preference | None:
     """The first turn in which two conversations of a pair ask differently after the same dialogue;
     None if there is none, or if nothing was said there.
 
@@ -54,7 +56,7 @@ def preference(kept: Conversation, rejected: Conversation) -> Preference | None:
                 return None
             before = replace(kept, questions=kept.questions[:turn], answers=kept.answers[:turn])
             return Preference(
-                questioner_messages(before),
+                prompts.questioner_messages(before),
                 Message("assistant", better),
                 Message("assistant", worse),
                 turn,

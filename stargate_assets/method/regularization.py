@@ -12,7 +12,7 @@ from stargate_assets.method.language_model import (
     LanguageModel,
     Sampling,
 )
-from stargate_assets.method.prompts import respondent_messages
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.text import first_sentences, sentences
 
 
@@ -28,11 +28,19 @@ class RegularizationResponse:
 
 
 def answer_tasks(
-    policy: LanguageModel, conversations: Sequence[Conversation], max_tokens: int
+    policy: LanguageModel,
+    conversations: Sequence[Conversation],
+    max_tokens: int,
+    *,
+    instructed: bool = False,
+    prompts: Prompts = SHIPPED,
 ) -> list[Completion]:
-    """Answer the task of each conversation, greedily."""
-    sampling = Sampling(max_tokens)
-    requests = [ChatRequest(respondent_messages(c), sampling) for c in conversations]
+    """Answer the task of each conversation, greedily; if `instructed`, under the prompt that asks
+    to use what was said, so that what a prompt achieves can be learnt without it (context
+    distillation).
+    """
+    context = prompts.instructed_messages if instructed else prompts.respondent_messages
+    requests = [ChatRequest(context(c), Sampling(max_tokens)) for c in conversations]
     return policy.chat(requests, "answering tasks")
 
 

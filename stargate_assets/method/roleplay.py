@@ -16,7 +16,7 @@ from stargate_assets.method.language_model import (
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.method.prompts import roleplayer_messages
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.text import sentences
 
 Reply = Callable[[Sequence[Conversation], Sequence[int]], Sequence[str | None]]
@@ -33,12 +33,13 @@ MOST_STATEMENTS = 2
 def generate_replies(
     model: LanguageModel,
     sampling: Sampling,
+    prompts: Prompts,
     conversations: Sequence[Conversation],
     seeds: Sequence[int],
 ) -> list[str | None]:
     """The Roleplayer of the paper: the model speaks as the persona."""
     requests = [
-        ChatRequest(roleplayer_messages(conversation), sampling, seed)
+        ChatRequest(prompts.roleplayer_messages(conversation), sampling, seed)
         for conversation, seed in zip(conversations, seeds, strict=True)
     ]
     return [

@@ -12,11 +12,7 @@ from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import LanguageModel, ScoreRequest
 from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.method.prompts import (
-    negative_control_messages,
-    positive_control_messages,
-    respondent_messages,
-)
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.simulation import Cell
 
 
@@ -45,11 +41,12 @@ def score_gold_responses(
     cell: Cell,
     seed: int,
     objective: str = "sum",
+    prompts: Prompts = SHIPPED,
 ) -> list[GoldLogProb]:
     """Score the gold response of each conversation's pair under the conditions of the cell (see
     `gold_contexts`). One call of the scorer.
     """
-    contexts = gold_contexts(conversations, gold_texts, cell, seed, objective)
+    contexts = gold_contexts(conversations, gold_texts, cell, seed, objective, prompts)
     scores = scorer.score([context.request for context in contexts], "scoring gold responses")
     return [
         GoldLogProb(
@@ -81,6 +78,7 @@ def gold_contexts(
     cell: Cell,
     seed: int,
     objective: str,
+    prompts: Prompts = SHIPPED,
 ) -> list[Context]:
     """What is scored in a cell: on the held-out split the gold response of every conversation's
     pair under the four conditions of the paper, the controls once a pair; elsewhere after the
@@ -90,34 +88,39 @@ def gold_contexts(
     """
     scored = [c for c in conversations if c.pair.key in gold_texts]
     if cell.split == TEST_SPLIT:
-        return list(_test_contexts(conversations, scored, gold_texts, cell, seed))
+        return list(_test_contexts(conversations, scored, gold_texts, cell, seed, prompts))
     eligible = [c for c in scored if ineligibility(c) is None]
-    own = [_after(c, Condition.EXPERIMENTAL, c, gold_texts[c.pair.key]) for c in eligible]
+    own = [_after(c, Condition.EXPERIMENTAL, c, gold_texts[c.pair.key], prompts) for c in eligible]
     compared_with = OBJECTIVES[objective].compared_with
     if compared_with is None:
         return own
     if compared_with in CONTROLS:
         pairs = dict.fromkeys(c.pair for c in eligible)
-        return own + [_control(pair, compared_with, gold_texts[pair.key]) for pair in pairs]
+        gold = gold_texts
+        return own + [_control(pair, compared_with, gold[pair.key], prompts) for pair in pairs]
     pairs = list(dict.fromkeys(c.pair for c in scored))
-    return own + list(_contrasts(pairs, eligible, gold_texts, cell, seed))
+    return own + list(_contrasts(pairs, eligible, gold_texts, cell, seed, prompts))
 
 
-def _control(pair: Pair, condition: Condition, gold_response: str) -> Context:
+def _control(pair: Pair, condition: Condition, gold_response: str, prompts: Prompts) -> Context:
     messages = (
-        negative_control_messages(pair)
+        prompts.negative_control_messages(pair)
         if condition is Condition.NEGATIVE_CONTROL
-        else positive_control_messages(pair)
+        else prompts.positive_control_messages(pair)
     )
     return Context(pair, condition, None, None, ScoreRequest(messages, gold_response))
 
 
 def _after(
-    conversation: Conversation, condition: Condition, heard: Conversation, gold_response: str
+    conversation: Conversation,
+    condition: Condition,
+    heard: Conversation,
+    gold_response: str,
+    prompts: Prompts,
 ) -> Context:
     """The gold response after `heard`, in the row of `conversation`."""
     pair, persona_id = conversation.pair, heard.pair.persona.persona_id
-    request = ScoreRequest(respondent_messages(heard, pair), gold_response)
+    request = ScoreRequest(prompts.respondent_messages(heard, pair), gold_response)
     return Context(pair, condition, conversation.sample, persona_id, request)
 
 
@@ -127,17 +130,18 @@ def _test_contexts(
     gold_responses: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
+    prompts: Prompts,
 ) -> Iterator[Context]:
     for pair in dict.fromkeys(c.pair for c in scored):
         for condition in CONTROLS:
-            yield _control(pair, condition, gold_responses[pair.key])
+            yield _control(pair, condition, gold_responses[pair.key], prompts)
     others = other_conversations(conversations, cell, seed)
     for conversation, other in zip(conversations, others, strict=True):
         if (gold_response := gold_responses.get(conversation.pair.key)) is None:
             continue
-        yield _after(conversation, Condition.EXPERIMENTAL, conversation, gold_response)
+        yield _after(conversation, Condition.EXPERIMENTAL, conversation, gold_response, prompts)
         if other is not None:
-            yield _after(conversation, Condition.RANDOM, other, gold_response)
+            yield _after(conversation, Condition.RANDOM, other, gold_response, prompts)
 
 
 def _contrasts(
@@ -146,6 +150,7 @@ def _contrasts(
     gold_texts: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
+    prompts: Prompts,
 ) -> Iterator[Context]:
     """Another persona's gold response after each conversation: of all siblings the same one, so
     that they are compared by what they bring out.
@@ -153,7 +158,7 @@ def _contrasts(
     others = others_gold_responses(pairs, gold_texts, "contrast", cell.split, seed)
     for c in eligible:
         if c.pair in others:
-            yield _after(c, Condition.CONTRAST, c, others[c.pair][1])
+            yield _after(c, Condition.CONTRAST, c, others[c.pair][1], prompts)
 
 
 def other_conversations(

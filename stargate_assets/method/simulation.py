@@ -12,7 +12,7 @@ from typing import Literal
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
-from stargate_assets.method.prompts import questioner_messages
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.roleplay import Reply
 
 Kinds = Literal["never", "general", "all"]
@@ -77,6 +77,7 @@ def simulate(
     samples: int,
     max_turns: int,
     sampling: Sampling,
+    prompts: Prompts = SHIPPED,
 ) -> list[Conversation]:
     """Simulate `samples` conversations for each pair, ordered by pair and sample. `replies` has
     each roleplayer's way to reply by its name; a conversation has one roleplayer. A conversation
@@ -96,7 +97,7 @@ def simulate(
             break
         requests = [
             ChatRequest(
-                questioner_messages(conversations[i]),
+                prompts.questioner_messages(conversations[i]),
                 sampling,
                 conversation_seed(seed, "question", cell, conversations[i], turn),
             )

@@ -3,7 +3,7 @@ defs.yaml.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from stargate_assets.config.data_set import DataSet, check_data_set, validate_data_set
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
+from stargate_assets.config.prompts import change_prompts, read_prompts
 from stargate_assets.pipeline.assets.checks import grid_checks
 from stargate_assets.pipeline.assets.data_checks import data_set_checks
 from stargate_assets.pipeline.assets.data_set import data_set_assets
@@ -29,28 +30,47 @@ from stargate_assets.pipeline.sources.tables import reader
 
 
 @dataclass(frozen=True)
-class DataSetFields:
-    """What a defs.yaml states of a data set, and the folder that its relative paths start from."""
+class StatedFields:
+    """What a defs.yaml states of a data set or an experiment, and the folder that its relative
+    paths start from.
+    """
 
-    fields: dict[str, Any]
-    folder: Path
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    folder: Path = Path()
 
     @staticmethod
-    def resolve(context: dg.ResolutionContext, fields: dict[str, Any]) -> "DataSetFields":
-        return DataSetFields(fields, context.resolve_source_relative_path("."))
+    def resolve(context: dg.ResolutionContext, fields: dict[str, Any]) -> "StatedFields":
+        """What is stated, with Dagster's own templates filled in, but for prompts, whose templates
+        are filled in later and with other values.
+        """
+        stated: dict[tuple[str, ...], object] = {}
+
+        def take_out(prompt: object, template: str, place: tuple[str, ...]) -> object:
+            stated[place] = prompt
+            return None
+
+        filled = dict(context.resolve_value(change_prompts(fields, take_out)))
+        filled = change_prompts(filled, lambda none, template, place: stated[place])
+        return StatedFields(filled, context.resolve_source_relative_path("."))
+
+    def with_prompts(self) -> dict[str, Any]:
+        """The fields, with prompts as texts. Raises PromptError."""
+        return read_prompts(self.fields, self.folder / "defs.yaml")
+
+
+Stated = Annotated[StatedFields, dg.Resolver(StatedFields.resolve, model_field_type=dict[str, Any])]
 
 
 class DataSetComponent(dg.Component, dg.Model, dg.Resolvable):
     """Tasks, personas and gold responses: from files, from the Hub, or by models."""
 
     name: str = Field(description="Key prefix of the assets and schema in DuckDB.")
-    data_set: Annotated[
-        DataSetFields, dg.Resolver(DataSetFields.resolve, model_field_type=dict[str, Any])
-    ] = Field(description="Fields of `config.data_set.DataSet`.")
+    data_set: Stated = Field(description="Fields of `config.data_set.DataSet`.")
 
     def validate_fields(self) -> DataSet:
         """The data set, or a DataError that names the field."""
-        return validate_data_set(self.name, self.data_set.fields, self.data_set.folder)
+        stated = self.data_set
+        return validate_data_set(self.name, stated.with_prompts(), stated.folder)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         return data_set_definitions(self.name, self.validate_fields())
@@ -63,8 +83,8 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
     like: str | None = Field(
         default=None, description="Another experiment, whose fields apply unless stated here."
     )
-    experiment: dict[str, Any] = Field(
-        default_factory=dict, description="Fields of `config.experiment.Experiment`."
+    experiment: Stated = Field(
+        default=StatedFields(), description="Fields of `config.experiment.Experiment`."
     )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -82,8 +102,8 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
 def experiment_declarations(
     components: Iterable[ExperimentComponent],
 ) -> dict[str, ExperimentDeclaration]:
-    """What each experiment states, by name."""
-    return {c.name: ExperimentDeclaration(c.like, c.experiment) for c in components}
+    """What each experiment states, by name. Raises PromptError."""
+    return {c.name: ExperimentDeclaration(c.like, c.experiment.with_prompts()) for c in components}
 
 
 def data_set_definitions(name: str, data_set: DataSet) -> dg.Definitions:

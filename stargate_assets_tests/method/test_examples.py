@@ -13,7 +13,7 @@ from stargate_assets.method.examples import (
     training_dialogues,
 )
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.prompts import questioner_messages, respondent_messages
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.regularization import RegularizationResponse
 from stargate_assets_tests.chat_templates import FAMILIES, chat_tokenizer, special_id
 from stargate_assets_tests.method.people import pair, talk
@@ -34,7 +34,7 @@ DIALOGUES = st.builds(
 )  # fmt: skip
 QUESTIONS = Dialogue(
     "question",
-    questioner_messages(
+    SHIPPED.questioner_messages(
         talk(
             ("What do you do?", "I bake."),
             ("Who is at home?", "My sister."),
@@ -100,7 +100,7 @@ def test_questions_share_one_example_unless_the_template_rewrites_earlier_turns(
 def test_the_answer_is_learnt_alone_in_the_respondent_s_context() -> None:
     """The dialogue's questions are context there: they were asked under another prompt."""
     conversation = talk(("What do you do?", "I bake."))
-    context = respondent_messages(conversation)
+    context = SHIPPED.respondent_messages(conversation)
     answer = Message("assistant", "Bake bread.")
     tokenizer = chat_tokenizer("chatml")
     examples = tokenise(Dialogue("answer", (*context, answer)), tokenizer)
@@ -131,7 +131,10 @@ SOUP = "Try soup."
 
 def test_without_responses_only_the_questions_are_learnt() -> None:
     (dialogue,) = training_dialogues([ASKED], [])
-    assert (dialogue.kind, dialogue.messages) == ("question", questioner_messages(ASKED)[:-1])
+    assert (dialogue.kind, dialogue.messages) == (
+        "question",
+        SHIPPED.questioner_messages(ASKED)[:-1],
+    )
 
 
 @pytest.mark.parametrize(("text", "truncated"), [("", False), (SOUP, True)])
@@ -150,6 +153,6 @@ def test_where_nothing_was_asked_the_policy_learns_to_answer_when_told_to_ask() 
     dialogues = training_dialogues([UNASKED], [RegularizationResponse(UNASKED, SOUP, False)])
     answer = Message("assistant", SOUP)
     assert [(d.kind, d.messages) for d in dialogues] == [
-        ("answer", (*respondent_messages(UNASKED), answer)),
-        ("answer", (*questioner_messages(UNASKED), answer)),
+        ("answer", (*SHIPPED.respondent_messages(UNASKED), answer)),
+        ("answer", (*SHIPPED.questioner_messages(UNASKED), answer)),
     ]

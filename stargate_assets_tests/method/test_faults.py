@@ -8,7 +8,7 @@ from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.examples import training_dialogues
 from stargate_assets.method.judging import Comparison, Judgement, judge
 from stargate_assets.method.language_model import Message, Sampling
-from stargate_assets.method.prompts import respondent_messages
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.regularization import RegularizationResponse
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.statistics import clustered_share, two_way_clustered, wilson
@@ -39,8 +39,8 @@ def test_fault_3_all_arms_answer_under_the_prompt_that_is_trained() -> None:
         answerers = {0: base, cell.iteration: policy if cell.iteration else base}
         respond(answerers, talked, PAIRS, cell, seed=0, sampling=SAMPLING)
     of_reference, of_policy = base.chats[0][: len(PAIRS)], policy.chats[0][: len(PAIRS)]
-    assert [r.messages for r in of_reference] == [respondent_messages(c) for c in DULL]
-    assert [r.messages for r in of_policy] == [respondent_messages(c) for c in TELLING]
+    assert [r.messages for r in of_reference] == [SHIPPED.respondent_messages(c) for c in DULL]
+    assert [r.messages for r in of_policy] == [SHIPPED.respondent_messages(c) for c in TELLING]
     answered = [RegularizationResponse(c, "Then.", truncated=False) for c in TELLING]
     trained = {d.messages for d in training_dialogues(TELLING, answered)}
     for request in of_policy:

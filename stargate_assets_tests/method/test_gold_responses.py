@@ -2,7 +2,7 @@ import pytest
 
 from stargate_assets.method.gold_responses import gold_response, write_gold_responses
 from stargate_assets.method.language_model import Completion, FinishReason, Sampling
-from stargate_assets.method.prompts import oracle_messages
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets_tests.method.people import ScriptedModel, grid
 
 GOOD = "Ada, because nuts make your throat swell, bake plain bread."
@@ -43,6 +43,6 @@ def test_the_oracle_sees_persona_and_task_and_is_greedy() -> None:
     assert [pair for pair, _, _ in written] == pairs
     assert {reason for _, _, reason in written} == {None}
     (requests,) = oracle.chats
-    assert [request.messages for request in requests] == [oracle_messages(p) for p in pairs]
+    assert [request.messages for request in requests] == [SHIPPED.oracle_messages(p) for p in pairs]
     assert {request.sampling for request in requests} == {Sampling(64, temperature=0.0)}
     assert pairs[0].persona.text in requests[0].messages[0].content

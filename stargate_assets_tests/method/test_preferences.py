@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_assets.method.preferences import comparisons, preference
-from stargate_assets.method.prompts import questioner_messages
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets_tests.method.people import pair, talk
 
 TURNS = st.lists(st.tuples(st.sampled_from("ab "), st.sampled_from("xy")), min_size=1, max_size=3)
@@ -22,7 +22,7 @@ def test_a_common_beginning_belongs_to_the_prompt() -> None:
     found = preference(kept, rejected)
     assert found is not None
     assert (found.chosen.content, found.rejected.content, found.turn) == ("Why?", "When?", 1)
-    assert found.prompt == questioner_messages(talk(("Who?", "I")))
+    assert found.prompt == SHIPPED.questioner_messages(talk(("Who?", "I")))
 
 
 def test_what_followed_another_reply_is_not_compared() -> None:

@@ -4,14 +4,7 @@ from itertools import takewhile
 import pytest
 
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.prompts import (
-    negative_control_messages,
-    oracle_messages,
-    positive_control_messages,
-    questioner_messages,
-    respondent_messages,
-    roleplayer_messages,
-)
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets_tests.method.people import BAKER, pair, talk
 
 TASK = "What should I cook?"
@@ -42,13 +35,13 @@ def roles_of(messages: tuple[Message, ...]) -> str:
     ],
 )
 def test_the_elicitation_prompt_states_every_rule(clause: str) -> None:
-    system = questioner_messages(TALK)[0]
+    system = SHIPPED.questioner_messages(TALK)[0]
     assert system.role == "system"
     assert re.search(clause, system.content, re.IGNORECASE)
 
 
 def test_the_questioner_sees_name_task_and_dialogue_and_is_asked_to_ask() -> None:
-    messages = questioner_messages(TALK)
+    messages = SHIPPED.questioner_messages(TALK)
     assert roles_of(messages) == "suauau"
     assert messages[1].content.startswith(f"My name is Ada. {TASK}")
     assert [m.content for m in messages if m.role == "assistant"] == list(TALK.questions)
@@ -58,10 +51,10 @@ def test_the_questioner_sees_name_task_and_dialogue_and_is_asked_to_ask() -> Non
 
 
 def test_the_questioner_never_sees_what_the_persona_did_not_say() -> None:
-    messages = questioner_messages(TALK)
+    messages = SHIPPED.questioner_messages(TALK)
     assert not any(sentence in text_of(messages) for sentence in BAKER.split(". "))
     stranger = talk(*zip(TALK.questions, TALK.answers, strict=True), of=pair(persona="Another."))
-    assert questioner_messages(stranger) == messages
+    assert SHIPPED.questioner_messages(stranger) == messages
 
 
 @pytest.mark.parametrize(
@@ -78,13 +71,13 @@ def test_the_questioner_never_sees_what_the_persona_did_not_say() -> None:
 def test_the_roleplayer_is_told_every_rule_before_anything_personal(rule: str) -> None:
     """Constant text first: the common prefix of two people's prompts holds all rules."""
     other = talk(("Why?", "So."), of=pair("Where should I go?", "Zoe", "You see me sail."))
-    systems = [roleplayer_messages(c)[0].content for c in (TALK, other)]
+    systems = [SHIPPED.roleplayer_messages(c)[0].content for c in (TALK, other)]
     same = takewhile(lambda letters: len(set(letters)) == 1, zip(*systems, strict=False))
     assert re.search(rule, "".join(letter for letter, _ in same), re.IGNORECASE)
 
 
 def test_the_roleplayer_sees_persona_and_task_and_the_roles_swapped() -> None:
-    system, *dialogue = roleplayer_messages(UNANSWERED)
+    system, *dialogue = SHIPPED.roleplayer_messages(UNANSWERED)
     assert system.role == "system"
     assert all(part in system.content for part in ("Ada", BAKER, TASK))
     assert dialogue == [
@@ -97,7 +90,7 @@ def test_the_roleplayer_sees_persona_and_task_and_the_roles_swapped() -> None:
 
 
 def test_the_respondent_hears_the_task_again_at_the_end_and_no_instructions() -> None:
-    assert respondent_messages(TALK) == (
+    assert SHIPPED.respondent_messages(TALK) == (
         Message("user", f"My name is Ada. {TASK}"),
         Message("assistant", "Where do you eat?"),
         Message("user", "At my sister's."),
@@ -108,32 +101,35 @@ def test_the_respondent_hears_the_task_again_at_the_end_and_no_instructions() ->
 
 def test_another_pair_hears_the_dialogue_under_its_own_name() -> None:
     other = pair(name="Zoe", persona="I sail.")
-    messages = respondent_messages(TALK, other)
+    messages = SHIPPED.respondent_messages(TALK, other)
     assert messages[0] == Message("user", f"My name is Zoe. {TASK}")
-    assert messages[1:] == respondent_messages(TALK)[1:]
+    assert messages[1:] == SHIPPED.respondent_messages(TALK)[1:]
     assert "Ada" not in text_of(messages)
 
 
 def test_nobody_answers_a_task_while_a_question_is_open() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        respondent_messages(UNANSWERED)
+        SHIPPED.respondent_messages(UNANSWERED)
 
 
 def test_the_controls_are_the_task_alone_and_the_persona_with_the_task() -> None:
     opening = Message("user", f"My name is Ada. {TASK}")
-    assert negative_control_messages(pair()) == (opening,)
-    assert positive_control_messages(pair()) == (Message("user", f"{BAKER}\n\n{opening.content}"),)
+    assert SHIPPED.negative_control_messages(pair()) == (opening,)
+    assert SHIPPED.positive_control_messages(pair()) == (
+        Message("user", f"{BAKER}\n\n{opening.content}"),
+    )
 
 
 def test_the_oracle_sees_persona_and_task_and_writes_at_most_ten_sentences() -> None:
-    system, user = oracle_messages(pair())
+    system, user = SHIPPED.oracle_messages(pair())
     assert user == Message("user", TASK)
     assert all(part in system.content for part in ("Ada", BAKER, "at most ten sentences"))
 
 
 def test_two_pairs_questioners_share_the_whole_system_message() -> None:
     one, other = (
-        questioner_messages(talk(of=p)) for p in (pair(), pair("Where to?", "Zoe", "I sail."))
+        SHIPPED.questioner_messages(talk(of=p))
+        for p in (pair(), pair("Where to?", "Zoe", "I sail."))
     )
     assert one[0] == other[0]
     assert one[1] != other[1]
@@ -142,12 +138,12 @@ def test_two_pairs_questioners_share_the_whole_system_message() -> None:
 @pytest.mark.parametrize(
     "view",
     [
-        lambda p: questioner_messages(talk((HOSTILE, HOSTILE), of=p)),
-        lambda p: roleplayer_messages(talk((HOSTILE, HOSTILE), of=p)),
-        lambda p: respondent_messages(talk((HOSTILE, HOSTILE), of=p)),
-        negative_control_messages,
-        positive_control_messages,
-        oracle_messages,
+        lambda p: SHIPPED.questioner_messages(talk((HOSTILE, HOSTILE), of=p)),
+        lambda p: SHIPPED.roleplayer_messages(talk((HOSTILE, HOSTILE), of=p)),
+        lambda p: SHIPPED.respondent_messages(talk((HOSTILE, HOSTILE), of=p)),
+        SHIPPED.negative_control_messages,
+        SHIPPED.positive_control_messages,
+        SHIPPED.oracle_messages,
     ],
     ids=["questioner", "roleplayer", "respondent", "negative", "positive", "oracle"],
 )

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Sampling
-from stargate_assets.method.prompts import roleplayer_messages
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.roleplay import (
     MOST_STATEMENTS,
     NOTHING_TO_SAY,
@@ -84,8 +84,8 @@ def test_a_chosen_reply_does_not_depend_on_its_batch_mates(questions: list[str],
 def test_a_generated_reply_is_the_model_s_with_the_roleplayer_s_context_and_seed() -> None:
     model, sampling = ScriptedModel(), Sampling(max_tokens=64, temperature=0.7)
     conversations = [asked("Where ?"), asked("Who ?", "Why ?")]
-    replies = generate_replies(model, sampling, conversations, [3, 4])
+    replies = generate_replies(model, sampling, SHIPPED, conversations, [3, 4])
     (requests,) = model.chats
-    assert [r.messages for r in requests] == [roleplayer_messages(c) for c in conversations]
+    assert [r.messages for r in requests] == [SHIPPED.roleplayer_messages(c) for c in conversations]
     assert [(r.sampling, r.seed) for r in requests] == [(sampling, 3), (sampling, 4)]
     assert replies == [completion.text for completion in model.chat(requests, "again")]

@@ -4,11 +4,7 @@ from hypothesis import strategies as st
 from stargate_assets.engines.scripted import KNOWN, UNKNOWN
 from stargate_assets.method.conditions import TESTED, Condition
 from stargate_assets.method.conversation import Conversation, Pair
-from stargate_assets.method.prompts import (
-    negative_control_messages,
-    positive_control_messages,
-    respondent_messages,
-)
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.scoring import GoldLogProb, other_conversations, score_gold_responses
 from stargate_assets.method.simulation import Cell
 from stargate_assets_tests.method.people import ScriptedModel, grid, talk
@@ -76,14 +72,14 @@ def test_every_condition_scores_the_pair_s_own_gold_response_in_its_own_context(
         assert request.continuation == f"{p.persona.name} : {p.persona.text}"
         assert not request.end_of_turn
         if score.condition is Condition.NEGATIVE_CONTROL:
-            expected = [negative_control_messages(p)]
+            expected = [SHIPPED.negative_control_messages(p)]
         elif score.condition is Condition.POSITIVE_CONTROL:
-            expected = [positive_control_messages(p)]
+            expected = [SHIPPED.positive_control_messages(p)]
         else:
             key = p.task.task_id, score.heard_persona_id
-            expected = [respondent_messages(heard[*key, n], p) for n in (0, 1)]
+            expected = [SHIPPED.respondent_messages(heard[*key, n], p) for n in (0, 1)]
             if score.condition is Condition.EXPERIMENTAL:
-                expected = [respondent_messages(said[p, score.sample])]
+                expected = [SHIPPED.respondent_messages(said[p, score.sample])]
         assert request.messages in expected
 
 
@@ -174,7 +170,7 @@ def test_the_objective_contrast_scores_one_other_gold_response_after_each_conver
     assert [(row.pair, row.sample) for row, _ in asked] == [(c.pair, c.sample) for c in of]
     for row, request in asked:
         own, name = row.pair.persona.text, row.pair.persona.name
-        assert request.messages[0] == respondent_messages(of[0], row.pair)[0]
+        assert request.messages[0] == SHIPPED.respondent_messages(of[0], row.pair)[0]
         assert request.continuation.startswith(name) and own not in request.continuation
     for one, other in zip(asked[::2], asked[1::2], strict=True):  # samples of a pair
         assert one[1].continuation == other[1].continuation

@@ -8,7 +8,7 @@ import pytest
 
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
-from stargate_assets.method.prompts import questioner_messages
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.roleplay import choose_replies, generate_replies
 from stargate_assets.method.simulation import (
     Cell,
@@ -80,7 +80,7 @@ def test_the_questioner_is_asked_with_its_own_context_and_the_cell_s_sampling() 
     (done,) = simulate(model, replies, [p], A, seed=0, samples=1, max_turns=3, sampling=SAMPLING)
     heard = talk(of=p)
     for (request,), question, answer in zip(model.chats, done.questions, done.answers, strict=True):
-        assert request.messages == questioner_messages(heard)
+        assert request.messages == SHIPPED.questioner_messages(heard)
         assert request.sampling == SAMPLING
         heard = heard.with_question(question, truncated=False).with_answer(answer)
 
@@ -108,7 +108,7 @@ class Filtered(ScriptedModel):
 def test_a_refused_turn_ends_a_conversation_and_leaves_no_text(refusing: str) -> None:
     pairs, filtered, other = grid(4, 4), Filtered(), ScriptedModel()
     questioner, roleplayer = (filtered, other) if refusing == "questioner" else (other, filtered)
-    replies = {"speaker": partial(generate_replies, roleplayer, SAMPLING)}
+    replies = {"speaker": partial(generate_replies, roleplayer, SAMPLING, SHIPPED)}
     done = simulate(
         questioner, replies, pairs, A, seed=0, samples=1, max_turns=3, sampling=SAMPLING
     )
@@ -199,7 +199,7 @@ def test_fault_9_no_two_completions_of_two_cells_share_a_seed() -> None:
         model = ScriptedModel()
         simulate(
             model,
-            {"speaker": partial(generate_replies, model, SAMPLING)},
+            {"speaker": partial(generate_replies, model, SAMPLING, SHIPPED)},
             grid(3, 3),
             cell,
             seed=0,

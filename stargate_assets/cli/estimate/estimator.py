@@ -24,7 +24,6 @@ from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.judging import Comparison, audit
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
-from stargate_assets.method.prompts import persona_writer_messages
 from stargate_assets.method.simulation import Cell, turn_count
 from stargate_assets.pipeline.assets.steps import (
     judge_comparisons,
@@ -34,7 +33,7 @@ from stargate_assets.pipeline.assets.steps import (
     select_cell,
     simulate_cell,
 )
-from stargate_assets.pipeline.assets.versions import done_steps, policy_checkpoint
+from stargate_assets.pipeline.assets.versions import done_steps, policy_checkpoint, training_version
 from stargate_assets.pipeline.jobs import needed_splits
 from stargate_assets.pipeline.sources.tables import EXAMPLES, reader
 from stargate_assets.storage.completions import UsageRow
@@ -91,14 +90,14 @@ class Estimator:
                 model = self._base(schema, "persona_writer", writer.model)
                 count = getattr(writer.sizes, split)
                 examples = reader(schema, data_set)().examples[:EXAMPLES]
-                prompt = model.counter.prompt(persona_writer_messages(examples))
+                prompt = model.counter.prompt(data_set.prompts.persona_writer_messages(examples))
                 tokens = round(model.mean_tokens or writer.persona_tokens)
                 model.counted["chat"] = Calls(count, 0, count * prompt, count * tokens)
                 yield from self._lines(split, "persona_writer", writer.model, model, 1)
             if (oracle := data_set.oracle) is not None:
                 model, rows = self._base(schema, "oracle", oracle.model), splits[split]
                 missing = [pair for pair in rows.pairs if pair.key not in rows.gold]
-                write_gold_responses(model, missing, oracle.answer_tokens)
+                write_gold_responses(model, missing, oracle.answer_tokens, data_set.prompts)
                 yield from self._lines(split, "oracle", oracle.model, model, rows.times)
 
     def _cell(self, step: Step, split: PairSample) -> Iterator[EstimatedCalls]:
@@ -164,7 +163,7 @@ class Estimator:
             audited = audit(split.pairs, self._gold(split), cell.split, experiment.seed)
             compared += [a.comparison for a in audited]
         model = self._base(self.name, "judge", judge.model)
-        judge_comparisons(judge, DecidingModel(model), compared)
+        judge_comparisons(judge, DecidingModel(model), compared, experiment.told)
         yield from self._lines(cell.key, "judge", judge.model, model, split.times)
 
     def _reference(self, name: str, split: PairSample) -> Reference:
@@ -192,9 +191,9 @@ class Estimator:
         project, questioner, parent = self.project, self.experiment.questioner, parent_cell(cell)
         if parent is None:
             return project.models.identity(questioner)
-        origin = self.experiment.digest(parent.split)
+        origin = training_version(self.experiment, parent.split)
         for name, other in ({self.name: self.experiment} | project.experiments).items():
-            same = other.digest(parent.split) == origin
+            same = training_version(other, parent.split) == origin
             if same and Step(parent, "train") in done_steps(project.warehouse, name, other):
                 checkpoint = policy_checkpoint(project.warehouse, name, cell)
                 return project.models.identity(questioner, checkpoint)

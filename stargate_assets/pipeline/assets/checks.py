@@ -13,7 +13,7 @@ from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.eligibility import COPIED_RUN
 from stargate_assets.method.language_model import ScoreRequest
-from stargate_assets.method.prompts import negative_control_messages, questioner_messages
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.scoring import gold_contexts
 from stargate_assets.method.simulation import conversations_without_questions
 from stargate_assets.method.text import runs
@@ -100,6 +100,7 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
             cell,
             experiment.seed,
             experiment.selection.objective,
+            experiment.told,
         )
         rows = warehouse.read(name, "gold_log_probs", [where]).height
         return check_count(rows, len(expected))
@@ -113,7 +114,7 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
     ) -> dg.AssetCheckResult:
         pairs = read_pairs(warehouse, data_set, cell_of(context.partition_key).split)
         rows = warehouse.read(name, "conversations", [slice_of(context.partition_key)])
-        return check_leaks(conversations_from_rows(rows, pairs))
+        return check_leaks(conversations_from_rows(rows, pairs), experiment.told)
 
     @check(
         "checkpoints",
@@ -135,7 +136,7 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         verify(checkpoint.path)
         gold = read_gold_texts(warehouse, data_set, cell.split)
         probes = [
-            ScoreRequest(negative_control_messages(pair), gold[pair.key])
+            ScoreRequest(experiment.told.negative_control_messages(pair), gold[pair.key])
             for pair in read_pairs(warehouse, data_set, cell.split)
             if pair.key in gold
         ][:PROBES]
@@ -168,13 +169,14 @@ def check_count(rows: int, expected: int) -> dg.AssetCheckResult:
     )
 
 
-def check_leaks(conversations: Sequence[Conversation]) -> dg.AssetCheckResult:
+def check_leaks(conversations: Sequence[Conversation], prompts: Prompts) -> dg.AssetCheckResult:
     """Whether persona text reaches a questioner only as something that the persona said."""
     leaks = 0
     for conversation in conversations:
         pair = conversation.pair
         said = "\n".join((pair.task.text, *conversation.answers, *conversation.questions))
-        prompt = "\n".join(message.content for message in questioner_messages(conversation))
+        messages = prompts.questioner_messages(conversation)
+        prompt = "\n".join(message.content for message in messages)
         secret = runs(pair.persona.text, COPIED_RUN) - runs(said, COPIED_RUN)
         leaks += bool(secret & runs(prompt, COPIED_RUN))
     return dg.AssetCheckResult(passed=leaks == 0, metadata={"conversations with a leak": leaks})

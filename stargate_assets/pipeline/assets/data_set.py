@@ -14,6 +14,7 @@ from stargate_assets.method.conversation import Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.language_model import LanguageModel, Sampling
 from stargate_assets.method.personas import generate_personas
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.models.pool import ModelPool, engine_kind
 from stargate_assets.pipeline.assets.grid import GPU_POOL, split_partitions
 from stargate_assets.pipeline.assets.outputs import column_schema, table_output
@@ -79,9 +80,7 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         rows, split = read(), context.partition_key
         if writer is not None:
             model = models.open(writer.model, Use(name, split, "persona_writer"))
-            return output(
-                "personas", *write_persona_rows(writer, rows, data_set.seed, split, model)
-            )
+            return output("personas", *write_persona_rows(writer, rows, data_set, split, model))
         assert rows.personas is not None
         return output("personas", rows.personas.of(split), count_left_out(rows.personas.left_out))
 
@@ -108,7 +107,9 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
             there = set(frame.select("task_id", "persona_id").iter_rows())
             missing = [pair for pair in pairs_from_rows(tasks, personas) if pair.key not in there]
             model = models.open(oracle.model, Use(name, split, "oracle"))
-            frame = pl.concat([frame, write_gold_rows(oracle, missing, split, model)])
+            frame = pl.concat(
+                [frame, write_gold_rows(oracle, data_set.prompts, missing, split, model)]
+            )
         excluded = Counter(frame["exclusion"].drop_nulls())
         counts = {f"excluded: {reason}": count for reason, count in sorted(excluded.items())}
         return output(
@@ -126,7 +127,7 @@ def count_left_out(reasons: Mapping[str, int]) -> dict[str, int]:
 
 
 def write_persona_rows(
-    writer: PersonaWriter, read: Tables, seed: int, split: str, model: LanguageModel
+    writer: PersonaWriter, read: Tables, data_set: DataSet, split: str, model: LanguageModel
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows of a split, and counts of who is missing and of the refusals. All splits are written
     together; what a model has written once comes from the completion store.
@@ -137,9 +138,10 @@ def write_persona_rows(
         read.examples,
         read.tasks.frame["text"].to_list(),
         sizes,
-        seed=seed,
+        seed=data_set.seed,
         attempts=writer.attempts,
         sampling=Sampling(writer.persona_tokens, writer.temperature, writer.top_p),
+        prompts=data_set.prompts,
     )
     people = sorted(written.personas[split], key=lambda persona: persona.persona_id)
     refused = Counter(reason for of, _, _, reason in written.refusals if of == split)
@@ -163,10 +165,10 @@ def write_persona_rows(
 
 
 def write_gold_rows(
-    oracle: Oracle, pairs: list[Pair], split: str, model: LanguageModel
+    oracle: Oracle, prompts: Prompts, pairs: list[Pair], split: str, model: LanguageModel
 ) -> pl.DataFrame:
     """Rows of the pairs' gold responses by the Oracle, excluded ones marked."""
-    written = write_gold_responses(model, pairs, oracle.answer_tokens)
+    written = write_gold_responses(model, pairs, oracle.answer_tokens, prompts)
     rows = [
         {
             "split": split,

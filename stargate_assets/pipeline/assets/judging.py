@@ -50,7 +50,10 @@ def judging_assets(name: str, experiment: Experiment, judge: Judge) -> list[dg.A
     def judge_audit(run: CellRun) -> Output:
         audited = audit(run.pairs, run.gold_texts, run.cell.split, experiment.seed)
         judgements = judge_comparisons(
-            judge, run.model("judge", judge.model), [a.comparison for a in audited]
+            judge,
+            run.model("judge", judge.model),
+            [a.comparison for a in audited],
+            experiment.told,
         )
         rows = audit_rows(run.cell, audited, judgements)
         accuracy = audit_accuracy(verdicts_from_rows(rows))
@@ -73,7 +76,10 @@ def judging_assets(name: str, experiment: Experiment, judge: Judge) -> list[dg.A
         reference = responses_from_rows(run.reference_rows("responses"), run.pairs)
         compared = compare_with_reference(responses, reference, run.cell.iteration)
         judged = judge_comparisons(
-            judge, run.model("judge", judge.model), [comparison for _, comparison in compared]
+            judge,
+            run.model("judge", judge.model),
+            [comparison for _, comparison in compared],
+            experiment.told,
         )
         rows = table_rows(
             "judgements",

@@ -17,7 +17,7 @@ Prompts = Callable[[Experiment, str], tuple[str, ...]]
 
 OPENING = ("opening",)
 ASKING = (*OPENING, "questioner", "asking")
-ANSWERING = (*OPENING, "closing")
+ANSWERING = (*OPENING, "closing", "respondent")
 PERSONA_WRITER = ("persona_writer", "persona_request", "persona_example")
 ORACLE = ("oracle",)
 
@@ -39,7 +39,10 @@ def _score_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
 
 def _regularization_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
     del split
-    return ANSWERING if experiment.regularization.response == "own" else ()
+    stated = experiment.regularization
+    if stated.response != "own":
+        return ()
+    return ANSWERING if stated.prompt is None else (*OPENING, "respondent", "instructed")
 
 
 def _training_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:

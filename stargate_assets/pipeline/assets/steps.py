@@ -11,6 +11,7 @@ from stargate_assets.method.arms import Response, respond
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.judging import Comparison, Judgement, judge
 from stargate_assets.method.language_model import LanguageModel, Sampling
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.regularization import (
     RegularizationResponse,
     answer_tasks,
@@ -23,12 +24,12 @@ from stargate_assets.method.selection import Selected, select_conversations
 from stargate_assets.method.simulation import Cell, conversations_without_questions, simulate
 
 
-def roleplayer_reply(roleplayer: Roleplayer, model: LanguageModel) -> Reply:
+def roleplayer_reply(roleplayer: Roleplayer, model: LanguageModel, prompts: Prompts) -> Reply:
     """The way a Roleplayer replies, as the simulation wants it."""
     if roleplayer.replies == "chosen":
         return partial(choose_replies, model)
     sampling = Sampling(roleplayer.answer_tokens, roleplayer.temperature)
-    return partial(generate_replies, model, sampling)
+    return partial(generate_replies, model, sampling, prompts)
 
 
 def simulate_cell(
@@ -43,13 +44,14 @@ def simulate_cell(
     replying = experiment.roleplayers_of(cell.split)
     conversations = simulate(
         questioner,
-        {r.label: roleplayer_reply(r, roleplayers[r.label]) for r in replying},
+        {r.label: roleplayer_reply(r, roleplayers[r.label], experiment.told) for r in replying},
         pairs,
         cell,
         seed=experiment.seed,
         samples=samples,
         max_turns=stated.max_turns,
         sampling=Sampling(stated.question_tokens, stated.temperature, stated.top_p),
+        prompts=experiment.told,
     )
     return conversations + conversations_without_questions(
         pairs, samples, experiment.unasked(cell.split)
@@ -71,6 +73,7 @@ def score_cell(
         cell,
         experiment.seed,
         experiment.selection.objective,
+        experiment.told,
     )
 
 
@@ -108,7 +111,13 @@ def regularize_cell(
         return learn_gold_responses(best, gold_texts), {}
     if stated.response == "none":
         return [], {}
-    completions = answer_tasks(policy, best, stated.answer_tokens)
+    completions = answer_tasks(
+        policy,
+        best,
+        stated.answer_tokens,
+        instructed=stated.prompt is not None,
+        prompts=experiment.told,
+    )
     learnt = learn_own_answers(best, completions, only_answers=stated.only_answers)
     refused = sum(completion.finish_reason == "refused" for completion in completions)
     return learnt, {"refused": refused, "no_answer": len(best) - len(learnt)}
@@ -133,11 +142,12 @@ def respond_cell(
         seed=experiment.seed,
         sampling=Sampling(stated.answer_tokens),
         wanted=stated.arms,
+        prompts=experiment.told,
     )
 
 
 def judge_comparisons(
-    stated: Judge, model: LanguageModel, comparisons: Sequence[Comparison]
+    stated: Judge, model: LanguageModel, comparisons: Sequence[Comparison], prompts: Prompts
 ) -> list[Judgement]:
     """Ask a Judge for its judgements."""
-    return judge(model, stated.method, comparisons, Sampling(stated.answer_tokens))
+    return judge(model, stated.method, comparisons, Sampling(stated.answer_tokens), prompts)

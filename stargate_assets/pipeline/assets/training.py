@@ -94,13 +94,15 @@ def training_spec(run: CellRun) -> TrainingSpec:
     experiment, models, training = run.experiment, run.models, run.experiment.training
     best, questioner = run.best_conversations, run.experiment.questioner
     learnt = regularization_from_rows(run.rows("regularization_responses"), best)
-    dialogues = training_dialogues(best, learnt, training.labels) if training.fine_tunes else []
+    dialogues = []
+    if training.fine_tunes:
+        dialogues = training_dialogues(best, learnt, training.labels, experiment.told)
     rejected = []
     if training.compares:
         kept = {(*c.pair.key, c.sample) for c in best}
         eligible = [c for c in run.conversations if ineligibility(c) is None]
         rejected = [c for c in eligible if (*c.pair.key, c.sample) not in kept]
-    preferences = (pair.preference for pair in comparisons(best, rejected))
+    preferences = (pair.preference for pair in comparisons(best, rejected, experiment.told))
     final = checkpoint_directory(models, run.name, run.cell)
     return TrainingSpec(
         model=models.path(questioner),

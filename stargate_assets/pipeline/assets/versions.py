@@ -21,7 +21,6 @@ from stargate_assets.method.plan import (
     parent_cell,
     planned_steps,
 )
-from stargate_assets.method.prompts import prompt_sources
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import (
     DATA_RULES,
@@ -91,11 +90,19 @@ def table_version(
     read = {"data": lineage.data, "cell": lineage.cell, "reference": lineage.reference}
     return digest_text(
         str(lineage.rules),
-        *prompt_sources(lineage.prompts(experiment, split)),
+        *experiment.told.sources(lineage.prompts(experiment, split)),
         experiment.digest(split),
         policy_version(policy),
         *(version_of(where, name) for where, names in read.items() for name in names),
     )
+
+
+def training_version(experiment: Experiment, split: str) -> str:
+    """What decides which policy a training split gives, beside the data and the policy before: two
+    experiments that have it alike train alike.
+    """
+    prompts = {name for table in LINEAGE for name in LINEAGE[table].prompts(experiment, split)}
+    return digest_text(experiment.digest(split), *experiment.told.sources(sorted(prompts)))
 
 
 def code_version(experiment: Experiment, table: str) -> str:
@@ -104,7 +111,9 @@ def code_version(experiment: Experiment, table: str) -> str:
     """
     lineage = LINEAGE[table]
     prompts = {name for split in SPLITS for name in lineage.prompts(experiment, split)}
-    return digest_text(str(lineage.rules), *prompt_sources(sorted(prompts)), experiment.digest())
+    return digest_text(
+        str(lineage.rules), *experiment.told.sources(sorted(prompts)), experiment.digest()
+    )
 
 
 def cell_versions(
@@ -176,7 +185,7 @@ def data_versions(data_set: DataSet) -> dict[str, str]:
     content = content_version(data_set)
     found: dict[str, str] = {}
     for table in data_set.tables:
-        prompts = prompt_sources(data_prompts(data_set, table))
+        prompts = data_set.prompts.sources(data_prompts(data_set, table))
         found[table] = digest_text(content, str(DATA_RULES[table]), *prompts)
         if table == "personas" and prompts:
             content = found[table]  # gold responses are of the personas that are written

@@ -1,7 +1,7 @@
 import polars as pl
-import pytest
 
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.checks import check_count, check_leaks, check_schema
 from stargate_assets.pipeline.assets.rows import conversation_rows
@@ -13,7 +13,7 @@ PAIR = Pair(Task("t", "What should I cook?"), Persona("p", "Ana", TEXT))
 
 def test_persona_text_that_was_said_is_no_leak() -> None:
     said = talk(("What do you keep?", TEXT), of=PAIR)
-    result = check_leaks([said])
+    result = check_leaks([said], SHIPPED)
     assert result.passed
     assert result.metadata["conversations with a leak"].value == 0
 
@@ -21,21 +21,14 @@ def test_persona_text_that_was_said_is_no_leak() -> None:
 def test_words_that_only_meet_where_two_messages_meet_are_no_leak() -> None:
     pair = Pair(PAIR.task, Persona("p", "Ana", "That is me. My pension covers all of it."))
     talked = Conversation(pair, 0).with_question("What about me?", truncated=False)
-    assert check_leaks([talked.with_answer("My pension covers all of it.")]).passed
+    assert check_leaks([talked.with_answer("My pension covers all of it.")], SHIPPED).passed
 
 
-def test_persona_text_in_a_prompt_is_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A template that shows the persona to the questioner is what the check is there to find."""
-    from stargate_assets.method.prompts import positive_control_messages
-    from stargate_assets.pipeline.assets import checks
-
-    monkeypatch.setattr(
-        checks,
-        "questioner_messages",
-        lambda conversation: positive_control_messages(conversation.pair),
-    )
+def test_persona_text_in_a_prompt_is_a_leak() -> None:
+    """A prompt that shows the persona to the questioner is what the check is there to find."""
     silent = talk(("What?", "I am not sure."), of=PAIR)
-    assert not checks.check_leaks([silent]).passed
+    told = SHIPPED.replace("questioner", f"Ask. {TEXT}")
+    assert not check_leaks([silent], told).passed
 
 
 def test_rows_are_counted() -> None:

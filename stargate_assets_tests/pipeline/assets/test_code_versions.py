@@ -3,17 +3,17 @@
 import ast
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import jinja2
 import pytest
 
 from stargate_assets.config.data_set import DataSet
-from stargate_assets.config.experiment import Experiment
-from stargate_assets.method import prompts
+from stargate_assets.config.experiment import Experiment, Regularization
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.examples import training_dialogues
 from stargate_assets.method.judging import Comparison
+from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.regularization import learn_gold_responses
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import LINEAGE
@@ -113,7 +113,6 @@ DUE = {
     },
     "instructed": {"responses", "judgements", "win_rates"},
     "judge": set[str](),
-    "oracle": set[str](),
 }
 """Of an experiment whose Judge is `fit`: the tables of a test cell that a prompt makes due, those
 that use it and those that are made from them.
@@ -121,14 +120,10 @@ that use it and those that are made from them.
 
 
 @pytest.mark.parametrize("prompt", DUE)
-def test_a_changed_prompt_makes_due_what_uses_it(
-    prompt: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stated = experiment(judge={"model": MODEL, "method": "fit"})
-    cell = Cell(0, "test")
-    before = cell_versions(stated, cell, None, {})
-    change_prompt(monkeypatch, prompt, "{source} Be kind.")
-    after = cell_versions(stated, cell, None, {})
+def test_a_changed_prompt_makes_due_what_uses_it(prompt: str) -> None:
+    fit, cell = {"judge": {"model": MODEL, "method": "fit"}}, Cell(0, "test")
+    before = cell_versions(experiment(**fit), cell, None, {})
+    after = cell_versions(experiment(**fit, **changed(prompt)), cell, None, {})
     assert {table for table in before if before[table] != after[table]} == DUE[prompt]
 
 
@@ -141,72 +136,65 @@ def test_a_changed_prompt_makes_due_what_uses_it(
         ("fit", "judge", False),
     ],
 )
-def test_a_judge_is_due_by_its_own_method(
-    method: str, prompt: str, due: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stated = experiment(judge={"model": MODEL, "method": method})
-    before = code_version(stated, "judgements")
-    change_prompt(monkeypatch, prompt, "{source} Be kind.")
-    assert (code_version(stated, "judgements") != before) == due
+def test_a_judge_is_due_by_its_own_method(method: str, prompt: str, due: bool) -> None:
+    judge = {"judge": {"model": MODEL, "method": method}}
+    before = code_version(experiment(**judge), "judgements")
+    after = code_version(experiment(**judge, **changed(prompt)), "judgements")
+    assert (after != before) == due
 
 
-def test_a_comment_in_a_prompt_makes_nothing_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = cell_versions(experiment(), Cell(0, "test"), None, {})
-    change_prompt(monkeypatch, "opening", "{{# why #}}\n{source}")
-    assert cell_versions(experiment(), Cell(0, "test"), None, {}) == before
+def test_a_comment_in_a_prompt_makes_nothing_due() -> None:
+    commented = experiment(**changed("opening", "{{# why #}}\n{source}"))
+    plain, cell = experiment(), Cell(0, "test")
+    assert cell_versions(commented, cell, None, {}) == cell_versions(plain, cell, None, {})
 
 
-def test_an_oracles_prompt_makes_its_gold_responses_due(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_distilled_answers_prompt_makes_due_what_it_changes() -> None:
+    """Own answers are made under it, and the arm `instructed` answers under it."""
+    stated, cell = experiment(judge={"model": MODEL, "method": "fit"}), Cell(0, "test")
+    told = stated.model_copy(
+        update={"regularization": Regularization(prompt="{{ answer }} Use what I said.")}
+    )
+    before, after = (cell_versions(e, cell, None, {}) for e in (stated, told))
+    due = {table for table in before if before[table] != after[table]}
+    assert due == {
+        "regularization_responses", "checkpoints", "responses", "judgements", "win_rates",
+    }  # fmt: skip
+
+
+def test_an_oracles_prompt_makes_its_gold_responses_due() -> None:
     files = {"tasks": {"file": "t.csv"}, "personas": {"file": "p.csv"}}
-    data_set = DataSet.model_validate(files | {"oracle": {"model": MODEL}})
-    before = data_versions(data_set)
-    change_prompt(monkeypatch, "oracle", "{source} Be kind.")
-    after = data_versions(data_set)
+    stated = files | {"oracle": {"model": MODEL}}
+    before = data_versions(DataSet.model_validate(stated))
+    after = data_versions(DataSet.model_validate(stated | changed("oracle")))
     assert [table for table in before if before[table] != after[table]] == ["gold_responses"]
 
 
-def change_prompt(monkeypatch: pytest.MonkeyPatch, prompt: str, text: str) -> None:
-    """Another text for a template, made of its `source`."""
-    environment = prompts._TEMPLATES
-    loader = environment.loader
-    assert loader is not None
-    source = loader.get_source(environment, f"{prompt}.j2")[0]
-    changed = jinja2.DictLoader({f"{prompt}.j2": text.format(source=source)})
-    monkeypatch.setattr(environment, "loader", jinja2.ChoiceLoader([changed, loader]))
+def changed(prompt: str, text: str = "{source} Be kind.") -> dict[str, dict[str, str]]:
+    """Another text for a prompt, made of its `source`, as it is stated."""
+    return {"prompts": {prompt: text.format(source=SHIPPED.text(prompt))}}
 
 
-class Recorder(jinja2.BaseLoader):
-    """Loads templates, and remembers which."""
+@dataclass(frozen=True)
+class Recorder(Prompts):
+    """The shipped prompts; remembers which of them were used."""
 
-    def __init__(self, loader: jinja2.BaseLoader):
-        self.loader, self.loaded = loader, set[str]()
+    used: set[str] = field(default_factory=set)
 
-    def get_source(self, environment: jinja2.Environment, template: str):
-        self.loaded.add(template.removesuffix(".j2"))
-        return self.loader.get_source(environment, template)
-
-
-def rendered(monkeypatch: pytest.MonkeyPatch, step: Callable[[], object]) -> set[str]:
-    """The templates that a step renders."""
-    environment = prompts._TEMPLATES
-    assert environment.loader is not None
-    recorder = Recorder(environment.loader)
-    with monkeypatch.context() as patch:
-        patch.setattr(environment, "loader", recorder)
-        patch.setattr(environment, "cache", None)
-        prompts._template.cache_clear()
-        step()
-    prompts._template.cache_clear()
-    return recorder.loaded
+    def text(self, template: str) -> str:
+        self.used.add(template)
+        return super().text(template)
 
 
 @pytest.mark.parametrize("split", ["train_a", "test"])
 @pytest.mark.parametrize("method", ["written", "choice", "fit"])
 @pytest.mark.parametrize("replies", ["generated", "chosen"])
 def test_the_prompts_of_a_table_are_those_that_its_step_renders(
-    split: str, method: str, replies: str, monkeypatch: pytest.MonkeyPatch
+    split: str, method: str, replies: str
 ) -> None:
+    recorder = Recorder()
     stated = experiment(
+        prompts=recorder,
         roleplayers=[{"model": MODEL, "replies": replies}],
         judge={"model": MODEL, "method": method},
         simulation={"samples": 2},
@@ -226,10 +214,13 @@ def test_the_prompts_of_a_table_are_those_that_its_step_renders(
         "conversations": simulate,
         "gold_log_probs": lambda: score_cell(stated, cell, talked, gold, model),
         "regularization_responses": lambda: regularize_cell(stated, talked, gold, model),
-        "checkpoints": lambda: training_dialogues(talked, learn_gold_responses(talked, gold)),
+        "checkpoints": lambda: training_dialogues(
+            talked, learn_gold_responses(talked, gold), prompts=stated.told
+        ),
         "responses": lambda: respond_cell(stated, cell, pairs, {0: model}, {0: talked}),
-        "judgements": lambda: judge_comparisons(judge, model, compared),
+        "judgements": lambda: judge_comparisons(judge, model, compared, stated.told),
     }
     for table, step in steps.items():
-        used = rendered(monkeypatch, step)
-        assert used == set(LINEAGE[table].prompts(stated, split)), table
+        recorder.used.clear()
+        step()
+        assert recorder.used == set(LINEAGE[table].prompts(stated, split)), table
