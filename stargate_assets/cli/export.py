@@ -102,6 +102,7 @@ def make_preference_rows(tables: ExperimentTables) -> ExportRows:
     difference of their log p(gold response) in nats, null for an ineligible one, which has none.
     """
     made = ExportRows()
+    told = tables.experiment.told
     scores = tables.frame("gold_log_probs").filter(pl.col("condition") == "experimental")
     for cell in list_trained_cells(tables):
         best = filter_cell(tables.frame("best_conversations"), cell)
@@ -115,7 +116,7 @@ def make_preference_rows(tables: ExperimentTables) -> ExportRows:
         of_kept = {c.pair.key for c in kept}
         if alone := sum(c.pair.key not in of_kept for c in others):
             made.left_out["no conversation of the pair was kept"] += alone
-        for compared in comparisons(kept, others):
+        for compared in comparisons(kept, others, told):
             better, worse = compared.kept, compared.rejected
             found, key = compared.preference, (*worse.pair.key, worse.sample)
             if found is None:
@@ -145,19 +146,20 @@ def make_dialogue_rows(tables: ExperimentTables) -> ExportRows:
     """The training dialogues of every training cell. Their user turns carry no loss in this
     project's own training.
     """
-    made = ExportRows()
+    made, told = ExportRows(), tables.experiment.told
     for cell in list_trained_cells(tables):
         frames = (
             filter_cell(tables.frame(table), cell)
             for table in ("conversations", "best_conversations", "regularization_responses")
         )
-        conversations, best, responses = frames
+        conversations, best, learnt_rows = frames
         selected = conversations.join(best, on=SAMPLE, how="semi")
         chosen = conversations_from_rows(selected, _pairs(tables, cell.split))
-        learnt = {r.conversation: r for r in regularization_from_rows(responses, chosen)}
+        learnt = {r.conversation: r for r in regularization_from_rows(learnt_rows, chosen)}
         for conversation in chosen:
             response = learnt.get(conversation)
-            for dialogue in training_dialogues([conversation], [response] if response else []):
+            responses = [response] if response else []
+            for dialogue in training_dialogues([conversation], responses, told):
                 made.rows.append(
                     {
                         "messages": _message_dicts(dialogue.messages),

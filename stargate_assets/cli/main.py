@@ -152,6 +152,23 @@ def status(experiment: str) -> None:
 
 
 @main.command()
+@click.argument("experiment")
+@click.option("--pair", type=click.IntRange(0), default=0, help="Which test pair, from 0.")
+@click.option("--raw", is_flag=True, help="The text after the chat template; ⟦what is learnt⟧.")
+def prompts(experiment: str, pair: int, raw: bool) -> None:
+    """Show what each role of EXPERIMENT sees of one pair. Asks nothing."""
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.prompts import print_prompts, print_raw_prompts, shown_prompts
+
+    project = load(experiment)
+    shown = shown_prompts(project, experiment, pair)
+    if raw:
+        print_raw_prompts(console, project, shown)
+    else:
+        print_prompts(console, shown)
+
+
+@main.command()
 @click.argument("name")
 @_all_option
 @_change_options

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.regularization import RegularizationResponse
 
 IGNORED = -100
@@ -62,8 +62,8 @@ class Example:
 def training_dialogues(
     conversations: Iterable[Conversation],
     responses: Iterable[RegularizationResponse],
+    prompts: Prompts,
     labels: Labels = "assistant",
-    prompts: Prompts = SHIPPED,
 ) -> list[Dialogue]:
     """The dialogues that are learnt from conversations: of each its question turns, and its answer
     turn unless that was cut off, is empty or is not to be learnt. Where nothing was asked, the

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PreferencePair:
 
 
 def comparisons(
-    kept: Iterable[Conversation], rejected: Iterable[Conversation], prompts: Prompts = SHIPPED
+    kept: Iterable[Conversation], rejected: Iterable[Conversation], prompts: Prompts
 ) -> Iterator[PreferencePair]:
     """Each rejected conversation against every kept one of its pair."""
     by_pair: dict[tuple[str, str], list[Conversation]] = {}
@@ -41,9 +41,7 @@ def comparisons(
             yield PreferencePair(better, other, preference(better, other, prompts))
 
 
-def preference(
-    kept: Conversation, rejected: Conversation, prompts: Prompts = SHIPPED
-) -> Preference | None:
+def preference(kept: Conversation, rejected: Conversation, prompts: Prompts) -> Preference | None:
     """The first turn in which two conversations of a pair ask differently after the same dialogue;
     None if there is none, or if nothing was said there.
 

@@ -78,7 +78,7 @@ def gold_contexts(
     cell: Cell,
     seed: int,
     objective: str,
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> list[Context]:
     """What is scored in a cell: on the held-out split the gold response of every conversation's
     pair under the four conditions of the paper, the controls once a pair; elsewhere after the

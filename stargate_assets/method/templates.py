@@ -95,10 +95,10 @@ def check_template(template: str, text: str) -> None:
     variables = TEMPLATES[template]
     try:
         tree = _ENVIRONMENT.parse(text)
+        used = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
         fault = f"this is not a Jinja template ({(error.message or '').rstrip('.')}); correct it"
         raise TemplateFaultError(error.lineno, fault) from error
-    used = meta.find_undeclared_variables(tree)
     for node in tree.find_all(nodes.Name):
         if node.name in used.difference(variables.all):
             known = ", ".join(variables.all) or "none"

@@ -130,7 +130,7 @@ SOUP = "Try soup."
 
 
 def test_without_responses_only_the_questions_are_learnt() -> None:
-    (dialogue,) = training_dialogues([ASKED], [])
+    (dialogue,) = training_dialogues([ASKED], [], SHIPPED)
     assert (dialogue.kind, dialogue.messages) == (
         "question",
         SHIPPED.questioner_messages(ASKED)[:-1],
@@ -140,17 +140,19 @@ def test_without_responses_only_the_questions_are_learnt() -> None:
 @pytest.mark.parametrize(("text", "truncated"), [("", False), (SOUP, True)])
 def test_an_answer_that_is_empty_or_cut_off_is_not_learnt(text: str, truncated: bool) -> None:
     response = RegularizationResponse(ASKED, text, truncated)
-    assert [d.kind for d in training_dialogues([ASKED], [response])] == ["question"]
+    assert [d.kind for d in training_dialogues([ASKED], [response], SHIPPED)] == ["question"]
 
 
 def test_with_the_authors_masking_the_last_reply_is_in_the_dialogue() -> None:
-    (dialogue,) = training_dialogues([ASKED], [], "assistant_and_last_reply")
+    (dialogue,) = training_dialogues([ASKED], [], SHIPPED, "assistant_and_last_reply")
     assert dialogue.kind == "question_and_reply"
     assert "By the sea." in dialogue.messages[-1].content
 
 
 def test_where_nothing_was_asked_the_policy_learns_to_answer_when_told_to_ask() -> None:
-    dialogues = training_dialogues([UNASKED], [RegularizationResponse(UNASKED, SOUP, False)])
+    dialogues = training_dialogues(
+        [UNASKED], [RegularizationResponse(UNASKED, SOUP, False)], SHIPPED
+    )
     answer = Message("assistant", SOUP)
     assert [(d.kind, d.messages) for d in dialogues] == [
         ("answer", (*SHIPPED.respondent_messages(UNASKED), answer)),

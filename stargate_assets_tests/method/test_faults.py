@@ -42,7 +42,7 @@ def test_fault_3_all_arms_answer_under_the_prompt_that_is_trained() -> None:
     assert [r.messages for r in of_reference] == [SHIPPED.respondent_messages(c) for c in DULL]
     assert [r.messages for r in of_policy] == [SHIPPED.respondent_messages(c) for c in TELLING]
     answered = [RegularizationResponse(c, "Then.", truncated=False) for c in TELLING]
-    trained = {d.messages for d in training_dialogues(TELLING, answered)}
+    trained = {d.messages for d in training_dialogues(TELLING, answered, SHIPPED)}
     for request in of_policy:
         assert (*request.messages, Message("assistant", "Then.")) in trained
 

@@ -96,7 +96,7 @@ def training_spec(run: CellRun) -> TrainingSpec:
     learnt = regularization_from_rows(run.rows("regularization_responses"), best)
     dialogues = []
     if training.fine_tunes:
-        dialogues = training_dialogues(best, learnt, training.labels, experiment.told)
+        dialogues = training_dialogues(best, learnt, experiment.told, training.labels)
     rejected = []
     if training.compares:
         kept = {(*c.pair.key, c.sample) for c in best}

@@ -215,7 +215,7 @@ def test_the_prompts_of_a_table_are_those_that_its_step_renders(
         "gold_log_probs": lambda: score_cell(stated, cell, talked, gold, model),
         "regularization_responses": lambda: regularize_cell(stated, talked, gold, model),
         "checkpoints": lambda: training_dialogues(
-            talked, learn_gold_responses(talked, gold), prompts=stated.told
+            talked, learn_gold_responses(talked, gold), stated.told
         ),
         "responses": lambda: respond_cell(stated, cell, pairs, {0: model}, {0: talked}),
         "judgements": lambda: judge_comparisons(judge, model, compared, stated.told),
