@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from stargate_assets.definitions.project import load_project
-from stargate_assets.method.gold_responses import MOST_SENTENCES
 from stargate_assets.method.hygiene import names_in_tasks
 from stargate_assets.method.text import mentions, near_duplicates, sentences
 from stargate_assets.pipeline.sources.tables import Tables, read_tables
@@ -107,15 +106,3 @@ def test_the_card_has_the_figures_of_the_files(people: list[dict[str, str | int]
     count = len({person["country"] for person in people})
     trades = len({person["occupation"] for person in people})
     assert f"{count} countries and {trades} occupations" in card
-
-
-def test_the_small_data_set_has_its_sizes_and_gold_responses_name_their_person() -> None:
-    read = read_tables(load_project().data_sets["everyday_mini"])
-    assert read.personas and read.gold_responses
-    assert [read.tasks.of(split).height for split in SPLITS] == [10, 10, 8]
-    assert [read.personas.of(split).height for split in SPLITS] == [4, 4, 4]
-    assert [read.gold_responses.of(split).height for split in SPLITS] == [40, 40, 32]
-    gold = read.gold_responses.frame.join(read.personas.frame, on="persona_id", suffix="_persona")
-    for text, name in gold.select("text", "name").iter_rows():
-        assert len(sentences(text)) <= MOST_SENTENCES
-        assert name in text
