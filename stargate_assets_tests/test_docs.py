@@ -35,11 +35,13 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"stargate status (embedded|star_gate|my_experiment_short)",
         r"stargate compare embedded my_experiment",
         r"stargate run everyday_mini",
+        r"stargate prompts overnight --pair 0",
         r"dagster asset materialize .* --select group:everyday_mini .*",
     ),
     "model or network": (
         r"make (demo|test)",
         r"stargate estimate .*",
+        r"stargate prompts embedded --raw",
         r"stargate run --all .*",
         r"stargate run embedded --.*",
         r"stargate run star_gate --max-dollars .*",
