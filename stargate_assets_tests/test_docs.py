@@ -20,6 +20,7 @@ from stargate_assets.cli.main import main
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import Machine
+from stargate_assets.config.prompts import read_prompts
 from stargate_assets.definitions.project import DEFS, load_project
 from stargate_assets.pipeline.assets.versions import data_versions
 from stargate_assets_tests.conftest import ROOT, SCRIPTED
@@ -213,7 +214,7 @@ def test_a_piece_of_yaml_is_valid(block: Block) -> None:
         Machine.model_validate(stated)
     elif set(stated) <= set(Experiment.model_fields):
         whole = {"data_set": "any", "questioner": SCRIPTED, "roleplayers": [{"model": SCRIPTED}]}
-        Experiment.model_validate(whole | stated)
+        Experiment.model_validate(read_prompts(whole | stated, ROOT / "defs.yaml"))
     else:
         DataSet.model_validate({"tasks": {"file": "any"}, "personas": {"file": "any"}} | stated)
 
