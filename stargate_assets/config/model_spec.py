@@ -8,12 +8,22 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from stargate_assets.config.engines import ENGINES, EngineEntry
+
+SAID_BY_ENGINES = frozenset(
+    {"add_generation_prompt", "chat_template", "continue_final_message", "conversation"}
+    | {"date_directives", "documents", "messages", "padding", "max_length", "tokenize", "tools"}
+    | {"return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenizer_kwargs"}
+    | {"truncation"}
+)
+"""What a chat template's rendering takes besides, which is no experiment's business."""
 
 
 class Frozen(BaseModel):
@@ -69,6 +79,15 @@ class ModelSpec(Frozen):
         "own limit unless stated.",
     )
 
+    chat_template_kwargs: dict[str, JsonValue] = Field(
+        default={},
+        description="What the model's chat template is told besides the messages, e.g. "
+        "{enable_thinking: false} for Qwen3. An endpoint is sent it only where it is stated.",
+    )
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
     @property
     def entry(self) -> EngineEntry:
         """What is known of its engine."""
@@ -79,12 +98,23 @@ class ModelSpec(Frozen):
         """What tables and messages call it."""
         return f"{self.model} at {self.endpoint if self.entry.remote else self.engine}"
 
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _in_one_order(cls, stated: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if taken := SAID_BY_ENGINES & stated.keys():
+            raise ValueError(f"{min(taken)} is said by the engine; leave it out")
+        return dict(sorted(stated.items()))
+
     @model_validator(mode="after")
     def _has_what_its_engine_knows(self) -> "ModelSpec":
         for name, entry in ENGINES.items():
             for field in entry.fields:
                 if name != self.engine and getattr(self, field) is not None:
                     raise ValueError(f"{field} needs engine: {name}")
+        if self.chat_template_kwargs and not self.entry.weights:
+            raise ValueError(
+                f"chat_template_kwargs needs a chat template, and engine {self.engine} has none"
+            )
         return self
 
 

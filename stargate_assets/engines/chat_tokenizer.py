@@ -1,32 +1,50 @@
 """A model's chat template as token ids: one place for generation, scoring and training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
-from stargate_assets.engines.tokenizers import date_arguments
-from stargate_assets.method.language_model import ChatRequest, EngineError, Message, ScoreRequest
+from stargate_assets.config.digest import digest_text
+from stargate_assets.engines.control_tokens import ControlTokens
+from stargate_assets.engines.tokenizers import date_arguments, template_date
+from stargate_assets.engines.turns import (
+    ANSWERED,
+    ASKED,
+    SPACED,
+    TurnForm,
+    read_turn_form,
+    split_turn,
+    turns,
+)
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    EngineError,
+    Message,
+    ScoreRequest,
+)
+from stargate_assets.method.thoughts import (
+    BLOCK_TOKENS,
+    CHANNEL,
+    CHANNEL_TOKENS,
+    opened_thought,
+    read_completion,
+)
 
-
-def turns(messages: Sequence[Message], has_system_role: bool) -> list[dict[str, str]]:
-    """Messages as templates take them. Without a system role the system text opens the first
-    user message.
-    """
-    plain = [{"role": m.role, "content": m.content} for m in messages]
-    if has_system_role or not plain or plain[0]["role"] != "system":
-        return plain
-    system, first, *rest = plain
-    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+_END_OF_PROMPT = 16
+"""Tokens in which a prompt may open a thought."""
 
 
 class ChatTokenizer:
-    """Wraps a Hugging Face tokenizer. Templates without a system role are found by trying one: the
-    system text then opens the first user message.
+    """Wraps a Hugging Face tokenizer. `stated` is what its chat template is told besides the
+    messages. Templates without a system role are found by trying one: the system text then opens
+    the first user message.
     """
 
-    def __init__(self, tokenizer: Any, name: str):
+    def __init__(self, tokenizer: Any, name: str, stated: Mapping[str, Any] | None = None):
         self.tokenizer, self.name = tokenizer, name
         if not tokenizer.chat_template:
             raise EngineError(
@@ -34,7 +52,13 @@ class ChatTokenizer:
                 "or add "
                 "chat_template.jinja to its directory."
             )
-        self.date_arguments = date_arguments(tokenizer)
+        self.template_arguments = {**(stated or {}), **date_arguments(tokenizer)}
+        self.control_tokens = ControlTokens(tokenizer)
+        self.form: TurnForm = read_turn_form(
+            self.render([ASKED], generation=True),
+            self.render([ASKED, ANSWERED], generation=False),
+            self.render([ASKED, SPACED], generation=False),
+        )
         self.end_of_turn_ids: tuple[int, ...] = self._end_of_turn_ids()
 
     def render(self, messages: Sequence[Message], generation: bool) -> str:
@@ -46,7 +70,7 @@ class ChatTokenizer:
             conversation,
             tokenize=False,
             add_generation_prompt=generation,
-            **self.date_arguments,
+            **self.template_arguments,
         )
 
     @cached_property
@@ -59,21 +83,53 @@ class ChatTokenizer:
         return "zxqsys" in rendered
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """The context of an assistant turn, up to and including the words that open it."""
-        return self._ids(self.render(messages, generation=True))
+        """What an assistant turn is sampled after, up to and including the words that open it."""
+        return self.control_tokens.ids(self._opened(messages))
 
-    def prompts(
-        self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]
-    ) -> list[tuple[int, ...]]:
+    def context_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """What an assistant turn is learnt and scored after: the prompt, without a thought that it
+        opens and that the template does not write for a message that it keeps.
+        """
+        return self.control_tokens.ids(self._opened(messages).removesuffix(self.form.dropped))
+
+    def _opened(self, messages: Sequence[Message]) -> str:
+        hidden = [replace(m, content=self.control_tokens.hide(m.content)) for m in messages]
+        return self.render(hidden, generation=True)
+
+    def prompts(self, requests: Sequence[ChatRequest]) -> list[tuple[int, ...]]:
         """The prompt of each request; messages that requests share are rendered once."""
-        distinct = {request.messages for request in requests}
-        known = {messages: self.prompt_ids(messages) for messages in distinct}
+        known = {m: self.prompt_ids(m) for m in {request.messages for request in requests}}
         return [known[request.messages] for request in requests]
 
-    def scored_ids(self, request: ScoreRequest) -> tuple[int, ...]:
-        """The tokens that follow the prompt and are scored."""
-        ends = self.end_of_turn_ids if request.end_of_turn else ()
-        return self.text_ids(request.continuation) + ends
+    def scored(
+        self, requests: Sequence[ScoreRequest]
+    ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The context of each request's continuation, and the tokens that are scored after it. What
+        the template writes before every message is context.
+        """
+        known = {m: self.context_ids(m) for m in {request.messages for request in requests}}
+        found: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        for request in requests:
+            before, said = self._turn(request.continuation)
+            ends = self.end_of_turn_ids if request.end_of_turn else ()
+            found.append((known[request.messages] + before, said + ends))
+        return found
+
+    def turn_ids(self, text: str) -> tuple[int, ...]:
+        """What the template writes for an assistant's message, from where `context_ids` ends up to
+        the token that ends the turn.
+        """
+        before, said = self._turn(text)
+        return before + said + self.end_of_turn_ids
+
+    def _turn(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        form, read = self.form, self.control_tokens.ids
+        said = self.control_tokens.hide(form.strip(text))
+        if not form.before:
+            return (), read(said)
+        opened = form.anchor + form.before
+        turn = split_turn(read(form.anchor), read(opened), read(opened + said))
+        return turn or (read(form.before), read(said))
 
     def stop_ids(self, generation_config: Any) -> frozenset[int]:
         """The tokens that end a completion: what the model's configuration says, and the end of
@@ -84,24 +140,49 @@ class ChatTokenizer:
         return frozenset({*stops, self.end_of_turn_ids[-1]} - {None})
 
     def text_ids(self, text: str) -> tuple[int, ...]:
-        return self._ids(text)
-
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        """A text's tokens, none of which is a control token."""
+        return self.control_tokens.ids(self.control_tokens.hide(text))
 
     def _end_of_turn_ids(self) -> tuple[int, ...]:
         """What the template writes after an assistant's message, up to its first special token."""
-        user = Message("user", "zxqusr")
-        opened = self.render([user], generation=True)
-        closed = self.render([user, Message("assistant", "zxqans")], generation=False)
-        tail = closed[len(opened) :].partition("zxqans")[2] if closed.startswith(opened) else ""
-        ids = self._ids(tail)
-        added = self.tokenizer.added_tokens_decoder.items()
-        special = {*self.tokenizer.all_special_ids, *(i for i, token in added if token.special)}
+        ids = self.control_tokens.ids(self.form.after)
         for position, token in enumerate(ids):
-            if token in special:
+            if token in self.control_tokens.special:
                 return ids[: position + 1]
         return (self.tokenizer.eos_token_id,)
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def completion(self, prompt: Sequence[int], tokens: Sequence[int], stopped: bool) -> Completion:
+        """The completion that these tokens are; `stopped` if a token ended it, which is not among
+        them.
+        """
+        return read_completion(
+            self._written(tokens),
+            "stop" if stopped else "length",
+            len(prompt),
+            len(tokens) + stopped,
+            opened=opened_thought(self.tokenizer.decode(list(prompt[-_END_OF_PROMPT:]))),
+        )
+
+    def _written(self, ids: Sequence[int]) -> str:
+        """A text with those of its special tokens that mark thoughts."""
+        special = self.control_tokens.special
+        found = {special[i] for i in ids if i in special}
+        marks = BLOCK_TOKENS | (CHANNEL_TOKENS if CHANNEL in found else frozenset())
+        if not found & marks:
+            return self.decode(ids)
+        kept = [i for i in ids if i not in special or special[i] in marks]
+        return self.tokenizer.decode(kept, skip_special_tokens=False)
+
+
+def template_traits(tokenizer: Any, stated: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a result depends on of what a chat template adds to messages: the date that it shows,
+    and a digest of how it writes an answer, where that is not just what was said. Empty for most.
+    """
+    if not tokenizer.chat_template:
+        return ()
+    date, form = template_date(tokenizer), ChatTokenizer(tokenizer, "any", stated).form
+    shown = [] if date is None else [date]
+    return (*shown, *([digest_text(form.dropped, form.before)] if form.differs else []))

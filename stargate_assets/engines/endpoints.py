@@ -135,13 +135,15 @@ class Servers:
         number = min(range(len(self.clients)), key=self.in_flight.__getitem__)
         self.in_flight[number] += 1
         try:
+            said = b""
             for attempt in range(ANSWERS):
                 await asyncio.sleep(0.1 * attempt)
                 with suppress(ValidationError, NonsenseError):
-                    return shape.model_validate_json(await self.post(path, body, missing, number))
+                    said = await self.post(path, body, missing, number)
+                    return shape.model_validate_json(said)
         finally:
             self.in_flight[number] -= 1
-        raise NonsenseError(self._nonsense)
+        raise NonsenseError(self._nonsense(said))
 
     async def post(
         self, path: str, body: Mapping[str, Any], missing: str, number: int = 0
@@ -164,7 +166,7 @@ class Servers:
         except openai.APIError as error:
             failure = self._failure(error, missing)
         except aiohttp.ClientError:  # what the SDK's transport does not translate: no HTTP
-            failure = NonsenseError(self._nonsense)
+            failure = NonsenseError(self._nonsense())
         raise failure  # outside, so that it has no context: that one may quote the key
 
     def _failure(self, error: openai.APIError, missing: str) -> EngineError:
@@ -175,7 +177,7 @@ class Servers:
                 f"retries; see that it runs where {label}_BASE_URL says, and run again: {KEPT}."
             )
         code, status = {error.code, error.type}, error.status_code
-        said = error.message.replace(self.at.api_key, "***").splitlines()[0][:SHOWN]
+        said = self._mask(error.message).splitlines()[0][:SHOWN]
         if status == 400 and "content_filter" in code:
             return RefusedError(
                 f"The content filter of the endpoint {label} refuses what {model!r} is asked; ask "
@@ -217,12 +219,16 @@ class Servers:
             "the experiment says of this model."
         )
 
-    @property
-    def _nonsense(self) -> str:
+    def _nonsense(self, said: bytes = b"") -> str:
+        shown = " ".join(self._mask(said.decode(errors="replace")).split())[:SHOWN]
         return (
-            f"The endpoint {self.at.label} says what is no answer (cut off, or without content); "
-            f"look at its log, and run again: {KEPT}."
+            f"The endpoint {self.at.label} says what is no answer "
+            f"({shown or 'nothing that could be read'}); look at its log, and run again: {KEPT}."
         )
+
+    def _mask(self, said: str) -> str:
+        """What a server says, without the key, which it may quote."""
+        return said.replace(self.at.api_key, "***")
 
 
 async def _give_up_without_credit(response: httpx2.Response) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, Field, FiniteFloat
 
-from stargate_assets.engines.chat_tokenizer import turns
+from stargate_assets.engines.chat_answers import ChatAnswer
 from stargate_assets.engines.concurrent_calls import results_as_completed
 from stargate_assets.engines.endpoints import (
+    ANSWERS,
     Endpoint,
     NotTakenError,
     RefusedError,
@@ -26,11 +27,11 @@ from stargate_assets.engines.endpoints import (
 )
 from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
+from stargate_assets.engines.turns import turns
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,
-    FinishReason,
     Message,
     Results,
     Score,
@@ -41,42 +42,6 @@ Answer = TypeVar("Answer")
 LimitField = Literal["max_tokens", "max_completion_tokens"]
 PROBE = ScoreRequest((Message("user", "What should I cook tonight?"),), "Who will eat with you?")
 """Scored with and without an adapter: a server may load one and not apply it."""
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning: str | None = None
-    """What vLLM keeps apart of a model that thinks."""
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: Literal["stop", "length", "content_filter"]
-
-    @property
-    def reason(self) -> FinishReason:
-        if self.finish_reason == "content_filter" or self.message.refusal:
-            return "refused"
-        return self.finish_reason
-
-    @model_validator(mode="after")
-    def _has_content(self) -> "_Choice":
-        # A model that thinks may end, or meet its limit, before it says anything.
-        said = self.message.content is not None or self.message.reasoning
-        if self.reason == "stop" and not said:
-            raise ValueError("no content")
-        return self
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Completions(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
 
 
 class _LogProb(BaseModel):
@@ -95,20 +60,23 @@ def open_engine(opening: Opening) -> "OpenAIEngine":
     """Look up where the endpoint is; nothing is asked of it yet."""
     spec, machine = opening.spec, opening.machine
     limits = RequestLimits(machine.requests_at_once, read_seconds=machine.answer_seconds)
-    return OpenAIEngine(spec.model, endpoint(spec.endpoint, os.environ), spec.limit_field, limits)
+    at = endpoint(spec.endpoint, os.environ)
+    return OpenAIEngine(spec.model, at, spec.limit_field, limits, spec.chat_template_kwargs)
 
 
 @dataclass(slots=True)
 class OpenAIEngine:
     """`model` is what the server calls it. `limit_field` is the field that the model takes the most
-    tokens of a completion in: newer models of OpenAI's refuse `max_tokens`. `no_structures` are the
-    models that were found to take no structure, and `base` is the model without an adapter.
+    tokens of a completion in: newer models of OpenAI's refuse `max_tokens`. `chat_template_kwargs`
+    go out where there are any. `no_structures` are the models that were found to take no structure,
+    and `base` is the model without an adapter.
     """
 
     model: str
     endpoint: Endpoint
     limit_field: LimitField
     limits: RequestLimits
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     no_structures: set[str] = field(default_factory=set[str], compare=False)
     base: str = ""
 
@@ -127,8 +95,8 @@ class OpenAIEngine:
         """Nothing is held between calls."""
 
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
-        """Completions in the order in which they end. What a content filter refuses has the finish
-        reason `refused` and no text. Raises EngineError.
+        """Completions in the order in which they end. What a content filter refuses, and what the
+        server fails at each time, has the finish reason `refused` and no text. Raises EngineError.
         """
         has_system_role = self._has_system_role(requests)
 
@@ -141,15 +109,18 @@ class OpenAIEngine:
         """Log-probabilities by a vLLM server: the context as its chat template renders it, then the
         tokens of the continuation. Raises EngineError, also where the server does not give them.
         """
+        if not requests:
+            return
         has_system_role, end = self._has_system_role(requests), list[int]()
+        known = self._once(lambda tokenizer: tokenizer.turns())
         if any(request.end_of_turn for request in requests):
             end = self._once(lambda tokenizer: tokenizer.end_of_turn_ids())
 
         async def score(servers: Servers, request: ScoreRequest) -> Score:
-            tokenizer = self._tokenizer(servers)
-            prompt = await tokenizer.prompt_ids(request.messages, has_system_role)
-            said = await tokenizer.text_ids(request.continuation)
-            return await self._score(servers, prompt, said + end if request.end_of_turn else said)
+            context, said = await self._tokenizer(servers).scored(
+                request.messages, request.continuation, has_system_role, known
+            )
+            return await self._score(servers, context, said + end if request.end_of_turn else said)
 
         yield from results_as_completed(self._servers, score, requests, self.limits.at_once)
 
@@ -174,7 +145,7 @@ class OpenAIEngine:
         return Servers(self.endpoint, self.model, self.limits)
 
     def _tokenizer(self, servers: Servers) -> ServedTokenizer:
-        return ServedTokenizer(servers, self.model, self._cannot_score)
+        return ServedTokenizer(servers, self.model, self._cannot_score, self.chat_template_kwargs)
 
     def _once(self, question: Callable[[ServedTokenizer], Awaitable[Answer]]) -> Answer:
         """What the endpoint says once for a whole batch."""
@@ -194,7 +165,7 @@ class OpenAIEngine:
     async def _complete(
         self, servers: Servers, request: ChatRequest, has_system_role: bool
     ) -> Completion:
-        body = {
+        body: dict[str, Any] = {
             "model": self.model,
             "messages": turns(request.messages, has_system_role),
             "temperature": request.sampling.temperature,
@@ -202,33 +173,32 @@ class OpenAIEngine:
             "seed": request.seed,
             self.limit_field: request.sampling.max_tokens,
         }
+        if self.chat_template_kwargs:
+            body["chat_template_kwargs"] = self.chat_template_kwargs
         try:
             answer = await self._answer(servers, body, request.structure)
+            for _ in range(ANSWERS - 1):
+                if answer.failed:
+                    answer = await self._answer(servers, body, request.structure)
         except RefusedError:
             return Completion("", "refused", 0, 0)
-        choice, usage = answer.choices[0], answer.usage or _Usage()
-        return Completion(
-            text="" if choice.reason == "refused" else (choice.message.content or "").strip(),
-            finish_reason=choice.reason,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-        )
+        return answer.completion()
 
     async def _answer(
         self, servers: Servers, body: Mapping[str, object], structure: str | None
-    ) -> _Completions:
+    ) -> ChatAnswer:
         """With the structure that is asked for, unless the server does not take one."""
         missing = (
             f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
             f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
         )
-        plain = partial(servers.ask, "chat/completions", body, _Completions, missing)
+        plain = partial(servers.ask, "chat/completions", body, ChatAnswer, missing)
         if structure is None or self.model in self.no_structures:
             return await plain()
         schema = {"name": "answer", "schema": json.loads(structure), "strict": True}
         asked = {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
         try:
-            return await servers.ask("chat/completions", asked, _Completions, missing)
+            return await servers.ask("chat/completions", asked, ChatAnswer, missing)
         except NotTakenError:
             answer = await plain()
         self.no_structures.add(self.model)  # the rest of the request was taken

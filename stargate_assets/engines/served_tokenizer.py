@@ -1,20 +1,27 @@
 """A model's chat template and tokens where only a vLLM server has them: what `chat_tokenizer` finds
-in a tokenizer is asked of the server, by POST /tokenize.
+in a tokenizer is asked of the server, by POST /tokenize and POST /detokenize.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from pydantic import BaseModel
 
-from stargate_assets.engines.chat_tokenizer import turns
 from stargate_assets.engines.endpoints import NotTakenError, Servers
+from stargate_assets.engines.turns import (
+    ANSWERED,
+    ASKED,
+    SPACED,
+    TurnForm,
+    read_turn_form,
+    split_turn,
+    turns,
+)
 from stargate_assets.method.language_model import EngineError, Message
 
-_SYSTEM, _USER = Message("system", "zxqsys"), Message("user", "zxqusr")
-_ANSWERS = "zxqa", "zxqb"
+_SYSTEM, _OTHER_ANSWER = Message("system", "zxqsys"), Message("assistant", "zxqb")
 _WHITE = " \n▁ĠĊ"
 """Spaces and line ends, also as tokenizers write them."""
 
@@ -24,24 +31,43 @@ class _Tokens(BaseModel):
     token_strs: list[str] | None = None
 
 
+class _Text(BaseModel):
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServedTurns:
+    """How a server's chat template writes an answer, how many tokens of a prompt are dropped then,
+    and the tokens of the anchor, without and with what stands before a message.
+    """
+
+    form: TurnForm
+    dropped: int = 0
+    anchor: tuple[int, ...] = ()
+    before: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ServedTokenizer:
-    """`missing` is what to do about an endpoint that has no /tokenize. Raises EngineError."""
+    """`missing` is what to do about an endpoint that has no /tokenize. `stated` is what the chat
+    template is told besides the messages. Raises EngineError.
+    """
 
     servers: Servers
     model: str
     missing: str
+    stated: Mapping[str, Any]
 
     async def has_system_role(self) -> bool:
         """False where the template refuses a system message or drops it without a word. An endpoint
         that tokenises nothing is a hosted one, and those have the role.
         """
         try:
-            plain = await self.prompt_ids([_USER], has_system_role=True)
+            plain = await self.prompt_ids([ASKED], has_system_role=True)
         except EngineError:
             return True
         try:
-            return await self.prompt_ids([_SYSTEM, _USER], has_system_role=True) != plain
+            return await self.prompt_ids([_SYSTEM, ASKED], has_system_role=True) != plain
         except NotTakenError:
             return False
 
@@ -53,30 +79,68 @@ class ServedTokenizer:
     async def text_ids(self, text: str) -> list[int]:
         return (await self._ask({"prompt": text})).tokens
 
+    async def turns(self) -> ServedTurns:
+        """How the template writes an answer; asked once for many messages."""
+        opened = await self.prompt_ids([ASKED], has_system_role=True)
+        kept, spaced = [await self._render_kept(answer) for answer in (ANSWERED, SPACED)]
+        written = [await self._text(ids) for ids in (opened, _ids(kept), _ids(spaced))]
+        form, dropped = read_turn_form(*written), 0
+        if form.dropped:
+            dropped = len(opened) - len(await self.text_ids(written[0].removesuffix(form.dropped)))
+        if not form.before:
+            return ServedTurns(form, dropped)
+        anchor = await self.text_ids(form.anchor)
+        before = await self.text_ids(form.anchor + form.before)
+        return ServedTurns(form, dropped, tuple(anchor), tuple(before))
+
+    async def scored(
+        self, messages: Sequence[Message], said: str, has_system_role: bool, known: ServedTurns
+    ) -> tuple[list[int], list[int]]:
+        """The context of a message that is said, and its tokens."""
+        prompt, form = await self.prompt_ids(messages, has_system_role), known.form
+        said = form.strip(said)
+        context = prompt[: len(prompt) - known.dropped]
+        if form.before:
+            whole = await self.text_ids(form.anchor + form.before + said)
+            if turn := split_turn(known.anchor, known.before, whole):
+                return [*context, *turn[0]], list(turn[1])
+            context += await self.text_ids(form.before)
+        return context, await self.text_ids(said)
+
     async def end_of_turn_ids(self) -> list[int]:
         """What the template writes after an assistant's message, whatever that is, up to the first
         token that is not white space.
         """
-        one, other = [await self._render_closed(answer) for answer in _ANSWERS]
+        one, other = [await self._render_kept(answer) for answer in (ANSWERED, _OTHER_ANSWER)]
         alike = takewhile(
             lambda pair: pair[0] == pair[1], zip(one[::-1], other[::-1], strict=False)
         )
         tail = [found for found, _ in alike][::-1]
         for position, (_, text) in enumerate(tail):
             if text.strip(_WHITE):
-                return [token for token, _ in tail[: position + 1]]
+                return _ids(tail[: position + 1])
         raise EngineError(
             f"The chat template of {self.model!r} does not show which token ends a turn; use "
             "engine: transformers for this role."
         )
 
-    async def _render_closed(self, answer: str) -> list[tuple[int, str]]:
+    async def _render_kept(self, answer: Message) -> list[tuple[int, str]]:
         """The tokens of a dialogue that ends with an answer, and how they are written."""
-        dialogue = turns([_USER, Message("assistant", answer)], has_system_role=True)
+        dialogue = turns([ASKED, answer], has_system_role=True)
         body = {"messages": dialogue, "add_generation_prompt": False, "return_token_strs": True}
-        closed = await self._ask(body)
-        return list(zip(closed.tokens, closed.token_strs or [], strict=False))
+        kept = await self._ask(body)
+        return list(zip(kept.tokens, kept.token_strs or [], strict=False))
+
+    async def _text(self, ids: Sequence[int]) -> str:
+        body = {"model": self.model, "tokens": list(ids)}
+        return (await self.servers.ask("../detokenize", body, _Text, self.missing)).prompt
 
     async def _ask(self, body: dict[str, Any]) -> _Tokens:
         whole = {"model": self.model, "add_special_tokens": False, **body}
+        if "messages" in body and self.stated:
+            whole["chat_template_kwargs"] = self.stated
         return await self.servers.ask("../tokenize", whole, _Tokens, self.missing)
+
+
+def _ids(tokens: Sequence[tuple[int, str]]) -> list[int]:
+    return [token for token, _ in tokens]

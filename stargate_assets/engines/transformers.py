@@ -8,7 +8,7 @@ meet the vocabulary. What it leaves out: models whose layers do not all attend t
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def open_engine(opening: Opening) -> "TransformersEngine":
         opening.dtype,
         opening.device,
         Batching(machine.decode_rows, machine.prefill_tokens),
+        opening.spec.chat_template_kwargs,
     )
     opening.on_progress(loading, 1, 1)
     return engine
@@ -78,7 +79,15 @@ class TransformersEngine:
     reloaded.
     """
 
-    def __init__(self, path: str, revision: str | None, dtype: str, device: str, limits: Batching):
+    def __init__(
+        self,
+        path: str,
+        revision: str | None,
+        dtype: str,
+        device: str,
+        limits: Batching,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ):
         self.device, self.limits = torch.device(device), limits
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
@@ -95,7 +104,7 @@ class TransformersEngine:
                 "directory, or the id of a model on a hub that this machine can reach."
             ) from error
         self.model: Any = model.to(self.device).eval()
-        self.tokenizer = ChatTokenizer(tokenizer, path)
+        self.tokenizer = ChatTokenizer(tokenizer, path, chat_template_kwargs)
         self.weights = AdaptedWeights(self.model)
         self.forward = self._probe(path)
         self.stop_ids = self.tokenizer.stop_ids(self.model.generation_config)
@@ -165,20 +174,17 @@ class TransformersEngine:
         """
         if not requests:
             return
-        prompts = self.tokenizer.prompts(requests)
-        wholes = [
-            prompt + self.tokenizer.scored_ids(request)
-            for prompt, request in zip(prompts, requests, strict=True)
-        ]
+        scored = self.tokenizer.scored(requests)
+        contexts, wholes = [context for context, _ in scored], [a + b for a, b in scored]
         self._check_length(max(map(len, wholes)))
         order = sorted(range(len(wholes)), key=lambda index: wholes[index])
         prefixes = SharedPrefixes(
             self.forward,
             [wholes[index] for index in order],
-            [len(prompts[index]) - 1 for index in order],
+            [len(contexts[index]) - 1 for index in order],
         )
         for leaf, log_probs in prefixes.log_probs():
-            yield order[leaf], Score(tuple(log_probs), len(prompts[order[leaf]]))
+            yield order[leaf], Score(tuple(log_probs), len(contexts[order[leaf]]))
 
     def _grow(self, row: _Row, token: int, prompt_of: Sequence[Tokens]) -> Completion | None:
         """Append a token to a row, unless it ends it; the completion if the row has ended."""
@@ -187,13 +193,7 @@ class TransformersEngine:
             row.tokens.append(token)
         if not stopped and len(row.tokens) < row.request.sampling.max_tokens:
             return None
-        prompt = prompt_of[row.index]
-        return Completion(
-            text=self.tokenizer.decode(row.tokens).strip(),
-            finish_reason="stop" if stopped else "length",
-            prompt_tokens=len(prompt),
-            completion_tokens=len(row.tokens) + stopped,
-        )
+        return self.tokenizer.completion(prompt_of[row.index], row.tokens, stopped)
 
     def _check_length(self, length: int) -> None:
         config = self.model.config

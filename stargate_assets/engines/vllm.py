@@ -8,7 +8,7 @@ transformers engine.
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Model:
     dtype: str
     quantization: str | None = None
     max_length: int | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,14 @@ class Resources:
 def open_engine(opening: Opening) -> "VllmEngine":
     """Load the tokenizer; vLLM starts at the first call."""
     spec, machine = opening.spec, opening.machine
-    model = Model(opening.path, opening.revision, opening.dtype, spec.quantization, spec.max_length)
+    model = Model(
+        opening.path,
+        opening.revision,
+        opening.dtype,
+        spec.quantization,
+        spec.max_length,
+        spec.chat_template_kwargs,
+    )
     room = Resources(
         opening.device,
         machine.tensor_parallel,
@@ -134,28 +142,26 @@ class VllmEngine:
         for done in process.run(Work(adapter=self._adapter(process), requests=tuple(work))):
             assert isinstance(done, Generated)
             index = ids[done.id]
-            yield index, completion(self.tokenizer, self.stop_ids, prompts[index], done.tokens)
+            stopped = done.tokens[-1] in self.stop_ids
+            said = done.tokens[:-1] if stopped else done.tokens
+            yield index, self.tokenizer.completion(prompts[index], said, stopped)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
         """Log-probabilities of the continuations, found by token offset."""
         if not requests:
             return
-        prompts = self.tokenizer.prompts(requests)
+        scored = self.tokenizer.scored(requests)
         process = self._ready()
         ids = {next(self.new_id): index for index in range(len(requests))}
         work = [
-            ScoreTokens(
-                id=number,
-                tokens=prompts[index] + self.tokenizer.scored_ids(requests[index]),
-                start=len(prompts[index]),
-            )
-            for number, index in ids.items()
+            ScoreTokens(id=number, tokens=context + said, start=len(context))
+            for number, (context, said) in zip(ids, scored, strict=True)
         ]
         # vLLM cannot score without sampling one token more.
         self._check_length(max(len(one.tokens) + 1 for one in work), process.max_length)
         for done in process.run(Work(adapter=self._adapter(process), requests=tuple(work))):
             assert isinstance(done, Scored)
-            yield ids[done.id], Score(done.log_probs, len(prompts[ids[done.id]]))
+            yield ids[done.id], Score(done.log_probs, len(scored[ids[done.id]][0]))
 
     def _check_length(self, needed: int, limit: int) -> None:
         if needed > limit:
@@ -212,19 +218,6 @@ class VllmEngine:
         return Adapter(number=self.numbers[self.adapter], path=str(self.adapter.resolve()))
 
 
-def completion(
-    tokenizer: ChatTokenizer, stop_ids: frozenset[int], prompt: Sequence[int], tokens: Sequence[int]
-) -> Completion:
-    """The completion that these tokens are; what ended it may be the last of them."""
-    stopped = tokens[-1] in stop_ids
-    return Completion(
-        text=tokenizer.decode(tokens[:-1] if stopped else tokens).strip(),
-        finish_reason="stop" if stopped else "length",
-        prompt_tokens=len(prompt),
-        completion_tokens=len(tokens),
-    )
-
-
 def environment(ours: Mapping[str, str], room: Resources) -> dict[str, str]:
     """The environment of vLLM's process. What the user has set stays, but for what the engine
     relies on.
@@ -262,7 +255,7 @@ def _load_tokenizer(model: Model) -> tuple[ChatTokenizer, frozenset[int]]:
         generation: Any = GenerationConfig.from_pretrained(model.path, revision=revision)
     except OSError:  # not every model has one
         generation = GenerationConfig.from_model_config(config)
-    chat_tokenizer = ChatTokenizer(tokenizer, model.path)
+    chat_tokenizer = ChatTokenizer(tokenizer, model.path, model.chat_template_kwargs)
     return chat_tokenizer, chat_tokenizer.stop_ids(generation)
 
 

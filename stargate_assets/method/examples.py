@@ -9,7 +9,8 @@ One conversation becomes two kinds of example, because the policy speaks under t
   each assistant turn and the token that ends it, and nothing else, unless the authors' faulty
   masking is asked for (`question_and_reply`). Tokens are those of generation:
   a context is tokenised as the engine would, and a turn is appended to it, so what is trained is
-  what is sampled.
+  what is sampled. Where a chat template writes more than what was said, such as an empty thought or
+  the name of a channel, the turn is what the template writes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,12 +31,9 @@ Labels = Literal["assistant", "assistant_and_last_reply"]
 class ChatTokenizer(Protocol):
     """What tokenising a dialogue takes; `engines.chat_tokenizer` implements it."""
 
-    @property
-    def end_of_turn_ids(self) -> tuple[int, ...]: ...
+    def context_ids(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
-
-    def text_ids(self, text: str) -> tuple[int, ...]: ...
+    def turn_ids(self, text: str) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +91,15 @@ def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
             continue
         if dialogue.kind == "answer" and position < len(dialogue.messages) - 1:
             continue
-        prompt = tokenizer.prompt_ids(dialogue.messages[:position])
-        turn = (*tokenizer.text_ids(message.content), *tokenizer.end_of_turn_ids)
+        prompt = tokenizer.context_ids(dialogue.messages[:position])
+        turn = tokenizer.turn_ids(message.content)
         labels = (IGNORED,) * len(prompt)
         if examples and prompt[: len(examples[-1].tokens)] == examples[-1].tokens:
             earlier = examples.pop()
             labels = earlier.labels + labels[len(earlier.labels) :]
         examples.append(Example(dialogue.kind, prompt + turn, labels + turn))
     if dialogue.kind == "question_and_reply":
-        asked, whole = examples.pop(), tokenizer.prompt_ids(dialogue.messages)
+        asked, whole = examples.pop(), tokenizer.context_ids(dialogue.messages)
         same = [a == b for a, b in zip(asked.tokens, whole, strict=False)]
         end = same.index(False) if False in same else len(same)
         examples.append(Example(dialogue.kind, whole, asked.labels[:end] + whole[end:]))

@@ -10,7 +10,9 @@ from stargate_assets.method.errors import StargateError
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refused"]
-"""`refused`: a content filter let nothing through; the text is empty, and is nobody's answer."""
+"""`refused`: a content filter let nothing through, or a server failed at this request alone; the
+text is empty, and is nobody's answer.
+"""
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how many of it are done, and how many there are."""
 
@@ -51,6 +53,11 @@ class Completion:
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    """Those of a thought included."""
+    thought: str | None = None
+    """What a reasoning model thought before it said `text`. It is kept with the completion, and
+    goes nowhere else.
+    """
 
 
 @dataclass(frozen=True, slots=True)

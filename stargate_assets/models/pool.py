@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from stargate_assets.config.machine import Machine
 from stargate_assets.config.model_spec import ModelSpec
+from stargate_assets.engines.chat_tokenizer import template_traits
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening
-from stargate_assets.engines.tokenizers import find_tokenizer, template_date
+from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import EngineError, OnProgress
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
@@ -57,25 +59,26 @@ class ModelPool:
 
     def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
         """Everything about a model that a result depends on. What the template of a remote server
-        adds to messages cannot be known, so it is not in it.
+        adds to messages cannot be known, so it is not in it, but for what it is told.
         """
         if spec.entry.remote:  # one name may mean two models at two endpoints
             parts = [spec.engine, spec.endpoint, spec.model, str(spec.revision)]
         else:
             parts = [spec.engine, _source(spec), str(spec.revision), self.dtype(spec)]
         parts += [str(getattr(spec, name)) for name in spec.entry.fields]
-        if (date := self._template_date(spec)) is not None:
-            parts.append(date)
+        if spec.chat_template_kwargs:
+            parts.append(json.dumps(spec.chat_template_kwargs))
+        parts += self._template_traits(spec)
         if checkpoint is not None:
             parts.append(checkpoint.sha256)
         return " ".join(parts)
 
-    def _template_date(self, spec: ModelSpec) -> str | None:
-        """The date that the model's chat template adds to messages; found without the model."""
-        if not spec.entry.local or spec.model == BUNDLED:  # whose template adds none
-            return None
+    def _template_traits(self, spec: ModelSpec) -> tuple[str, ...]:
+        """What the model's chat template adds to messages; found without the model."""
+        if not spec.entry.local or spec.model == BUNDLED:  # whose template adds nothing
+            return ()
         tokenizer = find_tokenizer(self.path(spec), spec.revision)
-        return None if tokenizer is None else template_date(tokenizer)
+        return () if tokenizer is None else template_traits(tokenizer, spec.chat_template_kwargs)
 
     def path(self, spec: ModelSpec) -> str:
         """What to load: a directory for the bundled model, otherwise what the experiment says."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stargate_assets.method.language_model import ChatRequest, Completion, Score, ScoreRequest
+from stargate_assets.method.thoughts import read_completion
 
 _KEYS_PER_QUERY = 500
 _SCHEMA = """
@@ -171,4 +172,6 @@ def is_refusal(result: Completion | Score) -> bool:
 def _decode(fields: dict[str, Any]) -> Completion | Score:
     if "log_probs" in fields:
         return Score(**{**fields, "log_probs": tuple(fields["log_probs"])})
+    if "thought" not in fields:  # stores are older than this field: their texts may hold thoughts
+        return read_completion(fields.pop("text"), **fields)
     return Completion(**fields)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from stargate_assets.config.digest import digest_fields, digest_text
 from stargate_assets.config.experiment import Training
@@ -69,6 +69,8 @@ class TrainingSpec(BaseModel):
     processes: int = 1
     """Each has a device of its own."""
     gradient_checkpointing: bool = False
+    chat_template_kwargs: dict[str, JsonValue] = {}
+    """What the chat template is told besides the messages."""
 
     @property
     def digest(self) -> str:

@@ -42,7 +42,8 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
     nothing to learn or the loss is not a finite number.
     """
     tokenizer = AutoTokenizer.from_pretrained(spec.model, revision=spec.revision or "main")
-    chat, pad_id = ChatTokenizer(tokenizer, spec.model), tokenizer.pad_token_id or 0
+    chat = ChatTokenizer(tokenizer, spec.model, spec.chat_template_kwargs)
+    pad_id = tokenizer.pad_token_id or 0
     examples, pairs, stages = list[Example](), list[ExamplePair](), list[Stage]()
     if spec.training.fine_tunes:
         examples = [example for d in spec.decode_dialogues() for example in tokenise(d, chat)]

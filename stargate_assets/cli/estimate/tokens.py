@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
@@ -38,19 +38,18 @@ def token_counter(spec: ModelSpec, path: Callable[[ModelSpec], str]) -> TokenCou
             "words", lambda messages: sum(map(_words, messages)), lambda t: len(t.split())
         )
     if own := find_tokenizer(path(spec), spec.revision):
-        return _chat_counter(spec.model, own)
+        return _chat_counter(ChatTokenizer(own, spec.model, spec.chat_template_kwargs))
     stand_in = find_tokenizer(path(ModelSpec(model=BUNDLED)), None)
-    return _chat_counter("the bundled model", stand_in)
+    return _chat_counter(ChatTokenizer(stand_in, "the bundled model"))
 
 
 def _words(message: Message) -> int:
     return len(message.content.split())
 
 
-def _chat_counter(whose: str, tokenizer: Any) -> TokenCounter:
-    chat = ChatTokenizer(tokenizer, whose)
+def _chat_counter(chat: ChatTokenizer) -> TokenCounter:
     return TokenCounter(
-        whose,
+        chat.name,
         lambda messages: len(chat.prompt_ids(messages)),
         lambda text: len(chat.text_ids(text)),
     )

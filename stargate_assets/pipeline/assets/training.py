@@ -117,6 +117,7 @@ def training_spec(run: CellRun) -> TrainingSpec:
         output=final.with_name(f".{final.name}.partial"),
         processes=models.machine.training_processes,
         gradient_checkpointing=models.machine.gradient_checkpointing,
+        chat_template_kwargs=questioner.chat_template_kwargs,
     )
 
 
