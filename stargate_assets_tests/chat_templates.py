@@ -38,7 +38,6 @@ FAMILIES = {
         end_of_turn="</s>",
         eos="</s>",
         has_system_role=False,
-        appends=False,  # it writes a space before what the assistant says
     ),
     "llama3": Family(
         "{{ bos_token }}" + _OPEN + "{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' "

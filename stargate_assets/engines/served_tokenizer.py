@@ -1,5 +1,5 @@
 """A model's chat template and tokens where only a vLLM server has them: what `chat_tokenizer` finds
-in a tokenizer is asked of the server, by POST /tokenize and POST /detokenize.
+in a tokenizer is asked of the server, by POST /tokenize.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,17 +22,13 @@ from stargate_assets.engines.turns import (
 from stargate_assets.method.language_model import EngineError, Message
 
 _SYSTEM, _OTHER_ANSWER = Message("system", "zxqsys"), Message("assistant", "zxqb")
-_WHITE = " \n▁ĠĊ"
-"""Spaces and line ends, also as tokenizers write them."""
+_AS_WRITTEN = {"▁": " ", "Ġ": " ", "Ċ": "\n", "<0x0A>": "\n"}
+"""Spaces and line ends as tokenizers write them, and what they are."""
 
 
 class _Tokens(BaseModel):
     tokens: list[int]
     token_strs: list[str] | None = None
-
-
-class _Text(BaseModel):
-    prompt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +77,15 @@ class ServedTokenizer:
 
     async def turns(self) -> ServedTurns:
         """How the template writes an answer; asked once for many messages."""
-        opened = await self.prompt_ids([ASKED], has_system_role=True)
-        kept, spaced = [await self._render_kept(answer) for answer in (ANSWERED, SPACED)]
-        written = [await self._text(ids) for ids in (opened, _ids(kept), _ids(spaced))]
-        form, dropped = read_turn_form(*written), 0
+        opened = await self._render([ASKED], generation=True)
+        kept, spaced = [
+            await self._render([ASKED, answer], generation=False) for answer in (ANSWERED, SPACED)
+        ]
+        prompt, *closed = ["".join(text for _, text in ids) for ids in (opened, kept, spaced)]
+        form, dropped = read_turn_form(prompt, *closed), 0
         if form.dropped:
-            dropped = len(opened) - len(await self.text_ids(written[0].removesuffix(form.dropped)))
+            shorter = await self.text_ids(prompt.removesuffix(form.dropped))
+            dropped = len(opened) - len(shorter)
         if not form.before:
             return ServedTurns(form, dropped)
         anchor = await self.text_ids(form.anchor)
@@ -111,29 +110,31 @@ class ServedTokenizer:
         """What the template writes after an assistant's message, whatever that is, up to the first
         token that is not white space.
         """
-        one, other = [await self._render_kept(answer) for answer in (ANSWERED, _OTHER_ANSWER)]
+        one, other = [
+            await self._render([ASKED, answer], generation=False)
+            for answer in (ANSWERED, _OTHER_ANSWER)
+        ]
         alike = takewhile(
             lambda pair: pair[0] == pair[1], zip(one[::-1], other[::-1], strict=False)
         )
         tail = [found for found, _ in alike][::-1]
         for position, (_, text) in enumerate(tail):
-            if text.strip(_WHITE):
-                return _ids(tail[: position + 1])
+            if text.strip():
+                return [token for token, _ in tail[: position + 1]]
         raise EngineError(
             f"The chat template of {self.model!r} does not show which token ends a turn; use "
             "engine: transformers for this role."
         )
 
-    async def _render_kept(self, answer: Message) -> list[tuple[int, str]]:
-        """The tokens of a dialogue that ends with an answer, and how they are written."""
-        dialogue = turns([ASKED, answer], has_system_role=True)
-        body = {"messages": dialogue, "add_generation_prompt": False, "return_token_strs": True}
-        kept = await self._ask(body)
-        return list(zip(kept.tokens, kept.token_strs or [], strict=False))
-
-    async def _text(self, ids: Sequence[int]) -> str:
-        body = {"model": self.model, "tokens": list(ids)}
-        return (await self.servers.ask("../detokenize", body, _Text, self.missing)).prompt
+    async def _render(
+        self, messages: Sequence[Message], *, generation: bool
+    ) -> list[tuple[int, str]]:
+        """The tokens of a dialogue, and what they stand for."""
+        dialogue = turns(messages, has_system_role=True)
+        said = {"add_generation_prompt": generation, "return_token_strs": True}
+        found = await self._ask({"messages": dialogue, **said})
+        texts = [_text(written) for written in found.token_strs or []]
+        return list(zip(found.tokens, texts, strict=False))
 
     async def _ask(self, body: dict[str, Any]) -> _Tokens:
         whole = {"model": self.model, "add_special_tokens": False, **body}
@@ -142,5 +143,7 @@ class ServedTokenizer:
         return await self.servers.ask("../tokenize", whole, _Tokens, self.missing)
 
 
-def _ids(tokens: Sequence[tuple[int, str]]) -> list[int]:
-    return [token for token, _ in tokens]
+def _text(written: str) -> str:
+    for sign, meant in _AS_WRITTEN.items():
+        written = written.replace(sign, meant)
+    return written

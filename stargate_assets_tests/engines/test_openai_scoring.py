@@ -48,7 +48,6 @@ def test_what_is_scored_are_the_tokens_of_the_other_engines(
     http: HTTPServer, family: str, end_of_turn: bool
 ) -> None:
     server, tokenizer = vllm(http, family), chat_tokenizer(family)
-    end = tokenizer.end_of_turn_ids if end_of_turn else ()
     asked = [
         ScoreRequest(messages, said, end_of_turn)
         for messages in ((USER,), TALK, (SYSTEM, USER))
@@ -56,13 +55,12 @@ def test_what_is_scored_are_the_tokens_of_the_other_engines(
     ]
     scores = dict(engine(http).score(asked))
     assert len(scores) == len(server.scored) == len(asked)
-    for index, request in enumerate(asked):
-        prompt = tokenizer.prompt_ids(request.messages)
-        ids = [*prompt, *tokenizer.text_ids(request.continuation), *end]
+    for index, (context, said) in enumerate(tokenizer.scored(asked)):
+        ids = [*context, *said]
         assert ids in server.scored
-        expected = [log_prob(BASE, ids, position) for position in range(len(prompt), len(ids))]
+        expected = [log_prob(BASE, ids, position) for position in range(len(context), len(ids))]
         assert scores[index].log_probs == pytest.approx(expected)
-        assert scores[index].prompt_tokens == len(prompt)
+        assert scores[index].prompt_tokens == len(context)
 
 
 @every_family

@@ -63,7 +63,8 @@ def test_fault_2_loss_is_on_each_assistant_turn_and_its_end_and_on_no_user_token
     tokenizer = chat_tokenizer(family)
     end = special_id(family, FAMILIES[family].end_of_turn)
     spans = [span for e in tokenise(dialogue, tokenizer) for _, span in learnt(e)]
-    said = [m.content for m in dialogue.messages if m.role == "assistant"]
+    form = tokenizer.form
+    said = [form.before + form.strip(m.content) for m in dialogue.messages if m.role == "assistant"]
     assert [span[-1] for span in spans] == [end] * len(said)
     assert [tokenizer.tokenizer.decode(span[:-1]) for span in spans] == said
     unsaid = "".join(tokenizer.decode(span) for span in spans)
