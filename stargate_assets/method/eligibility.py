@@ -53,10 +53,10 @@ def ineligibility(conversation: Conversation) -> Ineligibility | None:
 def _question_fault(
     question: str, truncated: bool, persona: str, before: str
 ) -> Ineligibility | None:
+    if truncated:  # also where a thought took all tokens, and nothing was said
+        return Ineligibility.TRUNCATED
     if not words(question):
         return Ineligibility.EMPTY
-    if truncated:
-        return Ineligibility.TRUNCATED
     if _LABEL.search(question):
         return Ineligibility.ROLE_LABEL_LEAKED
     if not is_question(question):

@@ -36,9 +36,9 @@ def gold_response(completion: Completion) -> tuple[str, Exclusion | None]:
     """
     if completion.finish_reason == "refused" or _REFUSED.match(completion.text):
         return completion.text, Exclusion.REFUSED
-    if not words(completion.text):
-        return completion.text, Exclusion.EMPTY
     broken_off = completion.finish_reason == "length"
+    if not words(completion.text):  # a thought may have taken all tokens
+        return completion.text, Exclusion.TRUNCATED if broken_off else Exclusion.EMPTY
     kept = first_sentences(completion.text, MOST_SENTENCES, broken_off=broken_off)
     if kept is None:
         return completion.text, Exclusion.TRUNCATED

@@ -138,11 +138,13 @@ def _accept(
     """The persona of a completion, or the first rule that it breaks."""
     if completion.finish_reason == "refused":
         return Refusal.REFUSED
+    broken_off = completion.finish_reason == "length"
+    if broken_off and not completion.text:  # a thought took all tokens
+        return Refusal.TRUNCATED
     match = _WRITTEN.fullmatch(completion.text)
     name = unicodedata.normalize("NFC", match["name"].strip(" \t*_.")) if match else ""
     if match is None or not _NAME.fullmatch(name) or name[0].islower() or fault("name", name):
         return Refusal.NO_NAME
-    broken_off = completion.finish_reason == "length"
     kept = first_sentences(match["text"], MOST_SENTENCES, broken_off=broken_off)
     if kept is None:
         return Refusal.TRUNCATED

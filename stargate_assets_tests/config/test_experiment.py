@@ -43,6 +43,14 @@ def test_the_defaults_are_the_paper_s() -> None:
             {"questioner": {"model": "m", "quantization": "fp8"}},
             "questioner: quantization needs engine: vllm",
         ),
+        (
+            {"questioner": {"model": "m", "chat_template_kwargs": {"tokenize": True}}},
+            "questioner.chat_template_kwargs: tokenize is said by the engine; leave it out",
+        ),
+        (
+            {"questioner": {"engine": "scripted", "model": "m", "chat_template_kwargs": {"a": 1}}},
+            "questioner: chat_template_kwargs needs a chat template, and engine scripted has none",
+        ),
         ({"judge": {"model": {"model": "m"}, "method": "coin"}}, "judge.method"),
         ({"roleplayers": []}, "roleplayers"),
         ({"roleplayers": [{"model": {"model": "m"}}] * 2}, "roleplayers"),
@@ -71,3 +79,16 @@ def test_another_evaluation_trains_nothing_again(change: dict[str, Any]) -> None
     one, other = (Experiment.model_validate(stated) for stated in (STATED, STATED | change))
     assert one.digest("test") != other.digest("test")
     assert one.digest("train_a") == other.digest("train_a")
+
+
+def test_what_a_chat_template_is_told_is_of_the_science_where_it_is_stated() -> None:
+    told = [{}, {"enable_thinking": False}, {"enable_thinking": False, "a": 1}]
+    specs = [ModelSpec(model="m", chat_template_kwargs=stated) for stated in told]
+    experiments = [
+        Experiment.model_validate(STATED | {"questioner": spec.model_dump()}) for spec in specs
+    ]
+    plain = Experiment.model_validate(STATED | {"questioner": {"model": "m"}})
+    assert experiments[0].digest() == plain.digest()
+    assert len({experiment.digest() for experiment in experiments}) == len(set(specs)) == 3
+    backwards = ModelSpec(model="m", chat_template_kwargs={"a": 1, "enable_thinking": False})
+    assert backwards.model_dump_json() == specs[2].model_dump_json()

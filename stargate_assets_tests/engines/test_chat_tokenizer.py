@@ -2,7 +2,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
-from stargate_assets.method.language_model import EngineError, Message
+from stargate_assets.method.language_model import Completion, EngineError, Message
 from stargate_assets_tests.chat_templates import FAMILIES, chat_tokenizer, special_id
 
 SYSTEM = Message("system", "Be brief.")
@@ -68,6 +68,15 @@ def test_decoding_leaves_special_tokens_out() -> None:
     tokenizer = chat_tokenizer("gemma")
     ids = (*tokenizer.text_ids("A baker."), *tokenizer.end_of_turn_ids)
     assert tokenizer.decode(ids) == "A baker."
+
+
+def test_a_completion_ends_with_a_stop_token_or_for_length() -> None:
+    tokenizer = chat_tokenizer("chatml")
+    words = tokenizer.text_ids(" A baker. ")
+    stopped, cut = (tokenizer.completion((1, 2, 3), words, stopped) for stopped in (True, False))
+    assert stopped == Completion("A baker.", "stop", 3, len(words) + 1)
+    assert cut == Completion("A baker.", "length", 3, len(words))
+    assert tokenizer.completion((1,), (), stopped=True) == Completion("", "stop", 1, 1)
 
 
 def test_a_tokenizer_without_a_template_is_refused_with_what_to_do() -> None:

@@ -145,7 +145,7 @@ def test_a_tokenizer_that_writes_spaces_itself_gives_the_tokens_that_it_always_g
     start, end = "<s>", "</s>"
     vocabulary = {token: i for i, token in enumerate([start, end, "[INST]", "[/INST]", *letters])}
     vocabulary |= {"▁W": len(vocabulary)}
-    bpe = Tokenizer(models.BPE(vocabulary, [("▁", "W")], unk_token="?"))
+    bpe = Tokenizer(models.BPE(vocabulary, [("▁", "W")]))
     bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     bpe.decoder = decoders.Metaspace(prepend_scheme="first", split=False)
     tokenizer = PreTrainedTokenizerFast(

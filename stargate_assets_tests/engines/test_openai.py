@@ -1,5 +1,6 @@
 """The engine for endpoints against a real server on loopback that fails in every known way."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -154,12 +156,73 @@ def test_a_limit_met_before_the_first_word_is_a_completion(
     assert (completion.text, completion.finish_reason) == ("", "length")
 
 
-def test_a_model_that_thinks_and_says_nothing_has_said_nothing(server: FaultServer) -> None:
-    message = {"role": "assistant", "content": None, "reasoning": "Hm."}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+ASKS = "What do you do?"
+THOUGHT_PART = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "expected"),
+    [
+        ({"content": f"<think>\nHm.\n</think>\n\n{ASKS}"}, "stop", (ASKS, "Hm.", "stop")),
+        ({"content": f"Hm.\n</think>\n\n{ASKS}"}, "stop", (ASKS, "Hm.", "stop")),
+        ({"content": "<think>\nHm."}, "stop", ("", "Hm.", "length")),
+        ({"content": "<think>\nHm."}, "length", ("", "Hm.", "length")),
+        ({"content": ASKS, "reasoning_content": "Hm."}, "stop", (ASKS, "Hm.", "stop")),
+        ({"content": ASKS, "reasoning": "Hm."}, None, (ASKS, "Hm.", "stop")),
+        ({"content": None, "reasoning_content": "Hm."}, "stop", ("", "Hm.", "stop")),
+        ({"content": "", "reasoning": "Hm."}, "length", ("", "Hm.", "length")),
+        (
+            {"content": [THOUGHT_PART, {"type": "text", "text": ASKS}]},
+            "stop",
+            (ASKS, "Hm.", "stop"),
+        ),
+        (
+            {"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": ASKS}]},
+            "stop",
+            (ASKS, None, "stop"),
+        ),
+        ({"content": [THOUGHT_PART]}, "length", ("", "Hm.", "length")),
+        ({"content": ASKS, "reasoning_content": None}, "stop", (ASKS, None, "stop")),
+        ({"content": "analysisHm.assistantfinal" + ASKS}, "stop", (ASKS, "Hm.", "stop")),
+    ],
+)
+def test_a_thought_is_no_text_wherever_a_server_puts_it(
+    server: FaultServer,
+    tmp_path: Path,
+    message: dict[str, Any],
+    finish: str | None,
+    expected: tuple[str, str | None, str],
+) -> None:
+    choice = {"index": 0, "message": {"role": "assistant"} | message, "finish_reason": finish}
     server.always = saying(lambda: reply({"choices": [choice]}))
-    ((_, completion),) = server.engine().chat(requests("think"))
-    assert (completion.text, completion.finish_reason) == ("", "stop")
+    for _ in range(2):  # the second time from the store
+        (found,) = server.model(tmp_path).chat(requests("think"), "asking")
+        assert (found.text, found.thought, found.finish_reason) == expected
+    assert server.times_asked("think") == 1
+
+
+def test_what_a_server_fails_at_is_asked_again_and_then_nobody_s_answer(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    failed = saying(lambda: answer("What do", "error"))
+    server.faults = {"once": [failed], "always": [failed] * 3}
+    once, always, fine = server.model(tmp_path).chat(requests("once", "always", "fine"), "asking")
+    assert [once, fine] == right("once", "fine")
+    assert (always.text, always.finish_reason) == ("", "refused")
+    assert [server.times_asked(prompt) for prompt in ("once", "always", "fine")] == [2, 3, 1]
+    assert server.model(tmp_path).chat(requests("always"), "asking") == right("always")
+
+
+@pytest.mark.parametrize(
+    "said", [{"error": {"message": f"No money left, {KEY}."}}, {"choices": []}]
+)
+def test_what_is_no_answer_is_shown(
+    server: FaultServer, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    server.always = saying(lambda: reply(said))
+    printed = ask(server.model(tmp_path), "anybody?")
+    assert json.dumps(said).replace(KEY, "***") in printed
+    assert_no_secret(tmp_path, printed)
 
 
 def test_refusals_reach_the_method_without_a_text_and_are_never_stored(

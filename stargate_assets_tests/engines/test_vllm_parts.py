@@ -12,7 +12,6 @@ from stargate_assets.engines.vllm import (
     Model,
     Resources,
     VllmEngine,
-    completion,
     environment,
     read_adapter_shape,
     widen,
@@ -28,11 +27,8 @@ from stargate_assets.engines.vllm_messages import (
 )
 from stargate_assets.engines.vllm_messages import line as encoded
 from stargate_assets.engines.vllm_server import engine_arguments
-from stargate_assets.method.language_model import Completion, EngineError
-from stargate_assets_tests.chat_templates import chat_tokenizer
+from stargate_assets.method.language_model import EngineError
 from stargate_assets_tests.servers.vllm_owner import START, generate
-
-END = 7
 
 
 def test_messages_survive_their_line() -> None:
@@ -48,16 +44,6 @@ def test_messages_survive_their_line() -> None:
 def test_log_probabilities_are_not_rounded_and_may_be_infinite() -> None:
     found = Scored(id=1, log_probs=(-1 / 3, -math.inf))
     assert REPLIES.validate_json(encoded(found)) == found
-
-
-def test_a_completion_ends_with_a_stop_token_or_for_length() -> None:
-    tokenizer = chat_tokenizer("chatml")
-    words = tokenizer.text_ids(" A baker. ")
-    stopped = completion(tokenizer, frozenset({END}), (1, 2, 3), (*words, END))
-    assert stopped == Completion("A baker.", "stop", 3, len(words) + 1)
-    cut = completion(tokenizer, frozenset({END}), (1, 2, 3), words)
-    assert cut == Completion("A baker.", "length", 3, len(words))
-    assert completion(tokenizer, frozenset({END}), (1,), (END,)) == Completion("", "stop", 1, 1)
 
 
 def test_on_cpu_a_prompt_is_computed_in_one_step_and_the_cache_has_its_size() -> None:

@@ -15,6 +15,7 @@ GOOD = "Ada, because nuts make your throat swell, bake plain bread."
         (GOOD, "length", "truncated"),
         (" \n", "stop", "empty"),
         ("...", "stop", "empty"),
+        ("", "length", "truncated"),
         ("I'm sorry, but I can't help with that.", "stop", "refused"),
         ("I am sorry. I cannot assist you with this.", "stop", "refused"),
         ("As an AI language model, I have no taste.", "stop", "refused"),

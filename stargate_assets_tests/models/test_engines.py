@@ -80,3 +80,27 @@ def test_the_date_is_in_the_identity_of_models_that_are_told_it(
     )
     assert told.endswith(f" None float32 {TEMPLATE_DATE.isoformat()}")
     assert untold.endswith(" None float32")
+
+
+def test_what_a_template_is_told_is_in_the_identity_where_it_is_stated(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    pool, spec = ModelPool(tmp_path), ModelSpec(model=str(tiny_model), dtype="float32")
+    told = {"enable_thinking": False, "a": 1}
+    stated = spec.model_copy(update={"chat_template_kwargs": told})
+    assert pool.identity(spec).endswith(" None float32")
+    assert pool.identity(stated) == f'{pool.identity(spec)} {{"enable_thinking": false, "a": 1}}'
+
+
+def test_a_model_whose_template_writes_more_than_was_said_is_another(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """What was scored and learnt before that was heeded is not the same."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "assistant\n' }}{% endif %}", "assistant\n<think>\n' }}{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path / "thinker")
+    spec = ModelSpec(model=str(tmp_path / "thinker"), dtype="float32")
+    *_, dtype, form = ModelPool(tmp_path).identity(spec).split(" ")
+    assert (dtype, len(form)) == ("float32", 16)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -18,7 +19,7 @@ from stargate_assets_tests.servers.faulty_chat_endpoint import failing, requests
 KEY = "sk-a-very-secret-key"
 
 
-def spec(**stated: str) -> ModelSpec:
+def spec(**stated: Any) -> ModelSpec:
     return ModelSpec.model_validate({"engine": "openai", "model": "judge-1"} | stated)
 
 
@@ -36,8 +37,9 @@ def test_an_endpoint_s_model_is_named_by_what_its_results_depend_on(
         pool.identity(spec()),
         pool.identity(spec(endpoint="FARM", model="judge-2")),
         pool.identity(spec(endpoint="FARM"), Checkpoint(tmp_path, "0f")),
+        pool.identity(spec(endpoint="FARM", chat_template_kwargs={"enable_thinking": False})),
     ]
-    assert len({identity, *others}) == 4
+    assert len({identity, *others}) == 5
 
 
 def test_the_environment_is_looked_at_when_a_call_is_made(
@@ -65,6 +67,19 @@ def test_a_model_that_counts_its_thoughts_gets_its_own_limit(
     (body,) = server.bodies
     assert body["max_completion_tokens"] == 9
     assert "max_tokens" not in body
+
+
+def test_what_a_template_is_told_goes_out_where_it_is_stated(
+    http: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.clear()
+    server = served(http)
+    monkeypatch.setenv("FARM_BASE_URL", server.url)
+    pool, stated = ModelPool(tmp_path), {"enable_thinking": False}
+    for told in ({}, {"chat_template_kwargs": stated}):
+        pool.open(spec(endpoint="FARM", **told), USE).chat(requests("a"), "asking")
+    untold, told = server.bodies
+    assert told == {**untold, "chat_template_kwargs": stated}
 
 
 def test_a_model_that_takes_no_structure_is_remembered_while_the_process_lasts(

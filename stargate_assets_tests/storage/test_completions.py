@@ -1,6 +1,11 @@
+import json
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -27,10 +32,30 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     store = CompletionStore(tmp_path / "completions.sqlite")
     results = {
         "a": Completion("naïve ☃", "length", 3, 4),
+        "thought": Completion("Who?", "stop", 3, 4, thought="Hm."),
         "b": Score((-0.1, -1e-17, -12.345678901234567), 7),
     }
     stored(store, results)
-    assert CompletionStore(store.path).read(["a", "b", "c"]) == results
+    assert CompletionStore(store.path).read(["a", "thought", "b", "c"]) == results
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "completion"),
+    [
+        ("Who?", "stop", Completion("Who?", "stop", 3, 4)),
+        ("<think>\nHm.\n</think>\n\nWho?", "stop", Completion("Who?", "stop", 3, 4, "Hm.")),
+        ("<think>\nHm.", "stop", Completion("", "length", 3, 4, "Hm.")),
+    ],
+)
+def test_a_store_from_before_thoughts_were_told_apart_is_read(
+    tmp_path: Path, text: str, reason: str, completion: Completion
+) -> None:
+    store = CompletionStore(tmp_path / "completions.sqlite")
+    row = {"text": text, "finish_reason": reason, "prompt_tokens": 3, "completion_tokens": 4}
+    with closing(sqlite3.connect(store.path)) as old:
+        old.execute("INSERT INTO completions VALUES ('a', 'model', ?, 'then')", [json.dumps(row)])
+        old.commit()
+    assert store.read(["a"]) == {"a": completion}
 
 
 def test_the_first_result_stays(tmp_path: Path) -> None:
