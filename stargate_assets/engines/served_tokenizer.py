@@ -2,6 +2,7 @@
 in a tokenizer is asked of the server, by POST /tokenize.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -83,9 +84,8 @@ class ServedTokenizer:
         ]
         prompt, *closed = ["".join(text for _, text in ids) for ids in (opened, kept, spaced)]
         form, dropped = read_turn_form(prompt, *closed), 0
-        if form.dropped:
-            shorter = await self.text_ids(prompt.removesuffix(form.dropped))
-            dropped = len(opened) - len(shorter)
+        while len("".join(text for _, text in opened[len(opened) - dropped :])) < len(form.dropped):
+            dropped += 1
         if not form.before:
             return ServedTurns(form, dropped)
         anchor = await self.text_ids(form.anchor)
@@ -144,6 +144,8 @@ class ServedTokenizer:
 
 
 def _text(written: str) -> str:
+    if re.fullmatch(r"<.+>", written) and written not in _AS_WRITTEN:  # a control token
+        return written
     for sign, meant in _AS_WRITTEN.items():
         written = written.replace(sign, meant)
     return written

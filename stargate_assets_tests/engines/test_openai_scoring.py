@@ -1,10 +1,13 @@
 """Scores and adapters of a vLLM server: the tokens must be those of every other engine."""
 
+from dataclasses import replace
 from pathlib import Path
+from re import sub
 
 import pytest
 from pytest_httpserver import HTTPServer
 
+from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.endpoints import Endpoint, RequestLimits
 from stargate_assets.engines.openai import OpenAIEngine
 from stargate_assets.method.language_model import (
@@ -15,6 +18,7 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 from stargate_assets_tests.chat_templates import FAMILIES, chat_tokenizer
+from stargate_assets_tests.models_of_today import TEMPLATES
 from stargate_assets_tests.servers.faulty_chat_endpoint import answer, reply, requests
 from stargate_assets_tests.servers.vllm_protocol import BASE, VllmServer, log_prob, served_vllm
 
@@ -60,6 +64,23 @@ def test_what_is_scored_are_the_tokens_of_the_other_engines(
         assert ids in server.scored
         expected = [log_prob(BASE, ids, position) for position in range(len(context), len(ids))]
         assert scores[index].log_probs == pytest.approx(expected)
+        assert scores[index].prompt_tokens == len(context)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_server_s_template_may_open_a_thought_or_a_channel(
+    http: HTTPServer, smollm: Path, name: str
+) -> None:
+    stated, plain = TEMPLATES[name].stated, TEMPLATES[name].tokenizer(smollm)
+    plain.chat_template = sub(r"strftime_now\('[^']*'\)", "'today'", plain.chat_template)
+    tokenizer = ChatTokenizer(plain, name, stated)
+    http.clear()
+    server = served_vllm(http, plain)
+    asked = [ScoreRequest(TALK, said, end_of_turn=True) for said in ("I bake bread.", " bread ")]
+    scorer = replace(engine(http), chat_template_kwargs=dict(stated))
+    scores = dict(scorer.score(asked))
+    for index, (context, said) in enumerate(tokenizer.scored(asked)):
+        assert [*context, *said] in server.scored
         assert scores[index].prompt_tokens == len(context)
 
 

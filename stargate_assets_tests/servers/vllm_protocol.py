@@ -43,6 +43,7 @@ class VllmServer:
                     body["messages"],
                     tokenize=False,
                     add_generation_prompt=body["add_generation_prompt"],
+                    **body.get("chat_template_kwargs", {}),
                 )
             except TemplateError as error:
                 return refused(400, str(error))

@@ -87,7 +87,7 @@ class Lineage:
 
 PEOPLE = ("tasks", "personas")
 LINEAGE = {
-    "conversations": Lineage(1, data=PEOPLE, prompts=_conversation_prompts),
+    "conversations": Lineage(2, data=PEOPLE, prompts=_conversation_prompts),
     "gold_log_probs": Lineage(1, data=DATA_TABLES, cell=("conversations",), prompts=_score_prompts),
     "best_conversations": Lineage(1, data=PEOPLE, cell=("conversations", "gold_log_probs")),
     "regularization_responses": Lineage(
@@ -118,7 +118,7 @@ LINEAGE = {
 """The tables of a cell, in the order in which they are made."""
 REPORT_RULES = 1
 """Raised when the same test cells would give another report."""
-DATA_RULES = {"tasks": 1, "personas": 1, "gold_responses": 1}
+DATA_RULES = {"tasks": 1, "personas": 1, "gold_responses": 2}
 """Raised when the same sources, or the same model, would give other rows."""
 
 SIMULATED = ("conversations", "gold_log_probs")
