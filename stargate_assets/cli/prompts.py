@@ -119,7 +119,7 @@ def print_raw_prompts(console: Console, project: Project, shown: Sequence[ShownP
         if tokenizer is None or spec.entry.remote:
             console.print(f"The chat template of {spec.label} is not to be had here.")
             continue
-        chat = ChatTokenizer(tokenizer, spec.model)
+        chat = ChatTokenizer(tokenizer, spec.model, spec.chat_template_kwargs)
         for text in raw_texts(prompt, chat):
             console.print(escape(text), soft_wrap=True)
 
