@@ -3,12 +3,13 @@ differs.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -47,14 +48,11 @@ class Simulation(Frozen):
     )
 
 
-class Roleplayer(Frozen):
-    """`generated` is the paper's way; `chosen` picks the persona's own statements by score."""
+class Role(Frozen):
+    """A part that several models may play, each under a label of its own."""
 
     model: ModelSpec
     name: str = Field(default="", description="What tables call it; its model unless stated.")
-    replies: Literal["generated", "chosen"] = "generated"
-    temperature: float = Field(default=0.9, ge=0)
-    answer_tokens: PositiveInt = 128
 
     @property
     def label(self) -> str:
@@ -62,13 +60,24 @@ class Roleplayer(Frozen):
         return self.name or self.model.model
 
 
-def distinct(roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
-    """The roleplayers, or a ValueError if tables could not tell two of them apart."""
-    labels = [roleplayer.label for roleplayer in roleplayers]
+AnyRole = TypeVar("AnyRole", bound=Role)
+
+
+def distinct(roles: tuple[AnyRole, ...]) -> tuple[AnyRole, ...]:
+    """The roles, or a ValueError if tables could not tell two of them apart."""
+    labels = [role.label for role in roles]
     for label in labels:
         if labels.count(label) > 1:
             raise ValueError(f"two are called {label!r}; give each a name of its own")
-    return roleplayers
+    return roles
+
+
+class Roleplayer(Role):
+    """`generated` is the paper's way; `chosen` picks the persona's own statements by score."""
+
+    replies: Literal["generated", "chosen"] = "generated"
+    temperature: float = Field(default=0.9, ge=0)
+    answer_tokens: PositiveInt = 128
 
 
 class Selection(Frozen):
@@ -185,21 +194,14 @@ class Evaluation(Frozen):
         return distinct(roleplayers)
 
 
-class Judge(Frozen):
+class Judge(Role):
     """Which of two responses fits the persona better. `written` is the paper's way, a comparison
     and a verdict; `choice` compares the letters' log-probabilities, and `fit` how much more
     probable the persona makes each response, where a response that only asks is none.
     """
 
-    model: ModelSpec
-    name: str = Field(default="", description="What tables call it; its model unless stated.")
     method: JudgeMethod = "written"
     answer_tokens: PositiveInt = Field(default=512, description="Of a written comparison.")
-
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        return self.name or self.model.model
 
 
 class Experiment(Frozen):
@@ -218,6 +220,10 @@ class Experiment(Frozen):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     judge: Judge | None = Field(default=None, description="Without one there are no win rates.")
+    other_judges: tuple[Judge, ...] = Field(
+        default=(),
+        description="They are asked the same; the figures of `judge` are the headline.",
+    )
     prompts: ExperimentPrompts = Field(
         default=SHIPPED, description="Texts in place of the shipped prompts, by the prompt's name."
     )
@@ -226,6 +232,21 @@ class Experiment(Frozen):
     @classmethod
     def _distinct(cls, roleplayers: tuple[Roleplayer, ...]) -> tuple[Roleplayer, ...]:
         return distinct(roleplayers)
+
+    @field_validator("other_judges")
+    @classmethod
+    def _beside_the_headline(
+        cls, others: tuple[Judge, ...], info: ValidationInfo
+    ) -> tuple[Judge, ...]:
+        headline: Judge | None = info.data.get("judge")
+        if others and headline is None:
+            raise ValueError("there is no judge to stand beside; state one as judge")
+        return distinct((headline, *others))[1:] if headline else ()
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        """All judges, the headline's first."""
+        return (self.judge, *self.other_judges) if self.judge else ()
 
     @property
     def told(self) -> Prompts:
@@ -254,7 +275,7 @@ class Experiment(Frozen):
         """
         undistilled = self.regularization.model_copy(update={"prompt": None})
         stated = self.model_copy(update={"prompts": SHIPPED, "regularization": undistilled})
-        evaluating = {"evaluation", "judge"} if split in TRAIN_SPLITS else set[str]()
+        evaluating = ("evaluation", "judge", "other_judges") if split in TRAIN_SPLITS else ()
         return digest_fields(stated, exclude={"iterations", *evaluating})
 
 

@@ -3,10 +3,11 @@ sees.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.text import readdress
 
 QUESTION_MARKS = ("?", "？", "؟")
 _CLOSERS = "\"'”’»)]*_ \n"
@@ -73,6 +74,33 @@ def another_persona(persona: Persona, people: Sequence[Persona], *key: str | int
     others = [other for other in people if other.persona_id != persona.persona_id]
     others.sort(key=lambda other: other.persona_id)
     return random.Random(derive_seed(*key)).choice(others) if others else None
+
+
+def others_responses(
+    pairs: Sequence[Pair],
+    responses: Mapping[tuple[str, str], str],
+    purpose: str,
+    split: str,
+    seed: int,
+) -> dict[Pair, tuple[str, str]]:
+    """For each pair with a response, that of another persona to the same task, drawn by key:
+    (persona_id, text). It calls the user by this persona's name, so that the name gives nothing
+    away. Pairs whose task has no other response are left out.
+    """
+    by_task: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        if pair.key in responses:
+            by_task.setdefault(pair.task.task_id, []).append(pair)
+    found: dict[Pair, tuple[str, str]] = {}
+    for of_task in by_task.values():
+        people = [pair.persona for pair in of_task]
+        for pair in of_task:
+            other = another_persona(pair.persona, people, seed, purpose, split, *pair.key)
+            if other is not None:
+                theirs = responses[pair.task.task_id, other.persona_id]
+                text = readdress(theirs, other.name, pair.persona.name)
+                found[pair] = (other.persona_id, text)
+    return found
 
 
 def is_question(utterance: str) -> bool:

@@ -3,13 +3,13 @@ the paper, "Gold Responses").
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
-from stargate_assets.method.conversation import Pair, another_persona
+from stargate_assets.method.conversation import Pair
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.prompts import SHIPPED, Prompts
-from stargate_assets.method.text import first_sentences, readdress, words
+from stargate_assets.method.text import first_sentences, words
 
 MOST_SENTENCES = 10
 
@@ -59,30 +59,3 @@ def write_gold_responses(
         (pair, *gold_response(completion))
         for pair, completion in zip(pairs, completions, strict=True)
     ]
-
-
-def others_gold_responses(
-    pairs: Sequence[Pair],
-    gold_responses: Mapping[tuple[str, str], str],
-    purpose: str,
-    split: str,
-    seed: int,
-) -> dict[Pair, tuple[str, str]]:
-    """For each pair with a gold response, that of another persona for the same task, drawn by key:
-    (persona_id, text). It calls the user by this persona's name, so that the name gives nothing
-    away. Pairs whose task has no other gold response are left out.
-    """
-    by_task: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        if pair.key in gold_responses:
-            by_task.setdefault(pair.task.task_id, []).append(pair)
-    found: dict[Pair, tuple[str, str]] = {}
-    for of_task in by_task.values():
-        people = [pair.persona for pair in of_task]
-        for pair in of_task:
-            other = another_persona(pair.persona, people, seed, purpose, split, *pair.key)
-            if other is not None:
-                theirs = gold_responses[pair.task.task_id, other.persona_id]
-                text = readdress(theirs, other.name, pair.persona.name)
-                found[pair] = (other.persona_id, text)
-    return found

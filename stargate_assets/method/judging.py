@@ -1,4 +1,4 @@
-"""The Judge: which of two responses fits the persona better, and whether the Judge can tell.
+"""The Judge: which of two responses fits the persona better.
 
 Both orders always, because judges prefer a place (fault 6). What is not scored is counted, never
 dropped (fault 7).
@@ -6,14 +6,13 @@ dropped (fault 7).
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
 from stargate_assets.method.arms import REFERENCE, Response, judged_arms
 from stargate_assets.method.conversation import Pair, is_question
-from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -26,8 +25,6 @@ from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.text import sentences
 
 JudgeMethod = Literal["written", "choice", "fit"]
-TRUSTED_ACCURACY = 0.8
-"""Of a Judge on pairs whose truth is known; below it, win rates say little."""
 LETTERS = ("A", "B")
 STRUCTURE = json.dumps(
     {
@@ -262,25 +259,6 @@ def _read_verdict(completion: Completion, letter_of_response: str) -> Verdict | 
     if letter is None:
         return None
     return Verdict.WIN if letter == letter_of_response else Verdict.LOSS
-
-
-@dataclass(frozen=True, slots=True)
-class Audited:
-    """A comparison whose truth is known: this persona's gold response against another's."""
-
-    comparison: Comparison
-    other_persona_id: str
-
-
-def audit(
-    pairs: Sequence[Pair], gold_responses: Mapping[tuple[str, str], str], split: str, seed: int
-) -> list[Audited]:
-    """For each pair, its gold response against that of another persona for the same task."""
-    others = others_gold_responses(pairs, gold_responses, "audit", split, seed)
-    return [
-        Audited(Comparison(pair, gold_responses[pair.key], text), persona_id)
-        for pair, (persona_id, text) in others.items()
-    ]
 
 
 def compare_with_reference(

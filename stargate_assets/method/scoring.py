@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stargate_assets.method.conditions import CONTROLS, Condition
-from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.conversation import Conversation, Pair, others_responses
 from stargate_assets.method.eligibility import ineligibility
-from stargate_assets.method.gold_responses import others_gold_responses
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import LanguageModel, ScoreRequest
 from stargate_assets.method.objectives import OBJECTIVES
@@ -155,7 +154,7 @@ def _contrasts(
     """Another persona's gold response after each conversation: of all siblings the same one, so
     that they are compared by what they bring out.
     """
-    others = others_gold_responses(pairs, gold_texts, "contrast", cell.split, seed)
+    others = others_responses(pairs, gold_texts, "contrast", cell.split, seed)
     for c in eligible:
         if c.pair in others:
             yield _after(c, Condition.CONTRAST, c, others[c.pair][1], prompts)

@@ -108,10 +108,14 @@ def clustered_share(values: PairValues) -> Estimate:
     pairs that the clustered variance is worth. It stays in [0, 1] and has a width even if all
     values are equal.
     """
-    found = clustered_mean(values)
-    worth = float(found.pairs)
-    if found.variance > 0:
-        worth = min(worth, found.mean * (1 - found.mean) / found.variance)
+    return share_estimate(clustered_mean(values))
+
+
+def share_estimate(found: ClusteredMean) -> Estimate:
+    """The estimate of a share whose mean and variance were found."""
+    worth, spread = float(found.pairs), found.mean * (1 - found.mean)
+    if found.variance > 0 and spread > 0:
+        worth = min(worth, spread / found.variance)
     return Estimate(found.mean, *wilson(found.mean, worth, t_quantile(found.degrees)), found.pairs)
 
 

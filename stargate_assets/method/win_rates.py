@@ -2,11 +2,11 @@
 length, and how often its two orders agree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stargate_assets.method.judging import Judgement, Verdict
-from stargate_assets.method.statistics import Estimate, clustered_share, wilson
+from stargate_assets.method.statistics import clustered_share, wilson
 
 WORTH = {Verdict.WIN: 1.0, Verdict.TIE: 0.5, Verdict.LOSS: 0.0}
 
@@ -74,9 +74,9 @@ def win_rate(judged: Sequence[Judged]) -> WinRate:
     )
 
 
-def group_win_rates(judged: Sequence[Judged]) -> list[tuple[str, str, WinRate]]:
-    """(dimension, value, win rate) of an arm's judgements: of all, and by number of turns and kind
-    of task, kinds only where there are several.
+def group_judged(judged: Sequence[Judged]) -> dict[tuple[str, str], list[Judged]]:
+    """An arm's judgements by (dimension, value): all, and by number of turns and kind of task,
+    kinds only where there are several.
     """
     groups: dict[tuple[str, str], list[Judged]] = {}
     kinds = {j.kind for j in judged}
@@ -86,13 +86,7 @@ def group_win_rates(judged: Sequence[Judged]) -> list[tuple[str, str, WinRate]]:
             groups.setdefault(("turns", str(j.turns)), []).append(j)
         if j.kind and len(kinds) > 1:
             groups.setdefault(("kind", j.kind), []).append(j)
-    return [(*group, win_rate(groups[group])) for group in sorted(groups)]
-
-
-def audit_accuracy(verdicts: Mapping[tuple[str, str], Verdict]) -> Estimate | None:
-    """The share of known truths that a Judge finds, ties as half; None without any verdict."""
-    values = {pair: WORTH[verdict] for pair, verdict in verdicts.items()}
-    return clustered_share(values) if values else None
+    return {group: groups[group] for group in sorted(groups)}
 
 
 def _order_consistency(judgements: Sequence[Judgement]) -> float | None:

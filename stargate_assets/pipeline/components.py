@@ -149,7 +149,7 @@ def experiment_definitions(
             "an edge from checkpoints back to conversations would be a cycle."
         ),
     )
-    judge, jobs = experiment.judge, experiment_jobs(name, experiment)
+    jobs = experiment_jobs(name, experiment)
     oracle = data_set.oracle.model if data_set.oracle else None
     return dg.Definitions(
         assets=[
@@ -157,7 +157,7 @@ def experiment_definitions(
             *iteration_assets(name, experiment),
             *training_assets(name, experiment),
             responses_asset(name, experiment),
-            *(judging_assets(name, experiment, judge) if judge else ()),
+            *judging_assets(name, experiment),
             report_asset(name, experiment),
         ],
         asset_checks=[

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from stargate_assets.method.answer_metrics import ANSWERS_THAT_ASK
-from stargate_assets.method.judging import TRUSTED_ACCURACY
+from stargate_assets.method.audits import TRUSTED_ACCURACY
 from stargate_assets.reporting.metrics import QUESTION_RATE, metric_labels
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import percent, plural, points, signed

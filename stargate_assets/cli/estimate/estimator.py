@@ -20,9 +20,10 @@ from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.arms import BASE, REFERENCE, judged_arms
+from stargate_assets.method.audits import audit_pairs
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.gold_responses import write_gold_responses
-from stargate_assets.method.judging import Comparison, audit
+from stargate_assets.method.judging import Comparison
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
 from stargate_assets.method.simulation import Cell, turn_count
 from stargate_assets.pipeline.assets.steps import (
@@ -142,7 +143,7 @@ class Estimator:
         conversations: Sequence[Conversation],
         policy: str,
     ) -> Iterator[EstimatedCalls]:
-        """Responses and judgements. The audit asks the same in every cell, so cell 0 pays it."""
+        """Responses and judgements. The audits ask the same in every cell, so cell 0 pays them."""
         experiment, base = self.experiment, self.experiment.questioner
         reference = self._reference(cell.split, split)
         talked = {BASE: reference.conversations} | {cell.iteration: conversations}
@@ -152,19 +153,19 @@ class Estimator:
         answerers = {BASE: of_base} | {cell.iteration: answerer}
         responses = respond_cell(experiment, cell, split.pairs, answerers, talked)
         yield from self._lines(cell.key, "respondent", base, answerer, split.times)
-        if (judge := experiment.judge) is None:
-            return
         compared = [
             Comparison(r.pair, r.text, reference.texts[r.pair])
             for r in responses
             if r.arm in judged_arms(cell.iteration)
         ]
         if cell.iteration == BASE:
-            audited = audit(split.pairs, self._gold(split), cell.split, experiment.seed)
-            compared += [a.comparison for a in audited]
-        model = self._base(self.name, "judge", judge.model)
-        judge_comparisons(judge, DecidingModel(model), compared, experiment.told)
-        yield from self._lines(cell.key, "judge", judge.model, model, split.times)
+            gold, seed = self._gold(split), experiment.seed
+            audits = audit_pairs(split.pairs, gold, responses, cell.split, seed)
+            compared += [a.comparison for a in audits.audited]
+        for judge in experiment.judges:
+            model = self._base(self.name, "judge", judge.model)
+            judge_comparisons(judge, DecidingModel(model), compared, experiment.told)
+            yield from self._lines(cell.key, "judge", judge.model, model, split.times)
 
     def _reference(self, name: str, split: PairSample) -> Reference:
         """Made once a split: every policy is compared with the same."""

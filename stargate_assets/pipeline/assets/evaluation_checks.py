@@ -1,5 +1,5 @@
-"""The checks of the evaluation: blocking where rows are missing, a warning where the Judge is not
-to be trusted.
+"""The checks of the evaluation: blocking where rows are missing, a warning where a Judge is not to
+be trusted.
 """
 
 from collections.abc import Collection
@@ -7,16 +7,23 @@ from collections.abc import Collection
 import dagster as dg
 import polars as pl
 
-from stargate_assets.config.experiment import Experiment, Judge
+from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
-from stargate_assets.method.arms import Arm, arms_of, judged_arms
-from stargate_assets.method.judging import TRUSTED_ACCURACY, audit
+from stargate_assets.method.arms import BASE, Arm, arms_of, judged_arms
+from stargate_assets.method.audits import (
+    NO_OWN_TEXT,
+    TRUSTED_ACCURACY,
+    Audit,
+    audit_pairs,
+    audits_of,
+    deciding_accuracy,
+)
 from stargate_assets.method.simulation import Cell
-from stargate_assets.method.win_rates import audit_accuracy
 from stargate_assets.pipeline.assets.cell_run import cell_of, read_gold_texts, read_pairs
 from stargate_assets.pipeline.assets.checks import check_count, grid_check, schema_check
+from stargate_assets.pipeline.assets.judged_rows import accuracies_from_rows
 from stargate_assets.pipeline.assets.lineage import JUDGED
-from stargate_assets.pipeline.assets.rows import verdicts_from_rows
+from stargate_assets.pipeline.assets.rows import responses_from_rows
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -29,10 +36,11 @@ def evaluation_checks(
     wanted = experiment.evaluation.arms
 
     def check_every_arm(
-        warehouse: Warehouse, table: str, cell: Cell, arms: Collection[Arm]
+        warehouse: Warehouse, table: str, cell: Cell, arms: Collection[Arm], times: int = 1
     ) -> dg.AssetCheckResult:
         rows = warehouse.read(name, table, [slice_of(cell.key)]).height
-        return check_count(rows, len(read_pairs(warehouse, data_set, cell.split)) * len(arms))
+        pairs = len(read_pairs(warehouse, data_set, cell.split))
+        return check_count(rows, pairs * len(arms) * times)
 
     @check("responses", "Every pair has a response in every arm.")
     def expected_responses(
@@ -45,22 +53,26 @@ def evaluation_checks(
     if experiment.judge is None:
         return of_responses
 
-    @check("judgements", "Every pair is judged in every arm, or counted as not scored.")
+    @check("judgements", "Each Judge judges every pair in every arm, or it is counted as unscored.")
     def expected_judgements(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
-        return check_every_arm(warehouse, "judgements", cell, judged_arms(cell.iteration, wanted))
+        arms = judged_arms(cell.iteration, wanted)
+        return check_every_arm(warehouse, "judgements", cell, arms, len(experiment.judges))
 
-    @check("judge_audit", "Every gold response that has a rival is in the audit.")
+    @check("judge_audit", "Each Judge is asked about every response that has a rival.")
     def expected_audit(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         split = cell_of(context.partition_key).split
+        pairs = read_pairs(warehouse, data_set, split)
         gold = read_gold_texts(warehouse, data_set, split)
-        audited = audit(read_pairs(warehouse, data_set, split), gold, split, experiment.seed)
+        base = warehouse.read(name, "responses", [slice_of(Cell(BASE, split).key)])
+        responses = responses_from_rows(base, pairs)
+        audits = audit_pairs(pairs, gold, responses, split, experiment.seed)
         rows = warehouse.read(name, "judge_audit", [slice_of(context.partition_key)]).height
-        return check_count(rows, len(audited))
+        return check_count(rows, len(audits.audited) * len(experiment.judges))
 
     @check("win_rates", "Every judgement is counted.")
     def expected_counts(
@@ -83,40 +95,51 @@ def trusted_judge(
 
     @grid_check(name, experiment)(
         "judge_audit",
-        "The Judge finds the truth where it is known, and has not written the gold responses.",
+        "Each Judge finds the truth where it is known, and has not written the gold responses.",
         blocking=False,
     )
     def trusted(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         audit = warehouse.read(name, "judge_audit", [slice_of(context.partition_key)])
-        assert experiment.judge is not None
-        return check_trust(audit, experiment.judge, oracle)
+        return check_trust(audit, experiment, oracle)
 
     return trusted
 
 
 def check_trust(
-    judge_audit: pl.DataFrame, judge: Judge, oracle: ModelSpec | None
+    judge_audit: pl.DataFrame, experiment: Experiment, oracle: ModelSpec | None
 ) -> dg.AssetCheckResult:
-    """Whether the Judge finds the truth where it is known, and has not written it itself."""
-    accuracy = audit_accuracy(verdicts_from_rows(judge_audit))
+    """Whether each Judge finds the truth where it is known, and has not written it itself. The
+    harder audit decides, where there is one.
+    """
     doubts: list[str] = []
-    if accuracy is None:
-        doubts.append("The Judge gave no verdict where the truth is known.")
-    elif accuracy.mean < TRUSTED_ACCURACY:
-        doubts.append(
-            f"The Judge finds the truth in {accuracy.mean:.0%} of the pairs where it is known "
-            f"({accuracy.low:.0%} to {accuracy.high:.0%}); its win rates say little."
-        )
-    if oracle is not None and oracle.model == judge.model.model:
-        doubts.append(
-            "The Judge has written the gold responses too, so it may prefer what sounds like "
-            "itself, and the audit cannot tell."
-        )
+    metadata: dict[str, float | str] = {}
+    for judge in experiment.judges:
+        accuracies = accuracies_from_rows(judge_audit, judge.label)
+        deciding = deciding_accuracy(accuracies)
+        metadata |= {f"{audit}, {judge.label}": a.mean for audit, a in accuracies.items()}
+        if deciding is None:
+            doubts.append(f"The Judge {judge.label} gave no verdict where the truth is known.")
+        elif deciding.mean < TRUSTED_ACCURACY:
+            found = ", ".join(
+                f"on {audit.label} in {a.mean:.0%} ({a.low:.0%} to {a.high:.0%})"
+                for audit, a in reversed(accuracies.items())
+            )
+            doubts.append(
+                f"The Judge {judge.label} finds the truth, where it is known, {found} of the "
+                "pairs; its win rates say little."
+            )
+        if oracle is not None and oracle.model == judge.model.model:
+            doubts.append(
+                f"The Judge {judge.label} has written the gold responses too, so it may prefer "
+                "what sounds like itself, and the audit on them cannot tell."
+            )
+    if Audit.OWN_TEXT not in audits_of(experiment.evaluation.arms):
+        metadata[Audit.OWN_TEXT] = NO_OWN_TEXT
     return dg.AssetCheckResult(
         passed=not doubts,
         severity=dg.AssetCheckSeverity.WARN,
         description=" ".join(doubts) or None,
-        metadata={"accuracy": accuracy.mean} if accuracy else {},
+        metadata=metadata,
     )

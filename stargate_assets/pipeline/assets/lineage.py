@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.arms import Arm
+from stargate_assets.method.judging import JudgeMethod
 from stargate_assets.method.plan import TEST_SPLIT, Purpose
 
 Prompts = Callable[[Experiment, str], tuple[str, ...]]
@@ -20,6 +21,11 @@ ASKING = (*OPENING, "questioner", "asking")
 ANSWERING = (*OPENING, "closing", "respondent")
 PERSONA_WRITER = ("persona_writer", "persona_request", "persona_example")
 ORACLE = ("oracle",)
+JUDGING: dict[JudgeMethod, tuple[str, ...]] = {
+    "written": ("judge", "judge_written", "judge_again"),
+    "choice": ("judge", "judge_choice"),
+    "fit": (*OPENING, "persona_opening"),
+}
 
 
 def _no_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
@@ -59,13 +65,8 @@ def _response_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
 
 def _judge_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
     del split
-    if experiment.judge is None:
-        return ()
-    return {
-        "written": ("judge", "judge_written", "judge_again"),
-        "choice": ("judge", "judge_choice"),
-        "fit": (*OPENING, "persona_opening"),
-    }[experiment.judge.method]
+    used = (prompt for judge in experiment.judges for prompt in JUDGING[judge.method])
+    return tuple(dict.fromkeys(used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +110,13 @@ LINEAGE = {
         reference=("conversations",),
         prompts=_response_prompts,
     ),
-    "judge_audit": Lineage(1, data=DATA_TABLES, prompts=_judge_prompts),
-    "judgements": Lineage(
-        1, data=PEOPLE, cell=("responses",), reference=("responses",), prompts=_judge_prompts
+    "judge_audit": Lineage(
+        2, data=DATA_TABLES, cell=("responses",), reference=("responses",), prompts=_judge_prompts
     ),
-    "win_rates": Lineage(1, cell=("judgements", "judge_audit")),
+    "judgements": Lineage(
+        2, data=PEOPLE, cell=("responses",), reference=("responses",), prompts=_judge_prompts
+    ),
+    "win_rates": Lineage(2, cell=("judgements", "judge_audit")),
 }
 """The tables of a cell, in the order in which they are made."""
 REPORT_RULES = 1

@@ -11,7 +11,6 @@ from stargate_assets.method.arms import Arm, Players, Response
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, question_rate
 from stargate_assets.method.eligibility import Ineligibility, ineligibility
-from stargate_assets.method.judging import Audited, Judgement, Verdict
 from stargate_assets.method.regularization import RegularizationResponse
 from stargate_assets.method.scoring import GoldLogProb
 from stargate_assets.method.selection import Selected
@@ -204,40 +203,3 @@ def responses_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[Respo
         )
         for row in rows.sort("arm", "task_id", "persona_id").iter_rows(named=True)
     ]
-
-
-def audit_rows(
-    cell: Cell, audited: Iterable[Audited], judgements: Iterable[Judgement]
-) -> pl.DataFrame:
-    """Rows of `judge_audit`."""
-    return table_rows(
-        "judge_audit",
-        [
-            {
-                **pair_key(cell, a.comparison.pair.key),
-                "other_persona_id": a.other_persona_id,
-                **judgement_columns(judgement),
-            }
-            for a, judgement in zip(audited, judgements, strict=True)
-        ],
-    )
-
-
-def judgement_columns(judgement: Judgement) -> dict[str, object]:
-    """What `judge_audit` and `judgements` say of a judgement."""
-    return {
-        "verdict": judgement.verdict,
-        "unscored": judgement.unscored,
-        "preference": judgement.preference,
-        "verdict_first": judgement.first,
-        "verdict_second": judgement.second,
-    }
-
-
-def verdicts_from_rows(rows: pl.DataFrame) -> dict[tuple[str, str], Verdict]:
-    """The verdicts of the pairs that have one, by (task_id, persona_id)."""
-    decided = rows.filter(pl.col("verdict").is_not_null())
-    return {
-        (task, persona): Verdict(verdict)
-        for task, persona, verdict in decided.select("task_id", "persona_id", "verdict").iter_rows()
-    }

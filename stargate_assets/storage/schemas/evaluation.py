@@ -3,6 +3,7 @@
 import dataframely as dy
 import polars as pl
 
+from stargate_assets.method.audits import Audit
 from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.storage.schemas import shared
 
@@ -34,6 +35,7 @@ class Responses(shared.ArmRows):
 class JudgementRows(shared.PairRows):
     """Either a `verdict` or the reason why the comparison is `unscored`."""
 
+    judge = shared.judge()
     verdict = shared.choice(Verdict, "Of the response over both orders, null if it is unscored")
     unscored = shared.choice(Unscored, "Why there is no verdict, null if there is one")
     preference = dy.Float64(
@@ -54,16 +56,22 @@ class JudgementRows(shared.PairRows):
 
 
 class JudgeAudit(JudgementRows):
-    """The Judge on comparisons with a known winner: a persona's gold response against another's."""
+    """A Judge on comparisons with a known winner: a persona's response against another's."""
 
+    audit = dy.String(
+        primary_key=True,
+        regex=shared.match_any(Audit),
+        description="What is compared: gold if gold responses, own_text if the base model's "
+        "instructed answers",
+    )
     other_persona_id = dy.String(
         nullable=False,
-        description="Persona whose gold response for the same task should lose",
+        description="Persona whose response to the same task should lose",
     )
 
 
 class Judgements(shared.ArmRows, JudgementRows):
-    """The Judge's verdict on an arm's response against the base model's on its own conversation."""
+    """A Judge's verdict on an arm's response against the base model's on its own conversation."""
 
     turns = shared.turns()
     kind = shared.kind()
@@ -78,6 +86,12 @@ class Judgements(shared.ArmRows, JudgementRows):
     )
     words = shared.count("Length of the response in words")
     reference_words = shared.count("Length of the base model's response in words")
+
+
+def _kappa(description: str) -> dy.Float64:
+    return dy.Float64(
+        nullable=True, max=1, description=f"{description}, a share beyond chance; null if none"
+    )
 
 
 class WinRates(dy.Schema):
@@ -95,7 +109,12 @@ class WinRates(dy.Schema):
         primary_key=True,
         description="Number of turns or kind of task of the group, empty for dimension all",
     )
-    judge = shared.nonblank("Label of the Judge")
+    judge = shared.judge()
+    headline = dy.Bool(
+        nullable=False,
+        description="Whether the Judge is the experiment's `judge`; the others are its "
+        "`other_judges`",
+    )
     pairs = shared.count("Number of pairs, the unscored included", 1)
     wins = shared.count("Number of pairs that the response wins")
     losses = shared.count("Number of pairs that the response loses")
@@ -115,9 +134,23 @@ class WinRates(dy.Schema):
         "null if none",
     )
     longer_wins = shared.share("Decided pairs of unequal length that the longer text wins")
-    audit_accuracy = shared.share("Known winners that the Judge finds, a tie as half")
-    audit_low = shared.share("Lower end of the audit accuracy's interval")
-    audit_high = shared.share("Upper end of the audit accuracy's interval")
+    gold_audit = shared.share("Gold responses that the Judge tells from another's, a tie as half")
+    gold_audit_low = shared.share("Lower end of the gold audit's interval")
+    gold_audit_high = shared.share("Upper end of the gold audit's interval")
+    own_text_audit = shared.share(
+        "Base model's instructed answers that the Judge tells from those to another persona, a tie "
+        "as half"
+    )
+    own_text_audit_low = shared.share("Lower end of the own-text audit's interval")
+    own_text_audit_high = shared.share("Upper end of the own-text audit's interval")
+    agreement = shared.share(
+        "Pairs with the same verdict as the headline Judge's, where both have one; null of itself"
+    )
+    agreement_low = shared.share("Lower end of the agreement's interval")
+    agreement_high = shared.share("Upper end of the agreement's interval")
+    kappa = _kappa("Cohen's kappa of the Judge and the headline Judge: 0 by chance, 1 if all agree")
+    kappa_low = _kappa("Lower end of kappa's interval")
+    kappa_high = _kappa("Upper end of kappa's interval")
 
     @dy.rule()
     def every_pair_is_counted(cls) -> pl.Expr:

@@ -73,6 +73,10 @@ def arm() -> dy.String:
     )
 
 
+def judge() -> dy.String:
+    return dy.String(primary_key=True, regex=r"\S", description="Label of the Judge")
+
+
 def kind() -> dy.String:
     return dy.String(
         nullable=True,
