@@ -1,6 +1,6 @@
 """How well a model judges: `python benchmarks/judges.py`.
 
-The audit of an experiment's Judge, by each of the methods that need scores alone, on the training
+The gold audit of an experiment's Judge, by each of the methods that need scores alone, on the training
 splits of `everyday_mini`: this persona's gold response against another's for the same task. Prints
 accuracy with its interval, bias for a place, and seconds.
 """
@@ -12,7 +12,8 @@ from rich.console import Console
 
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import load_project
-from stargate_assets.method.judging import JudgeMethod, audit, judge
+from stargate_assets.method.audits import audit_pairs
+from stargate_assets.method.judging import JudgeMethod, judge
 from stargate_assets.method.language_model import Sampling
 from stargate_assets.method.plan import TRAIN_SPLITS
 from stargate_assets.method.win_rates import Judged, win_rate
@@ -34,12 +35,13 @@ def main() -> None:
     audited = [
         found
         for split in TRAIN_SPLITS
-        for found in audit(
+        for found in audit_pairs(
             pairs_from_rows(tables.tasks.of(split), tables.personas.of(split)),
             gold_texts(tables.gold_responses.of(split)),
-            split,
+            base_responses=(),
+            split=split,
             seed=0,
-        )
+        ).audited
     ]
     model = ModelPool(Path("warehouse")).open(
         ModelSpec(model=BUNDLED), Use("judges", "all", "judge")

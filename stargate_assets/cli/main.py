@@ -16,7 +16,6 @@ from rich.table import Table
 from stargate_assets.cli.declare import init, new, path_option
 from stargate_assets.cli.terminal import (
     console,
-    make_win_rates_table,
     print_comparison,
     print_estimate,
     print_estimates,
@@ -25,6 +24,7 @@ from stargate_assets.cli.terminal import (
     print_usage,
     progress_bars,
 )
+from stargate_assets.cli.win_rates_table import make_win_rates_table
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console
@@ -19,7 +19,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from stargate_assets.method.arms import Arm, Players, arms_of
 from stargate_assets.method.language_model import OnProgress
 from stargate_assets.reporting.metrics import OF_CONVERSATIONS, is_share
 from stargate_assets.reporting.words import NARROW
@@ -146,62 +145,6 @@ def make_grid_table(grid: "Grid") -> Table:
 
 def _format_interval(low: float, high: float, digits: str) -> str:
     return f"{low:{digits}} to {high:{digits}}"
-
-
-def make_win_rates_table(experiment: str, frame: pl.DataFrame) -> Table:
-    """A row for each policy and arm; the Judge's own accuracy stands below."""
-    judge = escape(frame["judge"][0])
-    table = Table(
-        title=f"{experiment}: responses that {judge} prefers to the base model's own",
-        caption=_describe_judge(frame),
-    )
-    table.add_column("policy", justify="right")
-    for column in ("asks", "answers"):
-        table.add_column(column)
-    for column in ("win rate", "95 % interval", "won, tied, lost", "unscored"):
-        table.add_column(column, justify="right")
-    of_all = frame.filter(pl.col("dimension") == "all")
-    iterations = sorted(of_all["iteration"].unique())
-    for iteration in iterations:
-        of_cell = {row["arm"]: row for row in of_all.filter(iteration=iteration).to_dicts()}
-        arms = [arm for arm in arms_of(iteration) if arm in of_cell]
-        for arm in arms:
-            players = arms_of(iteration)[arm]
-            last = arm is arms[-1] and iteration != iterations[-1]
-            table.add_row(str(iteration), *_arm_row(arm, players, of_cell[arm]), end_section=last)
-    return table
-
-
-def _arm_row(arm: Arm, players: Players, row: dict[str, Any]) -> list[str]:
-    how = ", instructed" if arm.instructed else ""
-    asks = "nobody" if players.asker is None else f"policy {players.asker}"
-    counts = f"{row['wins']}, {row['ties']}, {row['losses']}"
-    interval = "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
-    return [
-        asks,
-        f"policy {players.answerer}{how}",
-        _format_share(row["win_rate"]),
-        interval,
-        counts,
-        str(row["unscored"]),
-    ]
-
-
-def _describe_judge(frame: pl.DataFrame) -> str:
-    """How far the Judge can be trusted."""
-    latest = frame.filter(pl.col("iteration") == frame["iteration"].max()).row(0, named=True)
-    if latest["audit_accuracy"] is None:
-        accuracy = "The Judge has no verdict where the truth is known"
-    else:
-        accuracy = (
-            f"Where the truth is known, the Judge finds it in {latest['audit_accuracy']:.0%} "
-            f"({latest['audit_low']:.0%} to {latest['audit_high']:.0%})"
-        )
-    return f"{accuracy}. Ties count half."
-
-
-def _format_share(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
 
 
 def print_estimate(

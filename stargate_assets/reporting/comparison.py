@@ -16,6 +16,7 @@ from stargate_assets.method.conditions import Condition
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.statistics import Estimate, PairValues, paired_difference
 from stargate_assets.method.win_rates import WORTH
+from stargate_assets.reporting.judges import AGREED, AUDITED, HEAD, judge_cells
 from stargate_assets.reporting.metrics import QUESTION_RATE, format_level, metric_labels
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
 from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row
@@ -55,7 +56,7 @@ class Compared:
 
     def win_rate(self, arm: Arm) -> Estimate | None:
         row: dict[str, Any] | None = first_row(
-            self.tables.tested("win_rates"), iteration=self.policy, arm=arm, dimension="all"
+            self.tables.headline("win_rates"), iteration=self.policy, arm=arm, dimension="all"
         )
         if row is None or row["win_rate"] is None:
             return None
@@ -134,8 +135,8 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
             "What each policy gained",
             ["experiment", "policy", WIN_RATE, Arm.BASE_ANSWERS.label, *GAINS.values()],
             gains,
-            note="Win rates are against the base model's own answers, gains are on policy 0 of the "
-            "same experiment, in nats.",
+            note="Win rates are against the base model's own answers, judged by "
+            f"{_judges(compared)}; gains are on policy 0 of the same experiment, in nats.",
         ),
         Grid(
             "What each policy does and costs",
@@ -148,7 +149,24 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     ]
     if others:
         grids.insert(1, _difference_grid(first, others))
+    rows = [
+        [c.name, label, *(cell.replace(" (", "\n(") for cell in judge_cells(c.tables, label))]
+        for c in compared
+        for label in (judge.label for judge in c.tables.experiment.judges)
+    ]
+    if rows:
+        head = ["experiment", "judge", *HEAD]
+        grids.append(Grid("Judges", head, rows, texts=2, note=f"{AUDITED} {AGREED}"))
     return grids
+
+
+def _judges(compared: Sequence[Compared]) -> str:
+    """The headline Judges of the experiments, with whose if they are several."""
+    judges = {c.name: c.tables.experiment.judge for c in compared}
+    labels = {name: judge.label for name, judge in judges.items() if judge}
+    if len(set(labels.values())) > 1:
+        return ", ".join(f"{label} ({name})" for name, label in labels.items())
+    return next(iter(labels.values()), "nobody")
 
 
 def _difference_grid(first: Compared, others: Sequence[Compared]) -> Grid:
@@ -206,7 +224,7 @@ def _win_rate_difference(first: Compared, other: Compared) -> Estimate | None:
 
 def _worth_by_pair(compared: Compared) -> PairValues:
     """What the verdict on the policy's response to each pair is worth: a win 1, a tie 0.5."""
-    judged = compared.tables.tested("judgements").filter(
+    judged = compared.tables.headline("judgements").filter(
         pl.col("iteration") == compared.policy,
         pl.col("arm") == Arm.METHOD,
         pl.col("verdict").is_not_null(),

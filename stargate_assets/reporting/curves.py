@@ -38,8 +38,9 @@ def win_rates_by_experiment(win_rates: Mapping[str, pl.DataFrame]) -> Picture | 
     return Picture(
         "win_rates_by_experiment",
         "Win rate by experiment",
-        "How often the judge prefers the policy's response, after its own questions, to the base "
-        "model's after the base's own. Ties count half; the dashed line is no difference. "
+        "How often the experiment's judge prefers the policy's response, after its own questions, "
+        "to the base model's after the base's own. Ties count half; the dashed line is no "
+        "difference. "
         "Bars are 95 % intervals, clustered by task and persona (figures 3a and 3b of the paper).",
         figure,
     )
@@ -56,7 +57,8 @@ def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Pi
     return Picture(
         "win_rates_by_arm",
         "Who asks, who answers",
-        "Each line is an arm against the same reference: the base model asks and answers. What "
+        f"Each line is an arm against the same reference, judged by {win_rates['judge'][0]}: the "
+        "base model asks and answers. What "
         "remains when the base model answers the policy's conversations is due to the questions "
         "alone (figures 3a and 5b of the paper).",
         figure,

@@ -63,7 +63,7 @@ def forest(compared: Sequence[Compared]) -> Picture | None:
     return Picture(
         "comparison",
         "Experiments beside each other",
-        "A row for each experiment. How often the judge prefers the policy's response to the base "
+        "A row for each experiment. How often its judge prefers the policy's response to the base "
         "model's own, and by how much the gold response became more probable after the policy's "
         f"conversations. Bars are 95 % intervals, clustered by task and persona. The dashed line "
         f"is no difference, the dotted one the value of {compared[0].name} (the diamond).",

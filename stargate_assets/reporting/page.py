@@ -11,6 +11,7 @@ import jinja2
 from stargate_assets.reporting import curves, figures, quality
 from stargate_assets.reporting.comparison import Compared, compare, comparison_grids
 from stargate_assets.reporting.forest import forest
+from stargate_assets.reporting.judges import judge_grids
 from stargate_assets.reporting.style import COLOURS, Picture
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
@@ -62,7 +63,7 @@ def report_page(experiments: Sequence[ExperimentTables], policy: int | None = No
 def section(tables: ExperimentTables) -> dict[str, Any]:
     """The values that the template needs for one experiment."""
     experiment = tables.experiment
-    judge = experiment.judge
+    judge, others = experiment.judge, ", ".join(j.label for j in experiment.other_judges)
     roles = {
         "data set": experiment.data_set,
         "questioner": experiment.questioner.model,
@@ -75,6 +76,7 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
             if players
         },
         "judge": judge.label if judge is not None else "none",
+        **({"other judges": others} if others else {}),
         "seed": str(experiment.seed),
     }
     written = tables.written["written_at"].max()
@@ -86,6 +88,7 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
         "pictures": pictures_of(tables),
         "estimates": quality.estimates(tables),
         "decomposition": [*quality.decomposition(tables), *quality.breakdown(tables)],
+        "judges": judge_grids(tables),
         "quality": quality.data_quality(tables),
         "costs": quality.costs(tables),
         "digest": experiment.digest(),
@@ -98,7 +101,7 @@ def pictures_of(tables: ExperimentTables) -> list[Picture]:
     """Draw the figures of one experiment, in the order of the page."""
     report = tables.frame("report")
     drawn = (
-        curves.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
+        curves.win_rates_by_arm(tables.headline("win_rates"), paper_values(tables)),
         curves.log_probs(report),
         curves.question_rates({tables.name: report}),
         curves.log_probs(report, controls=True),
@@ -117,7 +120,7 @@ def pictures(compared: Sequence[Compared]) -> list[Picture]:
     experiments = [c.tables for c in compared]
     if len(experiments) <= len(COLOURS):
         reports = {tables.name: tables.frame("report") for tables in experiments}
-        win_rates = {tables.name: tables.frame("win_rates") for tables in experiments}
+        win_rates = {tables.name: tables.headline("win_rates") for tables in experiments}
         drawn.append(curves.win_rates_by_experiment(win_rates))
         if len({(t.experiment.data_set, t.experiment.questioner) for t in experiments}) == 1:
             drawn.append(curves.log_probs_by_experiment(reports))

@@ -51,7 +51,7 @@ class Grid:
 
 def decomposition(tables: ExperimentTables) -> list[Grid]:
     """Asking by answering, for each policy: the share won against the base model doing both."""
-    win_rates = tables.tested("win_rates")
+    win_rates = tables.headline("win_rates")
     grids: list[Grid] = []
     for policy in sorted(win_rates.filter(pl.col("iteration") > 0)["iteration"].unique()):
         rows: list[list[str]] = []
@@ -68,7 +68,8 @@ def decomposition(tables: ExperimentTables) -> list[Grid]:
              format_win_rate(win_rates, 0, "instructed"), NONE]
         )  # fmt: skip
         head = ["", "the base model answers", f"policy {policy} answers"]
-        grids.append(Grid(f"Policy {policy}", head, rows))
+        judge = win_rates["judge"][0]
+        grids.append(Grid(f"Policy {policy}, judged by {judge}", head, rows))
     return grids
 
 
@@ -83,7 +84,7 @@ def format_win_rate(win_rates: pl.DataFrame, iteration: int, arm: str, **values:
 
 def breakdown(tables: ExperimentTables) -> list[Grid]:
     """A table of the method's win rates by number of questions and by kind of task."""
-    rows = tables.tested("win_rates").filter(
+    rows = tables.headline("win_rates").filter(
         pl.col("arm") == "method", pl.col("dimension") != "all"
     )
     policies = sorted(rows["iteration"].unique())
@@ -102,7 +103,8 @@ def breakdown(tables: ExperimentTables) -> list[Grid]:
         .sort("dimension", "value", descending=[True, False])
         .iter_rows()
     ]
-    return [Grid("Where it wins", ["", *(f"policy {p}" for p in policies)], lines)]
+    title = f"Where it wins, judged by {rows['judge'][0]}"
+    return [Grid(title, ["", *(f"policy {p}" for p in policies)], lines)]
 
 
 def estimates(tables: ExperimentTables) -> list[Grid]:
@@ -171,13 +173,15 @@ def _conversation_counts(tables: ExperimentTables) -> list[Grid]:
 def _comparison_counts(tables: ExperimentTables) -> list[Grid]:
     judgements, responses = tables.frame("judgements"), tables.frame("responses")
     lines: list[list[str]] = []
-    for (iteration, split, arm), rows in judgements.group_by("iteration", "split", "arm"):
+    by = ("iteration", "split", "arm", "judge")
+    for (iteration, split, arm, judge), rows in judgements.group_by(by):
         texts = responses.filter(iteration=iteration, split=split, arm=arm)
         unscored = rows["unscored"]
         lines.append(
             [
                 f"{iteration}|{split}",
                 str(arm).replace("_", " "),
+                str(judge),
                 count(rows.height),
                 *(count(int((rows["verdict"] == v).sum())) for v in Verdict),
                 *(count(int((unscored == reason).sum())) for reason in Unscored),
@@ -188,6 +192,7 @@ def _comparison_counts(tables: ExperimentTables) -> list[Grid]:
     head = [
         "cell",
         "arm",
+        "judge",
         "pairs",
         "won",
         "lost",
@@ -198,7 +203,7 @@ def _comparison_counts(tables: ExperimentTables) -> list[Grid]:
         "cut off",
     ]
     note = "Unparsed and refused verdicts are left out of win rates. An empty response loses."
-    return [Grid("Comparisons", head, sorted(lines), texts=2, note=note)] if lines else []
+    return [Grid("Comparisons", head, sorted(lines), texts=3, note=note)] if lines else []
 
 
 def _gold_response_counts(tables: ExperimentTables) -> list[Grid]:

@@ -6,7 +6,14 @@ from typing import Any
 import polars as pl
 
 from stargate_assets.method.answer_metrics import ANSWERS_THAT_ASK
-from stargate_assets.method.audits import TRUSTED_ACCURACY
+from stargate_assets.method.audits import (
+    NO_OWN_TEXT,
+    TRUSTED_ACCURACY,
+    Audit,
+    audits_of,
+    deciding_accuracy,
+)
+from stargate_assets.reporting.judges import audit_estimates
 from stargate_assets.reporting.metrics import QUESTION_RATE, metric_labels
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import percent, plural, points, signed
@@ -39,7 +46,7 @@ class Summary:
 
 def summary(tables: ExperimentTables) -> Summary:
     """Summarise what the latest evaluated policy gained on policy 0, and how sure that is."""
-    report, win_rates = tables.frame("report"), tables.tested("win_rates")
+    report, win_rates = tables.frame("report"), tables.headline("win_rates")
     latest = max([0, *report["iteration"], *win_rates["iteration"]])
     figures: list[Figure] = []
     findings: list[str] = []
@@ -56,7 +63,7 @@ def summary(tables: ExperimentTables) -> Summary:
         ):
             figures += part[0]
             findings += part[1]
-    numbers, sentences = _audit(win_rates)
+    numbers, sentences = _audits(tables)
     return Summary([*figures, *numbers], [*findings, *sentences], _caveats(tables, latest))
 
 
@@ -77,8 +84,8 @@ def _win_rate(win_rates: pl.DataFrame, latest: int) -> Part:
         sure = "The interval includes one half, so these data do not tell the two apart."
     return [Figure("win rate", percent(row["win_rate"]), f"{low} to {high}")], [
         f"Policy {latest} wins {percent(row['win_rate'])} of its comparisons with the base model "
-        f"({low} to {high}; {plural(row['pairs'], 'pair')}, {row['wins']} won, {row['losses']} "
-        f"lost, {row['ties']} tied). {sure}"
+        f"({low} to {high}; judged by {row['judge']}; {plural(row['pairs'], 'pair')}, "
+        f"{row['wins']} won, {row['losses']} lost, {row['ties']} tied). {sure}"
     ]
 
 
@@ -151,27 +158,37 @@ def _asking(report: pl.DataFrame, latest: int) -> Part:
     return figures, findings
 
 
-def _audit(win_rates: pl.DataFrame) -> Part:
-    audited = win_rates.drop_nulls("audit_accuracy").sort("iteration")
-    if not audited.height:
+def _audits(tables: ExperimentTables) -> Part:
+    """How often the headline Judge finds a known truth."""
+    judge = tables.experiment.judge
+    found = audit_estimates(tables.tested("win_rates"), judge.label) if judge else {}
+    deciding = deciding_accuracy(found)
+    if judge is None or deciding is None:
         return [], []
-    row = audited.row(-1, named=True)
-    interval = f"{percent(row['audit_low'])} to {percent(row['audit_high'])}"
     trust = (
         "good enough to rely on the win rates"
-        if row["audit_low"] >= TRUSTED_ACCURACY
+        if deciding.low >= TRUSTED_ACCURACY
         else "too few to rely on the win rates, which are weak evidence"
-        if row["audit_accuracy"] < TRUSTED_ACCURACY
+        if deciding.mean < TRUSTED_ACCURACY
         else "usable, but the interval is wide"
     )
-    return [Figure("judge's audit", percent(row["audit_accuracy"]), interval)], [
-        f"The judge, {row['judge']}, told the right person's gold response from another's in "
-        f"{percent(row['audit_accuracy'])} of pairs whose truth is known ({interval}): {trust}."
+    intervals = {audit: f"{percent(e.low)} to {percent(e.high)}" for audit, e in found.items()}
+    told = " and ".join(
+        f"{percent(e.mean)} of pairs of {audit.label} ({intervals[audit]})"
+        for audit, e in found.items()
+    )
+    sentences = [f"Where the truth is known, the judge {judge.label} finds it in {told}: {trust}."]
+    if Audit.OWN_TEXT not in audits_of(tables.experiment.evaluation.arms):
+        sentences.append(f"There is {NO_OWN_TEXT}.")
+    figures = [
+        Figure(f"audit on {audit.label}", percent(e.mean), intervals[audit])
+        for audit, e in found.items()
     ]
+    return figures, sentences
 
 
 def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
-    win_rates, responses = tables.tested("win_rates"), tables.tested("responses")
+    win_rates, responses = tables.headline("win_rates"), tables.tested("responses")
     caveats: list[str] = []
     row = _find_win_rate(win_rates, latest, "method")
     if row is not None:

@@ -35,6 +35,12 @@ class ExperimentTables:
         """A table's rows on the test split."""
         return self.frame(table).filter(pl.col("split") == TEST_SPLIT)
 
+    def headline(self, table: str, *, tested: bool = True) -> pl.DataFrame:
+        """A table's rows of the headline Judge, on the test split or on all."""
+        judge = self.experiment.judge
+        frame = self.tested(table) if tested else self.frame(table)
+        return frame.filter(pl.col("judge") == judge.label) if judge else frame.clear()
+
 
 def first_row(frame: pl.DataFrame, **values: object) -> dict[str, object] | None:
     """The row with these values, or None."""

@@ -164,9 +164,9 @@ def _conversation_rows(tables: ExperimentTables, shown: pl.DataFrame) -> Iterabl
 
 
 def _response_rows(tables: ExperimentTables) -> Iterable[Row]:
-    """Responses with their verdicts, which are None where nothing was judged."""
+    """Responses with the headline Judge's verdicts, which are None where nothing was judged."""
     key = ["iteration", *PAIR, "arm"]
-    verdicts = tables.frame("judgements").select(
+    verdicts = tables.headline("judgements", tested=False).select(
         *key,
         "verdict",
         "verdict_first",

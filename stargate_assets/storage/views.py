@@ -31,13 +31,14 @@ class View:
 
 VIEWS = {
     "win_rate_by_iteration": View(
-        "How often each arm's response on the test split is preferred to the base model's",
+        "How often the headline Judge prefers each arm's response on the test split to the base "
+        "model's",
         ("win_rates",),
         """
         SELECT iteration, arm, win_rate, low, high, pairs, wins, losses, ties, unscored,
-            judge, audit_accuracy
+            judge, gold_audit, own_text_audit
         FROM {schema}.win_rates
-        WHERE split = 'test' AND dimension = 'all'
+        WHERE split = 'test' AND dimension = 'all' AND headline
         ORDER BY ALL
         """,
     ),
