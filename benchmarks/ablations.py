@@ -53,7 +53,7 @@ def main() -> None:
         "win_rates_by_roleplayer": curves.win_rates_by_experiment(
             with_first(ROLEPLAYERS, "win_rates")
         ),
-        "win_rates_by_arm": curves.win_rates_by_arm(first.headline("win_rates")),
+        "win_rates_by_arm": curves.win_rates_by_arm(first.frame("win_rates")),
         "log_probs": curves.log_probs(first.frame("report"), controls=True),
         "log_probs_of_ablations": curves.log_probs_by_experiment(
             with_first(SAME_GOLD_RESPONSES, "report")

@@ -1,8 +1,8 @@
 """How well a model judges: `python benchmarks/judges.py`.
 
-The gold audit of an experiment's Judge, by each of the methods that need scores alone, on the training
-splits of `everyday_mini`: this persona's gold response against another's for the same task. Prints
-accuracy with its interval, bias for a place, and seconds.
+The audit on gold responses of an experiment's Judge, by each of the methods that need scores alone,
+on the training splits of `everyday_mini`: this persona's gold response against another's for the
+same task. Prints accuracy with its interval, bias for a place, and seconds.
 """
 
 import time

@@ -54,10 +54,11 @@ def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Pi
     figure = _win_rate_curves(series, paper, width=1.6 * WIDTH_INCHES)
     if figure is None:
         return None
+    judge = win_rates.filter("headline")["judge"][0]
     return Picture(
         "win_rates_by_arm",
         "Who asks, who answers",
-        f"Each line is an arm against the same reference, judged by {win_rates['judge'][0]}: the "
+        f"Each line is an arm against the same reference, judged by {judge}: the "
         "base model asks and answers. What "
         "remains when the base model answers the policy's conversations is due to the questions "
         "alone (figures 3a and 5b of the paper).",
@@ -125,7 +126,10 @@ def question_rates(reports: Mapping[str, pl.DataFrame]) -> Picture | None:
 
 def _arm(win_rates: pl.DataFrame, arm: str, label: str) -> Series:
     rows = win_rates.filter(
-        (pl.col("arm") == arm) & (pl.col("dimension") == "all") & (pl.col("split") == "test")
+        pl.col("headline"),
+        pl.col("arm") == arm,
+        pl.col("dimension") == "all",
+        pl.col("split") == "test",
     ).drop_nulls("win_rate")
     return _series(rows, label, "win_rate")
 

@@ -52,6 +52,18 @@ def test_the_defaults_are_the_paper_s() -> None:
             "questioner: chat_template_kwargs needs a chat template, and engine scripted has none",
         ),
         ({"judge": {"model": {"model": "m"}, "method": "coin"}}, "judge.method"),
+        (
+            {"other_judges": [{"model": {"model": "m"}}]},
+            "other_judges: there is no judge to stand beside; state one as judge",
+        ),
+        (
+            {"judge": {"model": {"model": "m"}}, "other_judges": [{"model": {"model": "m"}}]},
+            "other_judges: two are called 'm'; give each a name of its own",
+        ),
+        (
+            {"judge": {"model": {"model": "m"}}, "other_judges": [{"model": {"model": "n"}}] * 2},
+            "other_judges: two are called 'n'",
+        ),
         ({"roleplayers": []}, "roleplayers"),
         ({"roleplayers": [{"model": {"model": "m"}}] * 2}, "roleplayers"),
     ],
@@ -72,8 +84,29 @@ def test_the_digest_is_of_the_science_and_not_of_the_number_of_iterations() -> N
     assert one.digest() != Experiment.model_validate(STATED | {"seed": 1}).digest()
 
 
+JUDGES = {
+    "judge": {"model": {"model": "m"}},
+    "other_judges": [{"model": {"model": "m"}, "name": "n"}],
+}
+
+
+def test_the_headline_judge_is_the_first() -> None:
+    experiment = Experiment.model_validate(STATED | JUDGES)
+    assert [judge.label for judge in experiment.judges] == ["m", "n"]
+    assert Experiment.model_validate(STATED).judges == ()
+
+
+def test_a_judge_alone_is_digested_as_before_there_were_others() -> None:
+    alone = STATED | {"judge": JUDGES["judge"]}
+    digests = [
+        Experiment.model_validate(stated).digest()
+        for stated in (alone, alone | {"other_judges": []}, STATED | JUDGES)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
 @pytest.mark.parametrize(
-    "change", [{"judge": {"model": {"model": "m"}}}, {"evaluation": {"answer_tokens": 9}}]
+    "change", [{"judge": JUDGES["judge"]}, JUDGES, {"evaluation": {"answer_tokens": 9}}]
 )
 def test_another_evaluation_trains_nothing_again(change: dict[str, Any]) -> None:
     one, other = (Experiment.model_validate(stated) for stated in (STATED, STATED | change))

@@ -44,7 +44,7 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
         "regularization_responses": {own["best_conversations"]},
         "checkpoints": {own["regularization_responses"]},
         "responses": {own["conversations"]},
-        "judge_audit": people | {gold},
+        "judge_audit": {gold, own["responses"]},
         "judgements": {own["responses"]},
         "win_rates": {own["judgements"], own["judge_audit"]},
         "report": {own["gold_log_probs"], own["win_rates"]},
@@ -62,7 +62,7 @@ def test_a_group_holds_an_experiment_with_its_policy_and_report(
     project = load_project()
     expected = {name: set(data_set.tables) for name, data_set in project.data_sets.items()}
     for name, experiment in project.experiments.items():
-        judged = JUDGED if experiment.judge else ()
+        judged = JUDGED if experiment.judges else ()
         expected[name] = {"policy", *GRID, *judged, "report"}
     assert groups == expected
 

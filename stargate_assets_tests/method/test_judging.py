@@ -10,7 +10,6 @@ from stargate_assets.method.judging import (
     Unscored,
     Verdict,
     as_text,
-    audit,
     judge,
     verdict_letter,
 )
@@ -25,7 +24,6 @@ from stargate_assets_tests.method.people import (
     ScriptedModel,
     WorthJudge,
     answer_worth,
-    grid,
     pair,
 )
 
@@ -240,27 +238,3 @@ def test_a_verdict_is_the_last_line_and_one_letter(text: str, letter: str | None
 def test_any_text_can_be_looked_at_for_a_verdict(text: str) -> None:
     assert verdict_letter(text) in {None, "A", "B"}
     assert verdict_letter(f"{text}\nVerdict: A") == "A"
-
-
-def test_the_audit_sets_each_gold_response_against_another_persona_s_for_the_same_task() -> None:
-    pairs = grid(3, 4)
-    gold = {p.key: f"{p.persona.name}, take boat {p.persona.name[-1]}." for p in pairs}
-    audited = audit(pairs, gold, "test", seed=0)
-    assert {a.comparison.pair for a in audited} == set(pairs)
-    for found in audited:
-        mine = found.comparison.pair
-        assert found.other_persona_id != mine.persona.persona_id
-        assert found.comparison.response == gold[mine.key]
-        theirs = gold[mine.task.task_id, found.other_persona_id]
-        assert found.comparison.reference == f"{mine.persona.name}, take {theirs.split('take ')[1]}"
-    assert audit(pairs[::-1], gold, "test", seed=0) != []
-    assert {(a.comparison, a.other_persona_id) for a in audit(pairs[::-1], gold, "test", 0)} == {
-        (a.comparison, a.other_persona_id) for a in audited
-    }
-    assert audit(pairs, gold, "test", seed=1) != audited
-
-
-def test_pairs_without_a_gold_response_or_another_persona_are_not_audited() -> None:
-    pairs = grid(2, 2)
-    gold = {p.key: "Take a boat." for p in pairs[:3]}
-    assert [a.comparison.pair for a in audit(pairs, gold, "test", seed=0)] == pairs[:2]

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,6 +57,9 @@ LIFT = {
     "no_questions": -0.1,
     "instructed": 0.04,
 }
+JUDGE = "SmolLM2-135M-Instruct"
+AUDITS = {"gold": 0.91, "own_text": 0.87}
+"""The Judge's accuracy in each audit."""
 Row = dict[str, Any]
 Pair = tuple[str, str, str]
 
@@ -66,7 +70,7 @@ def experiment(**changes: object) -> Experiment:
         "iterations": 2,
         "questioner": {"model": "bundled"},
         "roleplayers": [{"name": "chooser", "model": {"model": "bundled"}, "replies": "chosen"}],
-        "judge": {"name": "SmolLM2-135M-Instruct", "model": {"model": "bundled"}, "method": "fit"},
+        "judge": {"name": JUDGE, "model": {"model": "bundled"}, "method": "fit"},
     }
     return Experiment.model_validate(stated | changes)
 
@@ -165,6 +169,23 @@ def tables(
         ]
     )
     return ExperimentTables(name, experiment(), frames, written, pl.DataFrame(usage_rows(name)))
+
+
+def with_other_judge(
+    tables: ExperimentTables, verdict: pl.Expr, label: str = "oak"
+) -> ExperimentTables:
+    """The same with a second Judge, whose verdict on each comparison is that expression."""
+    stated = {"name": label, "model": {"engine": "scripted", "model": "any"}}
+    added = {"judgements": {"verdict": verdict}, "win_rates": {"headline": pl.lit(value=False)}}
+    frames = {
+        table: pl.concat(
+            [frame, frame.with_columns(judge=pl.lit(label), **added.get(table, {}))]
+            if table in ("judge_audit", *added)
+            else [frame]
+        )
+        for table, frame in tables.frames.items()
+    }
+    return replace(tables, experiment=experiment(other_judges=[stated]), frames=frames)
 
 
 def store(
@@ -278,6 +299,7 @@ def _judge(
                 "kind": "specific",
                 "verdict": None if unscored else verdict,
                 "unscored": unscored,
+                "judge": JUDGE,
                 "preference": round(luck - 0.5, 2),
                 "verdict_first": verdict,
                 "verdict_second": verdict,
@@ -290,19 +312,22 @@ def _judge(
 
 
 def _audit(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair: Pair) -> None:
-    verdict = "win" if draw.random() < 0.87 else "loss"
-    rows["judge_audit"].append(
-        {
-            "iteration": iteration,
-            **_key(pair),
-            "other_persona_id": "test-p0" if pair[2] != "test-p0" else "test-p1",
-            "verdict": verdict,
-            "unscored": None,
-            "preference": 0.5 if verdict == "win" else -0.5,
-            "verdict_first": verdict,
-            "verdict_second": verdict,
-        }
-    )
+    for audit, accuracy in AUDITS.items():
+        verdict = "win" if draw.random() < accuracy else "loss"
+        rows["judge_audit"].append(
+            {
+                "iteration": iteration,
+                **_key(pair),
+                "judge": JUDGE,
+                "audit": audit,
+                "other_persona_id": "test-p0" if pair[2] != "test-p0" else "test-p1",
+                "verdict": verdict,
+                "unscored": None,
+                "preference": 0.5 if verdict == "win" else -0.5,
+                "verdict_first": verdict,
+                "verdict_second": verdict,
+            }
+        )
 
 
 def _count(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pairs: int) -> None:
@@ -321,12 +346,16 @@ def _count(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair
             rows["win_rates"].append(
                 {
                     "iteration": iteration, "split": "test", "arm": arm, "dimension": dimension,
-                    "value": value, "judge": "SmolLM2-135M-Instruct", "pairs": part,
+                    "value": value, "judge": JUDGE, "headline": True, "pairs": part,
                     "wins": wins - 1, "losses": part - wins, "ties": 0, "unscored": 1,
                     "win_rate": rate, "low": max(0.0, rate - 0.13), "high": min(1.0, rate + 0.12),
                     "naive_low": rate - 0.08, "naive_high": rate + 0.08,
                     "order_consistency": 0.81, "position_bias": 0.07, "longer_wins": 0.64,
-                    "audit_accuracy": 0.87, "audit_low": 0.74, "audit_high": 0.96,
+                    **{
+                        f"{audit}_audit{end}": accuracy + by
+                        for audit, accuracy in AUDITS.items()
+                        for end, by in (("", 0.0), ("_low", -0.13), ("_high", 0.09))
+                    },
                 }
             )  # fmt: skip
 
@@ -393,23 +422,27 @@ FRAMES: dict[str, dict[str, Any]] = {
     },
     "judgements": _CELL
     | {
-        "arm": _TEXT, "turns": _INT, "kind": _TEXT, "verdict": _TEXT, "unscored": _TEXT,
+        "arm": _TEXT, "judge": _TEXT, "turns": _INT, "kind": _TEXT, "verdict": _TEXT,
+        "unscored": _TEXT,
         "preference": _REAL, "verdict_first": _TEXT, "verdict_second": _TEXT,
         "comparison_first": _TEXT, "comparison_second": _TEXT, "words": _INT,
         "reference_words": _INT,
     },
     "judge_audit": _CELL
     | {
-        "other_persona_id": _TEXT, "verdict": _TEXT, "unscored": _TEXT, "preference": _REAL,
-        "verdict_first": _TEXT, "verdict_second": _TEXT,
+        "judge": _TEXT, "audit": _TEXT, "other_persona_id": _TEXT, "verdict": _TEXT,
+        "unscored": _TEXT, "preference": _REAL, "verdict_first": _TEXT, "verdict_second": _TEXT,
     },
     "win_rates": {
         "iteration": _INT, "split": _TEXT, "arm": _TEXT, "dimension": _TEXT, "value": _TEXT,
-        "judge": _TEXT, "pairs": _INT, "wins": _INT, "losses": _INT, "ties": _INT,
-        "unscored": _INT,
+        "judge": _TEXT, "headline": _BOOL,
+        **dict.fromkeys(("pairs", "wins", "losses", "ties", "unscored"), _INT),
         **dict.fromkeys(
             ("win_rate", "low", "high", "naive_low", "naive_high", "order_consistency",
-             "position_bias", "longer_wins", "audit_accuracy", "audit_low", "audit_high"), _REAL
+             "position_bias", "longer_wins",
+             *(f"{audit}_audit{end}" for audit in AUDITS for end in ("", "_low", "_high")),
+             "agreement", "agreement_low", "agreement_high", "kappa", "kappa_low", "kappa_high"),
+            _REAL,
         ),
     },
     "report": {"split": _TEXT, "iteration": _INT, "metric": _TEXT}

@@ -15,6 +15,7 @@ from stargate_assets.cli.driver import (
 )
 from stargate_assets.definitions.project import Project
 from stargate_assets.pipeline.assets.cell_run import MissingReferenceError
+from stargate_assets.storage.warehouse import slice_name
 from stargate_assets_tests.conftest import SCRIPTED
 
 Build = Callable[..., Project]
@@ -81,6 +82,129 @@ def test_fault_7_a_judge_that_cannot_be_read_is_shown_and_not_dropped(
     assert judgements["comparison_first"].null_count() == 0
 
 
+def test_other_judges_stand_beside_the_headline(finished_project: Build) -> None:
+    before = read_win_rates(finished_project(), "loop")
+    project = finished_project(other_judges=[judge("choice") | {"name": "elm"}])
+    with open_instance() as instance:
+        job = project.definitions.get_repository_def().get_job("loop_evaluate")
+        result = job.execute_in_process(instance=instance, partition_key="0|test")
+    checks = {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
+    assert {key for key, check in checks.items() if not check.passed} == {
+        ("judge_audit", "trusted")
+    }
+    assert all(
+        f"Judge {j} finds" in str(checks["judge_audit", "trusted"].description)
+        for j in ("oak", "elm")
+    )
+
+    judgements = rows(project, "judgements").filter(iteration=0)
+    assert judgements.group_by("judge").len().sort("judge").rows() == [("elm", 8), ("oak", 8)]
+    found = rows(project, "win_rates").filter(iteration=0)
+    headline = found.filter("headline")
+    assert before is not None
+    old = before.filter(iteration=0)
+    assert headline.sort("arm", "dimension").equals(old.sort("arm", "dimension"))
+    assert set(headline["judge"]) == {"oak"}
+    assert headline["agreement"].null_count() == headline.height
+    verdicts = [
+        dict(
+            judgements.filter(judge=j)
+            .select(pl.struct("arm", "task_id", "persona_id").struct.json_encode(), "verdict")
+            .iter_rows()
+        )
+        for j in ("oak", "elm")
+    ]
+    of_all = found.filter(judge="elm", dimension="all")
+    for arm, agreement in of_all.select("arm", "agreement").iter_rows():
+        same = [verdicts[0][key] == verdicts[1][key] for key in verdicts[0] if f'"{arm}"' in key]
+        assert agreement == sum(same) / PAIRS
+
+
+def test_planted_a_judge_that_is_blind_on_own_text_is_warned_of(finished_project: Build) -> None:
+    """It finds a word of the persona in each gold response, and in the base model's answers nothing
+    that the persona would explain.
+    """
+    project, where = finished_project(), {"split": "test"}
+    cell = {"iteration": 0} | where
+
+    def plant(schema: str, table: str, where: dict[str, str | int], text: pl.Expr) -> None:
+        frame = project.warehouse.read(schema, table, [where]).with_columns(text=text)
+        version = project.warehouse.materializations(schema)[table, slice_name(where)].version
+        project.warehouse.write(schema, table, where, frame, version)
+
+    who = pl.col("persona_id")
+    plant("mini", "personas", where, pl.format("I keep bees called {}", who))
+    plant("mini", "gold_responses", where, pl.format("Feed {} now", who))
+    plant("loop", "responses", cell, pl.format("Feed them {}-wise now", who))
+    with open_instance() as instance:
+        result = (
+            project.definitions.get_repository_def()
+            .get_job("loop_evaluate")
+            .execute_in_process(
+                instance=instance,
+                partition_key="0|test",
+                asset_selection=[dg.AssetKey(["loop", "judge_audit"])],
+            )
+        )
+    audited = rows(project, "judge_audit").filter(iteration=0)
+    assert audited.group_by("audit", "verdict").len().sort("audit").rows() == [
+        ("gold", "win", PAIRS),
+        ("own_text", "tie", PAIRS),
+    ]
+    (warned,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "trusted"]
+    assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "on own text in 50% (" in str(warned.description)
+    assert "on gold responses in 100% (" in str(warned.description)
+
+
+def test_a_warehouse_from_before_there_were_several_judges_is_made_new(
+    finished_project: Build,
+) -> None:
+    """Its tables lack columns, its views read those that are no more, and no call is made again."""
+    project = finished_project()
+    expected = {table: rows(project, table) for table in ("judge_audit", "judgements", "win_rates")}
+    with project.warehouse.connect(read_only=False) as connection:
+        for table, dropped in (
+            ("judge_audit", ("judge", "audit")),
+            ("judgements", ("judge",)),
+            (
+                "win_rates",
+                (
+                    "headline",
+                    *(c for c in expected["win_rates"].columns if "_audit" in c),
+                    *(
+                        c
+                        for c in expected["win_rates"].columns
+                        if c.startswith(("agreement", "kappa"))
+                    ),
+                ),
+            ),
+        ):
+            for column in dropped:
+                connection.execute(f'ALTER TABLE "loop".{table} DROP COLUMN {column}')
+        connection.execute('ALTER TABLE "loop".win_rates ADD COLUMN audit_accuracy DOUBLE')
+        connection.execute(
+            'CREATE OR REPLACE VIEW "loop".win_rate_by_iteration AS '
+            'SELECT iteration, arm, win_rate, audit_accuracy FROM "loop".win_rates'
+        )
+        connection.execute(
+            "UPDATE warehouse.materializations SET version = 'old' "
+            "WHERE table_name IN ('judge_audit', 'judgements', 'win_rates')"
+        )
+    assert read_win_rates(project, "loop") is None
+    assert states(project)["0|test"] == "next"
+    with launcher(project, models=True) as launch:
+        launch("loop_evaluate", "0|test")
+    assert states(project)["0|test"] == "done"
+    assert project.models.usage.made == 0
+    for table, frame in expected.items():
+        made = rows(project, table).filter(iteration=0).select(frame.columns)
+        assert made.equals(frame.filter(iteration=0)), table
+    view = project.warehouse.query('FROM "loop".win_rate_by_iteration')
+    assert view.select("judge").unique().rows() == [("oak",)]
+    assert "audit_accuracy" not in view.columns
+
+
 def test_another_judge_makes_the_test_cells_due_and_trains_nothing(
     finished_project: Build,
 ) -> None:
@@ -126,7 +250,7 @@ def test_a_weak_judge_is_a_warning_and_stops_nothing(finished_project: Build) ->
     checks = {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
     warned = checks["judge_audit", "trusted"]
     assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "finds the truth in 50%" in str(warned.description)
+    assert "on gold responses in 50% (" in str(warned.description)
     assert all(check.passed for check in checks.values() if check is not warned)
     judged = {key for key, _ in checks}
     assert {"responses", "judgements", "judge_audit", "win_rates"} <= judged

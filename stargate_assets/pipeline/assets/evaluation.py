@@ -112,7 +112,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
             f"latest {row['metric']}": row["mean"] for row in latest.iter_rows(named=True)
         }
         metadata["page"] = dg.MetadataValue.path(write_page(warehouse, [tables]))
-        metadata |= picture_metadata(win_rates_by_arm(tables.headline("win_rates")))
+        metadata |= picture_metadata(win_rates_by_arm(tables.frame("win_rates")))
         metadata |= picture_metadata(log_probs(frame))
         return table_output(frame, report_version(warehouse, name), metadata)
 

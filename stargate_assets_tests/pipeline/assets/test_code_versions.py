@@ -95,13 +95,12 @@ def experiment(**changes: object) -> Experiment:
 
 
 JUDGED = {"written", "choice", "fit"}
-AFTER_CONVERSATIONS = set(LINEAGE) - {"judge_audit"}
 DUE = {
     "opening": set(LINEAGE),
-    "questioner": AFTER_CONVERSATIONS,
-    "asking": AFTER_CONVERSATIONS,
-    "roleplayer": AFTER_CONVERSATIONS,
-    "closing": AFTER_CONVERSATIONS - {"conversations"},
+    "questioner": set(LINEAGE),
+    "asking": set(LINEAGE),
+    "roleplayer": set(LINEAGE),
+    "closing": set(LINEAGE) - {"conversations"},
     "persona_opening": {
         "gold_log_probs",
         "best_conversations",
@@ -111,7 +110,7 @@ DUE = {
         "judgements",
         "win_rates",
     },
-    "instructed": {"responses", "judgements", "win_rates"},
+    "instructed": {"responses", "judge_audit", "judgements", "win_rates"},
     "judge": set[str](),
 }
 """Of an experiment whose Judge is `fit`: the tables of a test cell that a prompt makes due, those
@@ -143,6 +142,21 @@ def test_a_judge_is_due_by_its_own_method(method: str, prompt: str, due: bool) -
     assert (after != before) == due
 
 
+def test_every_judge_is_due_by_its_prompts() -> None:
+    judges: dict[str, object] = {
+        "judge": {"model": MODEL, "method": "fit"},
+        "other_judges": [{"model": MODEL, "name": "b"}],
+    }
+    stated, cell = experiment(**judges), Cell(0, "test")
+    assert set(LINEAGE["judgements"].prompts(stated, "test")) == {
+        "opening", "persona_opening", "judge", "judge_written", "judge_again",
+    }  # fmt: skip
+    before = cell_versions(stated, cell, None, {})
+    after = cell_versions(experiment(**judges, **changed("judge_written")), cell, None, {})
+    due = {table for table in before if before[table] != after[table]}
+    assert due == {"judge_audit", "judgements", "win_rates"}
+
+
 def test_a_comment_in_a_prompt_makes_nothing_due() -> None:
     commented = experiment(**changed("opening", "{{# why #}}\n{source}"))
     plain, cell = experiment(), Cell(0, "test")
@@ -158,7 +172,8 @@ def test_a_distilled_answers_prompt_makes_due_what_it_changes() -> None:
     before, after = (cell_versions(e, cell, None, {}) for e in (stated, told))
     due = {table for table in before if before[table] != after[table]}
     assert due == {
-        "regularization_responses", "checkpoints", "responses", "judgements", "win_rates",
+        "regularization_responses", "checkpoints",
+        "responses", "judge_audit", "judgements", "win_rates",
     }  # fmt: skip
 
 
