@@ -15,7 +15,7 @@ from stargate_assets.config.machine import Machine, Price
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project, assemble, load_project
 from stargate_assets.method.language_model import Message
-from stargate_assets_tests.conftest import JUDGED, Finished
+from stargate_assets_tests.conftest import JUDGED, SCRIPTED, Finished
 
 
 def calls(estimated: list[EstimatedCalls], *roles: str) -> Counter[tuple[str, str]]:
@@ -51,12 +51,16 @@ def test_what_was_estimated_is_what_is_asked(
 def test_each_arm_is_judged_by_both_letters_in_both_orders(
     scripted_project: Callable[..., Project],
 ) -> None:
-    project = scripted_project(**JUDGED | {"judge": JUDGED["judge"] | {"method": "choice"}})
+    judge = JUDGED["judge"] | {"method": "choice"}
+    other = judge | {"name": "elm", "model": SCRIPTED | {"model": "another"}}
     pairs, letters_and_orders = 4, 4
-    comparisons = {"0|test": 2 + 1, "1|test": 4, "2|test": 4}  # the audit counts as one of cell 0
-    assert calls(estimate_calls(project, ["loop"])["loop"], "judge") == {
-        (cell, "judge"): arms * pairs * letters_and_orders for cell, arms in comparisons.items()
-    }
+    comparisons = {"0|test": 2 + 2, "1|test": 4, "2|test": 4}  # two audits, in cell 0
+    for others in ([], [other]):
+        project = scripted_project(**JUDGED | {"judge": judge, "other_judges": others})
+        assert calls(estimate_calls(project, ["loop"])["loop"], "judge") == {
+            (cell, "judge"): (1 + len(others)) * arms * pairs * letters_and_orders
+            for cell, arms in comparisons.items()
+        }
 
 
 def test_what_is_on_disk_is_subtracted(finished_project: Callable[..., Project]) -> None:

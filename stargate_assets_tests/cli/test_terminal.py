@@ -1,6 +1,6 @@
 from rich.console import Console
 
-from stargate_assets.cli.terminal import make_win_rates_table
+from stargate_assets.cli.win_rates_table import make_win_rates_table
 from stargate_assets.pipeline.assets.rows import table_rows
 
 ROW = {
@@ -8,6 +8,7 @@ ROW = {
     "dimension": "all",
     "value": "",
     "judge": "oak[b]",
+    "headline": True,
     "pairs": 32,
     "wins": 20,
     "losses": 8,
@@ -18,10 +19,11 @@ ROW = {
     "high": 0.8399,
     "naive_low": 0.52,
     "naive_high": 0.83,
-    "audit_accuracy": 0.97,
-    "audit_low": 0.81,
-    "audit_high": 0.995,
+    "gold_audit": 0.97,
+    "gold_audit_low": 0.81,
+    "gold_audit_high": 0.995,
 }
+OWN_TEXT = {"own_text_audit": 0.55, "own_text_audit_low": 0.4, "own_text_audit_high": 0.7}
 NOTHING = ("win_rate", "low", "high", "naive_low", "naive_high")
 
 
@@ -50,12 +52,38 @@ def test_a_row_for_each_arm_and_the_judge_s_accuracy_below() -> None:
         f"│ 1 │ policy 1 │ policy 1 {figures}",
         f"│ 1 │ nobody │ policy 1 {figures}",
     ]
-    assert "the Judge finds it in 97% (81% to 100%). Ties count half." in shown
+    assert (
+        "Where the truth is known, oak[b] finds it in 97% (81% to 100%) on gold responses." in shown
+    )
+    assert "Ties count half." in shown
+
+
+def test_other_judges_have_a_column_each() -> None:
+    elm = {"judge": "elm", "headline": False, "win_rate": 0.41, "agreement": 0.71} | OWN_TEXT
+    shown = printed(
+        *(
+            {"iteration": 1, "arm": arm} | judge
+            for arm in ("method", "base_asks")
+            for judge in (OWN_TEXT, elm)
+        )
+    )
+    assert "that oak[b] prefers" in shown
+    assert "│ elm │" in shown.replace("┃", "│")
+    figures = "│ 0.70 │ 0.51 to 0.84 │ 20, 2, 8 │ 2 │ 0.41 (71%) │"
+    assert [line for line in shown.splitlines() if "0.70" in line] == [
+        f"│ 1 │ policy 1 │ policy 1 {figures}",
+        f"│ 1 │ policy 0 │ policy 1 {figures}",
+    ]
+    for judge in ("oak[b]", "elm"):
+        start = f"Where the truth is known, {judge} finds it in 97% (81% to 100%) on gold"
+        said = " ".join(shown.split())
+        assert f"{start} responses and 55% (40% to 70%) on own text." in said
+    assert "In brackets: pairs with the same verdict as the first judge's." in shown
 
 
 def test_what_nobody_scored_has_no_figure() -> None:
     shown = printed(
-        {"iteration": 0, "arm": "no_questions", "audit_accuracy": None, **dict.fromkeys(NOTHING)}
+        {"iteration": 0, "arm": "no_questions", "gold_audit": None, **dict.fromkeys(NOTHING)}
     )
     assert "│ nobody │ policy 0 │ │ │ 20, 2, 8 │ 2 │" in shown
-    assert "The Judge has no verdict where the truth is known." in shown
+    assert "Where the truth is known, oak[b] has no verdict." in shown

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from stargate_assets.cli.terminal import make_grid_table
+from stargate_assets.method.arms import Arm
 from stargate_assets.reporting.comparison import (
     NotEvaluatedError,
     compare,
@@ -16,6 +17,8 @@ from stargate_assets.reporting.comparison import (
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets_tests.reporting import frames
+
+JUDGE = {"model": {"model": "bundled"}, "method": "fit"}
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +123,35 @@ def test_each_experiment_is_shown_at_one_policy(tables: ExperimentTables) -> Non
 
 
 def test_an_experiment_alone_is_compared_with_nothing(tables: ExperimentTables) -> None:
-    gained, does = comparison_grids(compare([tables]))
+    gained, does, judges = comparison_grids(compare([tables]))
     (row,) = gained.rows
     assert row[:2] == ["embedded", "2"]
     assert row[4:] == ["+16.0\n(+13.8 to +18.2)", "+2.0\n(−0.2 to +4.2)"]
     assert does.rows[0][4:] == ["1,364", "8.0", "34", "$1.26\nand unknown"]
+    assert f"judged by {frames.JUDGE};" in gained.note
+    assert [cell.replace("\u202f", " ") for cell in judges.rows[0]] == [
+        "embedded", frames.JUDGE, "91 %\n(78 % to 100 %)", "87 %\n(74 % to 96 %)", "–", "–",
+    ]  # fmt: skip
+
+
+def test_a_comparison_is_by_the_headline_judge_and_shows_the_others(
+    tables: ExperimentTables,
+) -> None:
+    turned = pl.col("verdict").replace({"win": "loss", "loss": "win"})
+    two = replace(frames.with_other_judge(tables, turned), name="two")
+    alone, found = compare([tables, two])
+    assert found.win_rate(Arm.METHOD) == alone.win_rate(Arm.METHOD)
+    assert found.win_rate_difference is not None
+    assert (found.win_rate_difference.mean, found.win_rate_difference.high) == (0, 0)
+    assert found.differs == "other_judges oak"
+    *_, judges = comparison_grids([alone, found])
+    assert [row[:2] for row in judges.rows] == [
+        ["embedded", frames.JUDGE], ["two", frames.JUDGE], ["two", "oak"],
+    ]  # fmt: skip
+    assert judges.rows[-1][4].startswith("0\u202f%\n(0")
+    oak = replace(two, name="oak", experiment=frames.experiment(judge={**JUDGE, "name": "oak"}))
+    gained, *_ = comparison_grids(compare([tables, oak]))
+    assert f"judged by {frames.JUDGE} (embedded), oak (oak);" in gained.note
 
 
 def test_tables_fit_the_terminal(tables: ExperimentTables) -> None:

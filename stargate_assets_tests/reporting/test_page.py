@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from stargate_assets.method.answer_metrics import ANSWER_METRICS, AnswerMetric
 from stargate_assets.reporting import quality
 from stargate_assets.reporting.comparison import compare
-from stargate_assets.reporting.page import paper_values, pictures, report_page, script_json
+from stargate_assets.reporting.judges import judge_grids
+from stargate_assets.reporting.page import (
+    paper_values,
+    pictures,
+    pictures_of,
+    report_page,
+    script_json,
+)
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.reporting.viewer import PAIR, choose_pairs, viewer_data
@@ -68,7 +75,12 @@ def said(tables: ExperimentTables) -> str:
 @pytest.mark.parametrize(
     ("low", "high", "sentence"),
     [
-        (0.55, 0.81, "Policy 2 wins 68 % of its comparisons with the base model (55 % to 81 %"),
+        (
+            0.55,
+            0.81,
+            "Policy 2 wins 68 % of its comparisons with the base model (55 % to 81 %; judged by "
+            f"{frames.JUDGE}; 32 pairs",
+        ),
         (0.55, 0.81, "The interval lies above one half"),
         (0.41, 0.67, "The interval includes one half, so these data do not tell the two apart."),
         (0.20, 0.40, "The interval lies below one half: it is worse."),
@@ -134,7 +146,10 @@ def test_the_summary_counts_and_warns(tables: ExperimentTables) -> None:
     assert "changed by +2.0 nats (−0.2 to +4.2): what was gained is about the person" in text
     assert "asks in 93 % of its turns; the base model in 23 %" in text
     assert "Of its answers 80 % end by asking; of the base model's 20 %." in text
-    assert "87 % of pairs whose truth is known (74 % to 96 %): usable" in text
+    assert (
+        f"the judge {frames.JUDGE} finds it in 91 % of pairs of gold responses (78 % to 100 %) and "
+        "87 % of pairs of own text (74 % to 96 %): usable" in text
+    )
     assert "32 pairs come from 8 tasks and 4 people" in text
     assert "1 verdict of policy 2 could not be read" in text
     assert "prefers the response that stands first by +7 points" in text
@@ -149,7 +164,65 @@ def test_an_experiment_without_a_judge_says_so() -> None:
     without = {table: frame for table, frame in full.frames.items() if table not in judged}
     tables = replace(full, experiment=frames.experiment(judge=None), frames=without)
     assert "Nothing was judged: there are no win rates." in said(tables)
-    assert ">Decomposition</h2>" not in report_page([tables])
+    assert not re.search(">(Decomposition|Judges)</h2>", report_page([tables]))
+
+
+def with_audits(tables: ExperimentTables, **audits: float | None) -> ExperimentTables:
+    changed = tables.frame("win_rates").with_columns(pl.lit(v).alias(k) for k, v in audits.items())
+    return replace(tables, frames={**tables.frames, "win_rates": changed})
+
+
+def test_trust_goes_by_the_harder_audit(tables: ExperimentTables) -> None:
+    blind = with_audits(tables, own_text_audit=0.5, own_text_audit_low=0.4, own_text_audit_high=0.6)
+    assert "50 % of pairs of own text (40 % to 60 %): too few to rely on" in said(blind)
+    right = with_audits(tables, own_text_audit_low=0.8, gold_audit=0.5)
+    assert "own text (80 % to 96 %): good enough to rely on" in said(right)
+    arms = frames.experiment(evaluation={"arms": ["method", "base_answers"]})
+    nothing = dict.fromkeys(("own_text_audit", "own_text_audit_low", "own_text_audit_high"))
+    easy = replace(with_audits(tables, **nothing), experiment=arms)
+    missing = "There is no audit on own text, because evaluation.arms has no instructed."
+    assert missing in said(easy)
+    assert missing not in said(tables)
+    (grid,) = judge_grids(easy)
+    assert [cell.replace("\u202f", " ") for cell in grid.rows[0]] == [
+        frames.JUDGE, "91 % (78 % to 100 %)", "–",
+    ]  # fmt: skip
+    assert missing in grid.note
+
+
+def test_judges_stand_beside_the_headline_and_change_none_of_its_figures(
+    tables: ExperimentTables,
+) -> None:
+    """The other says the same of policy 1, and the opposite of the rest."""
+    turned = pl.col("verdict").replace({"win": "loss", "loss": "win"})
+    first = pl.col("iteration") == 1
+    both = frames.with_other_judge(tables, pl.when(first).then("verdict").otherwise(turned))
+    grids, by_judge = judge_grids(both)
+    assert [row[0] for row in grids.rows] == [frames.JUDGE, "oak"]
+    assert grids.rows[0][3:] == ["–", "–"]
+    scored = tables.tested("judgements").drop_nulls("verdict")
+    means = scored.with_columns(same=first.cast(pl.Float64)).group_by("task_id", "persona_id")
+    share = means.agg(pl.col("same").mean())["same"].mean()
+    assert isinstance(share, float)
+    assert grids.rows[1][3].startswith(f"{100 * share:.0f}\u202f% (")
+    assert float(grids.rows[1][4].split()[0].replace("−", "-")) == pytest.approx(
+        2 * share - 1, abs=0.08
+    )
+    assert by_judge.head == ["policy", "arm", frames.JUDGE, "oak"]
+    assert all(row[2] == row[3] != "–" for row in by_judge.rows)
+
+    assert said(both) == said(tables)
+    assert quality.decomposition(both) == quality.decomposition(tables)
+    assert quality.breakdown(both) == quality.breakdown(tables)
+    assert viewer_data([both]) == viewer_data([tables])
+    drawn = [
+        [line.get_xydata().tolist() for line in pictures_of(of)[0].figure.axes[0].lines]
+        for of in (both, tables)
+    ]
+    assert drawn[0] == drawn[1]
+    page = report_page([both])
+    assert "<dt>other judges</dt><dd>oak</dd>" in page
+    assert ">Judges</h2>" in page
 
 
 def test_the_decomposition_is_asking_by_answering(tables: ExperimentTables) -> None:
@@ -180,7 +253,7 @@ def test_every_conversation_and_verdict_is_counted(tables: ExperimentTables) -> 
         numbers = [int(cell) for cell in row[1:] if cell.isdigit()]
         assert numbers[0] == sum(numbers[1:5])  # eligible, and three reasons why not
     for row in comparisons.rows:
-        assert int(row[2]) == sum(map(int, row[3:8]))
+        assert int(row[3]) == sum(map(int, row[4:9]))
     assert gold.head[-1] == "excluded: refused"
     assert [row[-1] for row in gold.rows] == ["0", "0", "1"]
     train_a = next(row for row in conversations.rows if row[0] == "0|train_a")

@@ -41,6 +41,14 @@ def test_win_rates_by_iteration_are_those_of_all_pairs(warehouse: Warehouse) -> 
     assert found["win_rate"].to_list() == rates.sort("iteration")["win_rate"].to_list()
 
 
+def test_win_rates_by_iteration_are_the_headline_judge_s(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "stargate.duckdb")
+    frames.store(frames.with_other_judge(frames.tables(), pl.col("verdict")), warehouse)
+    found = warehouse.query("FROM embedded.win_rate_by_iteration")
+    assert found["judge"].unique().to_list() == [frames.JUDGE]
+    assert found.height == len(frames.ARMS[0]) + 2 * len(frames.ARMS[1])
+
+
 def test_tables_of_all_experiments_are_there_once(warehouse: Warehouse) -> None:
     found = warehouse.query(
         "SELECT experiment, count(*) AS rows FROM all_experiments.conversations GROUP BY ALL "
@@ -66,8 +74,8 @@ def test_a_new_column_and_a_dropped_experiment_leave_the_views_right(tmp_path: P
     ]
 
 
-def test_there_are_fourteen_queries() -> None:
-    assert len(QUERIES) == 14
+def test_there_are_fifteen_queries() -> None:
+    assert len(QUERIES) == 15
 
 
 @pytest.mark.parametrize("query", QUERIES)
