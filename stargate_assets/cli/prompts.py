@@ -72,13 +72,14 @@ def shown_prompts(project: Project, name: str, number: int) -> list[ShownPrompt]
         ShownPrompt("scorer, negative control", policy, told.negative_control_messages(pair)),
         ShownPrompt("scorer, positive control", policy, told.positive_control_messages(pair)),
     ]
-    if (judge := experiment.judge) is not None:
+    for judge in experiment.judges:
+        role = "judge" if judge == experiment.judge else f"judge {judge.label}"
         if judge.method == "fit":
             known, unknown = told.fit_messages(pair)
-            contexts = {"judge, who knows the person": known, "judge, who does not": unknown}
+            contexts = {f"{role}, who knows the person": known, f"{role}, who does not": unknown}
         else:
             written = judge.method == "written"
-            contexts = {"judge": told.judge_messages(pair, answer, answer, written=written)}
+            contexts = {role: told.judge_messages(pair, answer, answer, written=written)}
         shown += [ShownPrompt(role, judge.model, seen) for role, seen in contexts.items()]
     if data_set.oracle is not None:
         messages = data_set.prompts.oracle_messages(pair)

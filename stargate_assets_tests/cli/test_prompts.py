@@ -8,6 +8,8 @@ from click.testing import CliRunner
 from stargate_assets.cli.driver import DriverError, load
 from stargate_assets.cli.main import main
 from stargate_assets.cli.prompts import LEARNT, raw_texts, shown_prompts
+from stargate_assets.config.experiment import Experiment, Judge
+from stargate_assets.definitions.project import load_project
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.tokenizers import find_tokenizer
 
@@ -52,3 +54,12 @@ def test_the_raw_text_encloses_what_is_learnt(smollm: Path) -> None:
     assert f"{LEARNT[0]}What should I know about you?<|im_end|>{LEARNT[1]}" in asking
     assert answering.count(LEARNT[0]) == 1
     assert answering.endswith(f"<|im_end|>{LEARNT[1]}")
+
+
+def test_other_judges_are_shown_by_their_labels() -> None:
+    def judged_twice(_: str, experiment: Experiment) -> Experiment:
+        elm = Judge(model=experiment.questioner, name="elm", method="choice")
+        return experiment.model_copy(update={"other_judges": (elm,)})
+
+    shown = shown_prompts(load_project(judged_twice), "embedded", 0)
+    assert [prompt.role for prompt in shown][-2:] == ["judge, who does not", "judge elm"]
