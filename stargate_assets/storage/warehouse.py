@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
 
 LOCK_PATIENCE_SECONDS = 30.0
+_HEADERS = 3 * 4096
+"""Bytes at the start of a DuckDB file: one header, and two that take turns at each checkpoint."""
 Slice = Mapping[str, str | int]
 """The rows of a table that have these values, by column; empty stands for the whole table, which is
 then not partitioned.
@@ -187,12 +190,33 @@ class Warehouse:
         """The slices of a schema that were written, by (table, slice)."""
         if not self.path.exists():
             return {}
-        with self.connect(read_only=True) as connection:
-            return _read_materializations(connection, schema)
+        return dict(_known_materializations(self, schema, _file_state(self.path)))
 
     def _require_file(self) -> None:
         if not self.path.exists():
             raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
+
+
+@lru_cache(maxsize=64)
+def _known_materializations(
+    warehouse: Warehouse, schema: str, state: tuple[bytes, int]
+) -> dict[tuple[str, str], Materialization]:
+    """The slices of a schema in a file of this state. A run asks for them far more often than it
+    writes, and to open the file is most of what that takes.
+    """
+    del state
+    with warehouse.connect(read_only=True) as connection:
+        return _read_materializations(connection, schema)
+
+
+def _file_state(path: Path) -> tuple[bytes, int]:
+    """What changes when a DuckDB file does: its headers, which count checkpoints, and the length of
+    the log of what is not in it yet.
+    """
+    log = path.with_name(f"{path.name}.wal")
+    with path.open("rb") as file:
+        headers = file.read(_HEADERS)
+    return headers, log.stat().st_size if log.exists() else 0
 
 
 def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRow]) -> None:

@@ -102,6 +102,27 @@ def test_a_missing_slice_is_named(warehouse: Warehouse) -> None:
         warehouse.read("data", "tasks", [TEST, TRAIN])
 
 
+def test_what_is_there_is_read_again_only_after_a_write(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second object stands for a second process: both see what the other has written."""
+    other = Warehouse(warehouse.path)
+    opened: list[bool] = []
+    connect = Warehouse.connect
+
+    def counted(self: Warehouse, *, read_only: bool):
+        opened.append(read_only)
+        return connect(self, read_only=read_only)
+
+    monkeypatch.setattr(Warehouse, "connect", counted)
+    for number in range(3):
+        warehouse.write("mini", "tasks", TEST, tasks("test", "one"), f"v{number}")
+        opened.clear()
+        for one in (other, warehouse, other):
+            assert one.materializations("mini")["tasks", "test"].version == f"v{number}"
+        assert opened == [True]
+
+
 def test_values_are_parameters_and_identifiers_are_quoted(warehouse: Warehouse) -> None:
     odd = {"split": "test'; DROP SCHEMA data CASCADE; --"}
     warehouse.write('da"ta', "tasks", odd, tasks(odd["split"], "one"), "v")
