@@ -16,6 +16,7 @@ from rich.table import Table
 from stargate_assets.cli.declare import init, new, path_option
 from stargate_assets.cli.terminal import (
     console,
+    make_grid_table,
     print_comparison,
     print_estimate,
     print_estimates,
@@ -102,9 +103,12 @@ def run(
         example_conversations,
         print_example_conversations,
     )
+    from stargate_assets.reporting.answers import answer_estimates
 
     def show(experiment: str, report: pl.DataFrame) -> None:
         print_report(experiment, report)
+        for grid in answer_estimates(report):
+            console.print(make_grid_table(grid))
         win_rates = read_win_rates(project, experiment)
         if win_rates is not None:
             console.print(make_win_rates_table(experiment, win_rates))

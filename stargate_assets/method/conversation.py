@@ -3,7 +3,7 @@ sees.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stargate_assets.method.keys import derive_seed
@@ -101,6 +101,11 @@ def others_responses(
                 text = readdress(theirs, other.name, pair.persona.name)
                 found[pair] = (other.persona_id, text)
     return found
+
+
+def people_of(pairs: Iterable[Pair]) -> list[Persona]:
+    """The personas of pairs, each once."""
+    return list({pair.persona.persona_id: pair.persona for pair in pairs}.values())
 
 
 def is_question(utterance: str) -> bool:

@@ -1,7 +1,9 @@
-"""Facts of a persona that a response states although they were not said: by words, not by meaning.
+"""Facts that a response states: by words, not by meaning.
 
 A fact is a number, or a word of four letters or more, that stands in one persona of the split only.
-Another persona's facts, looked for in the same response, say what overlap by chance alone gives.
+Here are those of the persona that a response states although they were not said; `heard.py` has
+those that were said. Another persona's facts, looked for in the same response, say what overlap by
+chance alone gives.
 """
 
 import re
@@ -23,9 +25,19 @@ def unheard_facts(
     """The persona's facts, as stems, that a response states and that are not in the texts `heard`.
     `others` are the split's personas; the persona itself may be among them.
     """
-    known = _terms(persona.name).union(*map(_terms, heard))
-    known = known.union(*(_terms(o.text) for o in others if o.persona_id != persona.persona_id))
-    return (_terms(_LIST_NUMBER.sub(" ", response)) & _terms(persona.text)) - known
+    known = terms(persona.name).union(*map(terms, heard))
+    return (stated_terms(response) & terms(persona.text)) - known - others_terms(persona, others)
+
+
+def stated_terms(response: str) -> frozenset[str]:
+    """The stems of a response that can be facts; the numbers of its lists cannot."""
+    return terms(_LIST_NUMBER.sub(" ", response))
+
+
+def others_terms(persona: Persona, people: Iterable[Persona]) -> frozenset[str]:
+    """The stems that other people's personas have."""
+    others = (other.text for other in people if other.persona_id != persona.persona_id)
+    return frozenset[str]().union(*map(terms, others))
 
 
 def respondent_texts(conversation: Conversation) -> list[str]:
@@ -37,7 +49,7 @@ def respondent_texts(conversation: Conversation) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _terms(text: str) -> frozenset[str]:
+def terms(text: str) -> frozenset[str]:
     """The stems of a text that can be facts."""
     found: set[str] = set()
     for word in words(normalise(text)):

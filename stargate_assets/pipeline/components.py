@@ -23,7 +23,7 @@ from stargate_assets.pipeline.assets.grid import iteration_partitions, split_par
 from stargate_assets.pipeline.assets.iteration import iteration_assets
 from stargate_assets.pipeline.assets.judging import judging_assets
 from stargate_assets.pipeline.assets.outputs import column_schema
-from stargate_assets.pipeline.assets.responses import responses_asset
+from stargate_assets.pipeline.assets.responses import response_assets
 from stargate_assets.pipeline.assets.training import training_assets
 from stargate_assets.pipeline.jobs import data_set_job, experiment_jobs, walk_sensor
 from stargate_assets.pipeline.sources.tables import reader
@@ -156,7 +156,7 @@ def experiment_definitions(
             policy,
             *iteration_assets(name, experiment),
             *training_assets(name, experiment),
-            responses_asset(name, experiment),
+            *response_assets(name, experiment),
             *judging_assets(name, experiment),
             report_asset(name, experiment),
         ],

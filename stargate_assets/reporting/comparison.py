@@ -8,6 +8,8 @@ import polars as pl
 
 from stargate_assets.method.answer_metrics import (
     ANSWERS_THAT_ASK,
+    HEARD_FACTS,
+    HEARD_FACTS_BY_CHANCE,
     UNHEARD_FACTS,
     UNHEARD_FACTS_BY_CHANCE,
 )
@@ -19,7 +21,7 @@ from stargate_assets.method.win_rates import WORTH
 from stargate_assets.reporting.judges import AGREED, AUDITED, HEAD, judge_cells
 from stargate_assets.reporting.metrics import QUESTION_RATE, format_level, metric_labels
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
-from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row
+from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row, metric_row
 from stargate_assets.reporting.words import count, percent, points, signed
 
 WIN_RATE = "win rate"
@@ -27,6 +29,7 @@ GAINS = {c: f"{metric_labels()[c]}, gain" for c in (Condition.EXPERIMENTAL, Cond
 BEHAVIOUR = (
     metric_labels()[QUESTION_RATE],
     metric_labels()[ANSWERS_THAT_ASK],
+    f"{metric_labels()[HEARD_FACTS]} (by chance)",
     f"{metric_labels()[UNHEARD_FACTS]} (by chance)",
 )
 COSTS = ("model calls", "minutes", "training steps", "dollars")
@@ -63,9 +66,7 @@ class Compared:
         return Estimate(row["win_rate"], row["low"], row["high"], row["pairs"])
 
     def metric(self, metric: str, mean: str = "mean", prefix: str = "") -> Estimate | None:
-        row: dict[str, Any] | None = first_row(
-            self.tables.frame("report"), iteration=self.policy, metric=metric
-        )
+        row: dict[str, Any] | None = metric_row(self.tables.frame("report"), metric, self.policy)
         if row is None or row[mean] is None:
             return None
         return Estimate(row[mean], row[f"{prefix}low"], row[f"{prefix}high"], row["pairs"])
@@ -125,6 +126,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         [
             c.name,
             *(_level(c, metric) for metric in (QUESTION_RATE, ANSWERS_THAT_ASK)),
+            f"{_level(c, HEARD_FACTS)} ({_level(c, HEARD_FACTS_BY_CHANCE)})",
             f"{_level(c, UNHEARD_FACTS)} ({_level(c, UNHEARD_FACTS_BY_CHANCE)})",
             *_cost_cells(c),
         ]
@@ -142,9 +144,9 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
             "What each policy does and costs",
             ["experiment", *BEHAVIOUR, *COSTS],
             behaviour,
-            note="Unheard facts mean something where they lie above those by chance. Costs are "
-            "those of the experiment without its data set. A call that another experiment had "
-            "made before was not made again, and is not counted here.",
+            note="Heard and unheard facts mean something where they lie above those by chance. "
+            "Costs are those of the experiment without its data set. A call that another "
+            "experiment had made before was not made again, and is not counted here.",
         ),
     ]
     if others:

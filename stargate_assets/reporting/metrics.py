@@ -16,16 +16,25 @@ OF_CONVERSATIONS = {
 EXPLAINED = (
     "Q-experimental, Q-random and the controls are log p(gold response) under the base model, in "
     "nats: after the policy's conversation with this person, after one about the same task with "
-    "somebody else, after the task alone, and after persona and task. An answer has unheard facts "
-    "if it states something of the persona that was not said; by chance is the same with somebody "
-    "else's persona."
+    "somebody else, after the task alone, and after persona and task."
 )
+ANSWERS_EXPLAINED = (
+    "A heard fact is a statement of the person of which the answer has a word or number that was "
+    "said nowhere else; by chance, the answer to somebody else with the same task has it. In nats, "
+    "it is how much less probable the answer becomes without a statement. An answer has unheard "
+    "facts if it states something of the persona that was not said; by chance is the same with "
+    "somebody else's persona. Gains are on policy 0, which asks and answers."
+)
+
+
+def answer_metric_labels() -> dict[str, str]:
+    """What people call each metric of answers, in their order."""
+    return {name: metric.label for name, metric in ANSWER_METRICS.items()}
 
 
 def metric_labels() -> dict[str, str]:
     """What people call each metric, in the order in which they read them."""
-    of_answers = {name: metric.label for name, metric in ANSWER_METRICS.items()}
-    return OF_CONVERSATIONS | of_answers
+    return OF_CONVERSATIONS | answer_metric_labels()
 
 
 def is_share(metric: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from stargate_assets.reporting import curves, figures, quality
+from stargate_assets.reporting.answers import answer_estimates, statement_counts
 from stargate_assets.reporting.comparison import Compared, compare, comparison_grids
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.judges import judge_grids
@@ -86,10 +87,10 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
         "written": f"{written:%d %B %Y, %H:%M}" if written is not None else "",
         "summary": summary(tables),
         "pictures": pictures_of(tables),
-        "estimates": quality.estimates(tables),
+        "estimates": [*quality.estimates(tables), *answer_estimates(tables.frame("report"))],
         "decomposition": [*quality.decomposition(tables), *quality.breakdown(tables)],
         "judges": judge_grids(tables),
-        "quality": quality.data_quality(tables),
+        "quality": [*quality.data_quality(tables), *statement_counts(tables)],
         "costs": quality.costs(tables),
         "digest": experiment.digest(),
         "configuration": quality.configuration(tables),

@@ -12,10 +12,10 @@ from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.reporting.metrics import (
     EXPLAINED,
+    OF_CONVERSATIONS,
     format_change,
     format_level,
     is_share,
-    metric_labels,
 )
 from stargate_assets.reporting.tables import ExperimentTables, first_row
 from stargate_assets.reporting.words import (
@@ -108,10 +108,12 @@ def breakdown(tables: ExperimentTables) -> list[Grid]:
 
 
 def estimates(tables: ExperimentTables) -> list[Grid]:
-    """A table of all metrics: their means on the test split and their gains, with intervals."""
+    """A table of what conversations show and how they score: means on the test split, and gains,
+    with intervals.
+    """
     report = tables.frame("report")
     lines: list[list[str]] = []
-    for metric, name in metric_labels().items():
+    for metric, name in OF_CONVERSATIONS.items():
         rows = report.filter(pl.col("metric") == metric).sort("iteration")
         if metric in CONTROLS:
             rows = rows.head(1)  # they depend on no policy

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from stargate_assets.method.answer_metrics import ANSWERS_THAT_ASK
+from stargate_assets.method.answer_metrics import ANSWERS_THAT_ASK, HEARD_FACTS
 from stargate_assets.method.audits import (
     NO_OWN_TEXT,
     TRUSTED_ACCURACY,
@@ -15,7 +15,7 @@ from stargate_assets.method.audits import (
 )
 from stargate_assets.reporting.judges import audit_estimates
 from stargate_assets.reporting.metrics import QUESTION_RATE, metric_labels
-from stargate_assets.reporting.tables import ExperimentTables, first_row
+from stargate_assets.reporting.tables import ExperimentTables, first_row, metric_row
 from stargate_assets.reporting.words import percent, plural, points, signed
 
 EVEN = 0.5
@@ -104,7 +104,7 @@ def _questions_alone(win_rates: pl.DataFrame, latest: int) -> Part:
 
 
 def _gold(report: pl.DataFrame, latest: int) -> Part:
-    own = first_row(report, iteration=latest, metric="experimental")
+    own = metric_row(report, "experimental", latest)
     if own is None or own["gain"] is None:
         return [], []
     row: dict[str, Any] = own
@@ -116,13 +116,13 @@ def _gold(report: pl.DataFrame, latest: int) -> Part:
         f"{more if clear else 'neither more nor less probable, as far as these data tell'}: "
         f"{signed(row['gain'])} nats a response ({interval})"
     )
-    whole: dict[str, Any] | None = first_row(report, iteration=0, metric="positive_control")
-    before: dict[str, Any] | None = first_row(report, iteration=0, metric="experimental")
+    whole: dict[str, Any] | None = metric_row(report, "positive_control", 0)
+    before: dict[str, Any] | None = metric_row(report, "experimental", 0)
     if whole and before and whole["mean"] > before["mean"] and row["gain_low"] > 0:
         share = row["gain"] / (whole["mean"] - before["mean"])
         text += f", {percent(share)} of what reading the whole persona would add"
     findings = [text + "."]
-    other: dict[str, Any] | None = first_row(report, iteration=latest, metric="random")
+    other: dict[str, Any] | None = metric_row(report, "random", latest)
     if other and other["gain"] is not None:
         findings.append(
             f"After conversations with somebody else it changed by {signed(other['gain'])} nats "
@@ -139,15 +139,18 @@ def _gold(report: pl.DataFrame, latest: int) -> Part:
 
 
 def _asking(report: pl.DataFrame, latest: int) -> Part:
-    """How often the policy asks, in its turns, where it should, and in its answers, where not."""
+    """How often the policy asks, in its turns, where it should, and in its answers, where not; and
+    what its answers use of the replies.
+    """
     figures: list[Figure] = []
     findings: list[str] = []
     for metric, sentence in (
         (QUESTION_RATE, "It asks in {} of its turns; the base model in {}."),
         (ANSWERS_THAT_ASK, "Of its answers {} end by asking; of the base model's {}."),
+        (HEARD_FACTS, "Its answers use {} of what the person has told it; the base model's {}."),
     ):
-        now: dict[str, Any] | None = first_row(report, iteration=latest, metric=metric)
-        before: dict[str, Any] | None = first_row(report, iteration=0, metric=metric)
+        now: dict[str, Any] | None = metric_row(report, metric, latest)
+        before: dict[str, Any] | None = metric_row(report, metric, 0)
         if now is None or before is None:
             continue
         mean = percent(now["mean"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from stargate_assets.config.experiment import Experiment
+from stargate_assets.method.arms import Arm
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.statistics import PairValues
 from stargate_assets.storage.schemas import SCHEMAS
@@ -46,6 +47,14 @@ def first_row(frame: pl.DataFrame, **values: object) -> dict[str, object] | None
     """The row with these values, or None."""
     found = frame.filter(*(pl.col(column) == value for column, value in values.items()))
     return found.row(0, named=True) if found.height else None
+
+
+def metric_row(
+    report: pl.DataFrame, metric: str, iteration: int, arm: Arm = Arm.METHOD
+) -> dict[str, object] | None:
+    """A policy's row of the table `report` for a metric, in this arm if answers show it."""
+    of_arm = report.filter(pl.col("arm").is_null() | (pl.col("arm") == arm))
+    return first_row(of_arm, metric=metric, iteration=iteration)
 
 
 def by_pair(frame: pl.DataFrame, column: str) -> PairValues:

@@ -1,12 +1,13 @@
 """What a run would ask, before and after it: estimates against what was counted."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stargate_assets.cli.estimate.counting_model import EstimatedCalls
+from stargate_assets.cli.estimate.counting_model import EstimatedCalls, make_up_words
 from stargate_assets.cli.estimate.estimator import estimate_calls
 from stargate_assets.cli.estimate.tokens import TokenCounter, token_counter
 from stargate_assets.cli.terminal import print_estimate, print_estimates
@@ -14,8 +15,11 @@ from stargate_assets.config.experiment import Judge
 from stargate_assets.config.machine import Machine, Price
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project, assemble, load_project
+from stargate_assets.method.eligibility import MOST_SENTENCES, ineligibility
+from stargate_assets.method.heard import statements
 from stargate_assets.method.language_model import Message
 from stargate_assets_tests.conftest import JUDGED, SCRIPTED, Finished
+from stargate_assets_tests.method.people import talk
 
 
 def calls(estimated: list[EstimatedCalls], *roles: str) -> Counter[tuple[str, str]]:
@@ -46,6 +50,27 @@ def test_what_was_estimated_is_what_is_asked(
     assert estimate_calls(project, ["loop"])["loop"] == []
     table = project.warehouse.query("select sum(calls) as calls from warehouse.usage")
     assert table["calls"].item() == used.total()
+
+
+@pytest.mark.parametrize("tokens", [8, 15, 48, 128])
+def test_what_is_made_up_may_be_a_turn_and_a_reply(tokens: int) -> None:
+    text = make_up_words("any", tokens)
+    assert ineligibility(talk((text, text))) is None
+    assert 1 <= len(statements(talk((text, text)))) < MOST_SENTENCES
+    assert len(re.findall(r"\w+|[.,?]", text)) == tokens
+
+
+@pytest.mark.parametrize(("replies", "stated"), [("generated", 2), ("chosen", 1)])
+def test_what_was_heard_is_scored_once_for_each_answer_and_each_statement(
+    replies: str, stated: int, scripted_project: Callable[..., Project]
+) -> None:
+    """Beside the gold responses: at least one statement of most conversations of two arms."""
+    roleplayers = [{"model": SCRIPTED, "replies": replies}]
+    arms = ["method", "no_questions"]
+    project = scripted_project(roleplayers=roleplayers, evaluation={"samples": 1, "arms": arms})
+    scored = calls(estimate_calls(project, ["loop"])["loop"], "scorer")
+    pairs, gold = 4, 4 * 2 + 4 * 2
+    assert gold + pairs * stated < scored["0|test", "scorer"]
 
 
 def test_each_arm_is_judged_by_both_letters_in_both_orders(

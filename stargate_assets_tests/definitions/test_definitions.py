@@ -18,6 +18,7 @@ GRID = (
     "regularization_responses",
     "checkpoints",
     "responses",
+    "heard_statements",
 )
 
 
@@ -47,7 +48,8 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
         "judge_audit": {gold, own["responses"]},
         "judgements": {own["responses"]},
         "win_rates": {own["judgements"], own["judge_audit"]},
-        "report": {own["gold_log_probs"], own["win_rates"]},
+        "heard_statements": {own["responses"]},
+        "report": {own["gold_log_probs"], own["heard_statements"], own["win_rates"]},
     }
     assert {table: upstream(repository, f"embedded/{table}") for table in edges} == edges
 

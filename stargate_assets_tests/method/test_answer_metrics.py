@@ -1,8 +1,13 @@
+from collections.abc import Sequence
+
 import pytest
 
 from stargate_assets.method.answer_metrics import (
     ANSWER_METRICS,
     ANSWERS_THAT_ASK,
+    HEARD_FACTS,
+    HEARD_FACTS_BY_CHANCE,
+    HEARD_FACTS_NATS,
     UNHEARD_FACTS,
     UNHEARD_FACTS_BY_CHANCE,
     Answered,
@@ -10,6 +15,7 @@ from stargate_assets.method.answer_metrics import (
     answer_values,
 )
 from stargate_assets.method.conversation import Conversation, Persona
+from stargate_assets.method.heard import Heard, Statement
 from stargate_assets_tests.method.people import pair, talk
 
 INEKE = pair(name="Ineke", persona="I repair church organs in Groningen.").persona
@@ -21,10 +27,15 @@ def conversation(persona: Persona, answer: str = "I am busy.") -> Conversation:
     return talk(("What do you do?", answer), of=pair(name=persona.name, persona=persona.text))
 
 
-def values(text: str, said: str = "I am busy.", people: list[Persona] = PEOPLE) -> dict[str, float]:
+def values(
+    text: str,
+    said: str = "I am busy.",
+    people: list[Persona] = PEOPLE,
+    heard: Sequence[Heard] = (),
+) -> dict[str, float]:
     """By metric, of one answer to Ineke."""
     talked = conversation(INEKE, said)
-    found = answer_values([(talked, text)], people, seed=0)
+    found = answer_values([(talked, text, heard)], people, seed=0)
     return {metric: of[talked.pair.key] for metric, of in found.items()}
 
 
@@ -49,13 +60,33 @@ def test_what_was_said_is_not_unheard() -> None:
     assert values("Rest in Groningen.", "I work in Groningen.")[UNHEARD_FACTS] == 0
 
 
+def heard(used: bool | None, by_chance: bool | None, drop: float) -> Heard:
+    terms = frozenset[str]() if used is None else frozenset({"organ"})
+    statement = Statement(0, 0, "I repair organs.")
+    return Heard(statement, terms, used, by_chance, -9.0, -9.0 - drop, 5)
+
+
+def test_heard_facts_are_a_share_of_the_statements_that_can_be_told() -> None:
+    stated = [heard(True, False, 2.0), heard(False, None, -0.5), heard(None, None, 1.5)]
+    found = values("Rest.", heard=stated)
+    assert found[HEARD_FACTS] == 0.5
+    assert found[HEARD_FACTS_BY_CHANCE] == 0
+    assert found[HEARD_FACTS_NATS] == 1.0
+
+
+def test_statements_without_words_of_their_own_count_in_nats_alone() -> None:
+    found = values("Rest.", heard=[heard(None, None, 1.5)])
+    assert found[HEARD_FACTS_NATS] == 1.5
+    assert not {HEARD_FACTS, HEARD_FACTS_BY_CHANCE} & set(found)
+
+
 def test_with_one_person_alone_there_is_nobody_to_compare_with_by_chance() -> None:
     assert set(values("Rest.", people=[INEKE])) == {ANSWERS_THAT_ASK, UNHEARD_FACTS}
 
 
 def test_each_pair_has_its_value() -> None:
     talks = {persona.name: conversation(persona) for persona in PEOPLE}
-    answers = [(talks["Ineke"], "Rest?"), (talks["Jun"], "Rest.")]
+    answers = [(talks["Ineke"], "Rest?", ()), (talks["Jun"], "Rest.", ())]
     asks = answer_values(answers, PEOPLE, seed=0)[ANSWERS_THAT_ASK]
     assert asks == {talks["Ineke"].pair.key: 1.0, talks["Jun"].pair.key: 0.0}
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
+from stargate_assets.method.answer_metrics import ANSWER_METRICS
 from stargate_assets.method.plan import SPLITS, planned_steps
 from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.versions import (
@@ -287,6 +288,21 @@ def _judge(
                 "refused": False,
             }
         )
+        if arm != "no_questions":
+            rows["heard_statements"].append(
+                {
+                    **key,
+                    "turn": 0,
+                    "position": 1,
+                    "statement": "My knees are bad.",
+                    "terms": ["knee"],
+                    "used": iteration > 0,
+                    "used_by_chance": False,
+                    "log_prob": -90.0,
+                    "log_prob_without": -90.5 - iteration,
+                    "tokens": 30,
+                }
+            )
         if arm == "method" and iteration == 0:
             continue
         luck = draw.random()
@@ -368,19 +384,26 @@ def _estimate(rows: dict[str, list[Row]], iteration: int, pairs: int) -> None:
         "negative_control": (-326.0, 14.0, None),
         "positive_control": (-225.8, 10.0, None),
         "answers_that_ask": (0.2 + 0.3 * iteration, 0.1, 0.3 * iteration),
+        "heard_facts": (0.25 + 0.2 * iteration, 0.12, 0.2 * iteration),
+        "heard_facts_by_chance": (0.1, 0.05, 0.0),
+        "heard_facts_nats": (0.5 + iteration, 0.6, 1.0 * iteration),
         "unheard_facts": (0.12 - 0.05 * iteration, 0.02, -0.05 * iteration),
         "unheard_facts_by_chance": (0.06 - 0.02 * iteration, 0.02, -0.02 * iteration),
     }
-    for metric, (mean, around, gain) in levels.items():
-        gains = iteration > 0 and gain is not None
-        wide, top = around / 6, 1.0 if is_share(metric) else 0.0
+    arms = ("method", *ARMS[0]) if iteration == 0 else ARMS[1]
+    for metric, arm in ((m, a) for m in levels for a in (arms if m in ANSWER_METRICS else [None])):
+        mean, around, gain = levels[metric]
+        gains = gain is not None and (iteration > 0 or arm not in (None, "method"))
+        wide, top = around / 6, 1.0 if is_share(metric) else mean + around
+        if arm == "no_questions" and metric.startswith("heard"):
+            continue
         rows["report"].append(
             {
-                "split": "test", "iteration": iteration, "metric": metric, "mean": mean,
-                "low": mean - around, "high": min(mean + around, top),
+                "split": "test", "iteration": iteration, "arm": arm, "metric": metric,
+                "mean": mean, "low": mean - around, "high": min(mean + around, top),
                 "gain": gain if gains else None,
-                "gain_low": gain - wide if gains and gain else None,
-                "gain_high": gain + wide if gains and gain else None, "pairs": pairs,
+                "gain_low": gain - wide if gains else None,
+                "gain_high": gain + wide if gains else None, "pairs": pairs,
             }
         )  # fmt: skip
 
@@ -420,6 +443,12 @@ FRAMES: dict[str, dict[str, Any]] = {
         "arm": _TEXT, "asker": _INT, "answerer": _INT, "sample": _INT, "turns": _INT,
         "text": _TEXT, "truncated": _BOOL, "refused": _BOOL,
     },
+    "heard_statements": _CELL
+    | {
+        "arm": _TEXT, "turn": _INT, "position": _INT, "statement": _TEXT, "terms": pl.List(_TEXT),
+        "used": _BOOL, "used_by_chance": _BOOL, "log_prob": _REAL, "log_prob_without": _REAL,
+        "tokens": _INT,
+    },
     "judgements": _CELL
     | {
         "arm": _TEXT, "judge": _TEXT, "turns": _INT, "kind": _TEXT, "verdict": _TEXT,
@@ -445,7 +474,7 @@ FRAMES: dict[str, dict[str, Any]] = {
             _REAL,
         ),
     },
-    "report": {"split": _TEXT, "iteration": _INT, "metric": _TEXT}
+    "report": {"split": _TEXT, "iteration": _INT, "arm": _TEXT, "metric": _TEXT}
     | dict.fromkeys(("mean", "low", "high", "gain", "gain_low", "gain_high"), _REAL)
     | {"pairs": _INT},
 }  # fmt: skip

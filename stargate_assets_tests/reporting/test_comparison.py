@@ -127,7 +127,9 @@ def test_an_experiment_alone_is_compared_with_nothing(tables: ExperimentTables) 
     (row,) = gained.rows
     assert row[:2] == ["embedded", "2"]
     assert row[4:] == ["+16.0\n(+13.8 to +18.2)", "+2.0\n(−0.2 to +4.2)"]
-    assert does.rows[0][4:] == ["1,364", "8.0", "34", "$1.26\nand unknown"]
+    shown = [cell.replace("\u202f", " ") for cell in does.rows[0][:5]]
+    assert shown == ["embedded", "93 %", "80 %", "65 % (10 %)", "2 % (2 %)"]
+    assert does.rows[0][5:] == ["1,364", "8.0", "34", "$1.26\nand unknown"]
     assert f"judged by {frames.JUDGE};" in gained.note
     assert [cell.replace("\u202f", " ") for cell in judges.rows[0]] == [
         "embedded", frames.JUDGE, "91 %\n(78 % to 100 %)", "87 %\n(74 % to 96 %)", "–", "–",

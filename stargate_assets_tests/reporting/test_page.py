@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.answer_metrics import ANSWER_METRICS, AnswerMetric
 from stargate_assets.reporting import quality
 from stargate_assets.reporting.comparison import compare
 from stargate_assets.reporting.judges import judge_grids
@@ -146,6 +145,7 @@ def test_the_summary_counts_and_warns(tables: ExperimentTables) -> None:
     assert "changed by +2.0 nats (−0.2 to +4.2): what was gained is about the person" in text
     assert "asks in 93 % of its turns; the base model in 23 %" in text
     assert "Of its answers 80 % end by asking; of the base model's 20 %." in text
+    assert "use 65 % of what the person has told it; the base model's 25 %." in text
     assert (
         f"the judge {frames.JUDGE} finds it in 91 % of pairs of gold responses (78 % to 100 %) and "
         "87 % of pairs of own text (74 % to 96 %): usable" in text
@@ -384,20 +384,3 @@ def test_several_experiments_stand_beside_each_other(tables: ExperimentTables) -
 def test_the_paper_stands_beside_its_own_preset_only(tables: ExperimentTables) -> None:
     assert paper_values(tables) == ()
     assert paper_values(replace(tables, name="star_gate")) == (0.68, 0.73, 0.70)
-
-
-def test_a_new_metric_of_answers_is_in_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
-    metric = AnswerMetric("words of answers", lambda answered: len(answered.text), share=False)
-    monkeypatch.setitem(ANSWER_METRICS, "answer_words", metric)
-    tables = frames.tables()
-    report = tables.frame("report")
-    row = report.filter(metric="question_rate", iteration=1).with_columns(
-        metric=pl.lit("answer_words"), mean=80.0, low=75.0, high=85.0,
-        gain=4.0, gain_low=2.0, gain_high=6.0,
-    )  # fmt: skip
-    added = replace(tables, frames={**tables.frames, "report": pl.concat([report, row])})
-    (grid,) = quality.estimates(added)
-    pairs = row["pairs"].item()
-    assert grid.rows[-1] == [
-        "words of answers", "1", "80.0 (75.0 to 85.0)", "+4.0 (+2.0 to +6.0)", str(pairs)
-    ]  # fmt: skip

@@ -15,6 +15,7 @@ from stargate_assets.cli.driver import (
     run_experiment,
 )
 from stargate_assets.definitions.project import Project
+from stargate_assets.engines.scripted import UTTERANCES
 from stargate_assets.pipeline.assets.cell_run import MissingReferenceError
 from stargate_assets.storage.warehouse import slice_name
 from stargate_assets_tests.conftest import SCRIPTED
@@ -59,6 +60,11 @@ def test_every_arm_of_every_test_cell_has_a_win_rate(finished_project: Build) ->
     assert set(by_turns["pairs"]) == {PAIRS}
     assert rows(project, "responses").height == 3 * PAIRS + 2 * 4 * PAIRS
     assert set(rows(project, "judge_audit")["split"]) == {"test"}
+
+    # What is heard is traced where somebody asks: the scripted Roleplayer states something or asks.
+    heard = rows(project, "heard_statements")
+    assert set(heard["arm"]) == {"method", "base_answers", "base_asks", "instructed"}
+    assert set(heard["statement"]) <= set(UTTERANCES)
 
     # Who has the reference's asker answers after the reference's conversation.
     key = ["task_id", "persona_id", "sample", "turns"]
@@ -245,4 +251,4 @@ def test_a_weak_judge_is_a_warning_and_stops_nothing(finished_project: Build) ->
     assert "on gold responses in 50% (" in str(warned.description)
     assert all(check.passed for check in checks.values() if check is not warned)
     judged = {key for key, _ in checks}
-    assert {"responses", "judgements", "judge_audit", "win_rates"} <= judged
+    assert {"responses", "heard_statements", "judgements", "judge_audit", "win_rates"} <= judged

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from stargate_assets.cli.estimate.tokens import TokenCounter
+from stargate_assets.method.eligibility import MOST_SENTENCES
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -17,7 +18,8 @@ from stargate_assets.storage.completions import CompletionStore, request_key
 
 _WORDS = ("water", "music", "garden", "paper", "winter", "letter", "market", "river", "quiet")
 _MOST_WORDS = 50
-"""A question of more words would be too long to be scored."""
+"""A question of more words would be too long to be scored, as one of more sentences would."""
+_SENTENCE_WORDS = 12
 Answer = Completion | Score
 Answers = Mapping[str, Answer]
 Request = TypeVar("Request", ChatRequest, ScoreRequest)
@@ -91,7 +93,9 @@ class CountingModel:
 
         def make_up(request: ScoreRequest) -> Score:
             tokens = max(1, self.counter.text(request.continuation))
-            return Score((-1.0,) * tokens, self.counter.prompt(request.messages))
+            # Not the same for all, or a Roleplayer that chooses would find nothing to say.
+            log_prob = random.Random(f"{self.identity} {request!r}").uniform(-2, 0)
+            return Score((log_prob,) * tokens, self.counter.prompt(request.messages))
 
         return self._answer(requests, make_up, "score")
 
@@ -129,10 +133,13 @@ class DecidingModel:
 
 
 def make_up_words(seed: str, tokens: int) -> str:
-    """About that many tokens, others for another seed: a statement, so that it may be an answer,
-    and a question, so that it may be a turn.
+    """About that many tokens, others for another seed: statements, so that it may be an answer or
+    a reply, and a question, so that it may be a turn.
     """
     draw = random.Random(seed)
-    drawn = [draw.choice(_WORDS) for _ in range(max(2, min(tokens - 2, _MOST_WORDS)))]
-    drawn[0] += "."
-    return " ".join(drawn + [","] * (tokens - 2 - len(drawn))) + "?"
+    count = max(2, min(tokens - MOST_SENTENCES, _MOST_WORDS))
+    drawn = [draw.choice(_WORDS) for _ in range(count)]
+    ends = range(0, count - 1, _SENTENCE_WORDS)[: MOST_SENTENCES - 1]
+    for end in ends:
+        drawn[end] += "."
+    return " ".join(drawn + [","] * (tokens - 1 - len(ends) - count)) + "?"

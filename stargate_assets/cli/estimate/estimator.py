@@ -33,6 +33,7 @@ from stargate_assets.pipeline.assets.steps import (
     score_cell,
     select_cell,
     simulate_cell,
+    trace_cell,
 )
 from stargate_assets.pipeline.assets.versions import done_steps, policy_checkpoint, training_version
 from stargate_assets.pipeline.jobs import needed_splits
@@ -125,8 +126,8 @@ class Estimator:
         scorer = self._base(self.name, "scorer", base)
         gold = self._gold(split)
         scores = score_cell(experiment, cell, conversations, gold, scorer)
-        yield from lines("scorer", base, scorer)
         if step.purpose == "train":
+            yield from lines("scorer", base, scorer)
             if experiment.regularization.response == "own":
                 respondent = self._model(self.name, "respondent", base, policy)
                 selected = select_cell(experiment, conversations, scores, margin=None)
@@ -134,7 +135,7 @@ class Estimator:
                 regularize_cell(experiment, best, gold, respondent)
                 yield from lines("respondent", base, respondent)
             return
-        yield from self._evaluation(cell, split, conversations, policy)
+        yield from self._evaluation(cell, split, conversations, policy, scorer)
 
     def _evaluation(
         self,
@@ -142,8 +143,11 @@ class Estimator:
         split: PairSample,
         conversations: Sequence[Conversation],
         policy: str,
+        scorer: CountingModel,
     ) -> Iterator[EstimatedCalls]:
-        """Responses and judgements. The audits ask the same in every cell, so cell 0 pays them."""
+        """Responses, what they make of what was said, and judgements. `scorer` has scored the gold
+        responses. The audits ask the same in every cell, so cell 0 pays them.
+        """
         experiment, base = self.experiment, self.experiment.questioner
         reference = self._reference(cell.split, split)
         talked = {BASE: reference.conversations} | {cell.iteration: conversations}
@@ -152,6 +156,8 @@ class Estimator:
         of_base = replace(of_base, counted=answerer.counted)
         answerers = {BASE: of_base} | {cell.iteration: answerer}
         responses = respond_cell(experiment, cell, split.pairs, answerers, talked)
+        trace_cell(experiment, cell, split.pairs, responses, talked, scorer)
+        yield from self._lines(cell.key, "scorer", base, scorer, split.times)
         yield from self._lines(cell.key, "respondent", base, answerer, split.times)
         compared = [
             Comparison(r.pair, r.text, reference.texts[r.pair])

@@ -1,6 +1,6 @@
 """Estimates per policy on the test split, from all cells that are there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,11 @@ import polars as pl
 from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.answer_metrics import answer_values
-from stargate_assets.method.arms import Arm
+from stargate_assets.method.arms import BASE, REFERENCE, Arm
 from stargate_assets.method.conditions import CONTROLS, TESTED
+from stargate_assets.method.conversation import Conversation, people_of
 from stargate_assets.method.errors import StargateError
+from stargate_assets.method.heard import Heard
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.statistics import (
     PairValues,
@@ -25,7 +27,9 @@ from stargate_assets.pipeline.assets.outputs import column_schema, picture_metad
 from stargate_assets.pipeline.assets.report_page import experiment_tables, write_page
 from stargate_assets.pipeline.assets.rows import (
     conversations_from_rows,
+    heard_from_rows,
     pairs_from_rows,
+    responses_from_rows,
     table_rows,
 )
 from stargate_assets.pipeline.assets.versions import report_version
@@ -34,8 +38,8 @@ from stargate_assets.reporting.metrics import QUESTION_RATE, is_share
 from stargate_assets.reporting.tables import ExperimentTables, by_pair
 from stargate_assets.storage.warehouse import Warehouse
 
-MetricValues = Mapping[tuple[int, str], PairValues]
-"""By policy and metric: a value for each pair."""
+MetricValues = Mapping[tuple[int, Arm | None, str], PairValues]
+"""By policy, arm (None for what no answer shows) and metric: a value for each pair."""
 
 
 class NothingEvaluatedError(StargateError):
@@ -43,20 +47,22 @@ class NothingEvaluatedError(StargateError):
 
 
 def report_rows(tables: ExperimentTables) -> pl.DataFrame:
-    """One row per policy and metric: the mean over pairs, and its paired difference to policy 0
-    where the metric depends on the policy, both with intervals clustered by task and persona.
+    """One row per policy, arm and metric: the mean over pairs, and its paired difference to policy
+    0 (of answers, to its arm method) where the metric depends on the policy, both with intervals
+    clustered by task and persona.
     """
     values = {**conversation_metrics(tables), **answer_metrics(tables)}
     rows: list[dict[str, object]] = []
-    for (iteration, metric), observed in values.items():
+    for (iteration, arm, metric), observed in values.items():
         level = (clustered_share if is_share(metric) else two_way_clustered)(observed)
-        base = values.get((0, metric), {})
-        depends = iteration > 0 and metric not in CONTROLS
-        gain = paired_difference(observed, base) if depends else None
+        reference = BASE, arm and REFERENCE, metric
+        compared = (iteration, arm, metric) != reference and metric not in CONTROLS
+        gain = paired_difference(observed, values.get(reference, {})) if compared else None
         rows.append(
             {
                 "split": TEST_SPLIT,
                 "iteration": iteration,
+                "arm": arm,
                 "metric": metric,
                 "mean": level.mean,
                 "low": level.low,
@@ -89,7 +95,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         key = dg.AssetKey([name, upstream])
         return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
 
-    read = ("gold_log_probs", "win_rates" if experiment.judge else "responses")
+    read = ("gold_log_probs", "heard_statements", *(("win_rates",) if experiment.judge else ()))
 
     @dg.asset(
         name="report",
@@ -109,7 +115,8 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         frame = tables.frame("report")
         latest = frame.filter(pl.col("iteration") == frame["iteration"].max())
         metadata: dict[str, Any] = {
-            f"latest {row['metric']}": row["mean"] for row in latest.iter_rows(named=True)
+            ", ".join(filter(None, (f"latest {row['metric']}", row["arm"]))): row["mean"]
+            for row in latest.iter_rows(named=True)
         }
         metadata["page"] = dg.MetadataValue.path(write_page(warehouse, [tables]))
         metadata |= picture_metadata(win_rates_by_arm(tables.frame("win_rates")))
@@ -122,34 +129,42 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
 def conversation_metrics(tables: ExperimentTables) -> MetricValues:
     """What each pair's conversations on the test split show: question rate and scores."""
     conversations, scored = tables.tested("conversations"), tables.tested("gold_log_probs")
-    values: dict[tuple[int, str], PairValues] = {}
+    values: dict[tuple[int, Arm | None, str], PairValues] = {}
     for iteration in sorted(conversations["iteration"].unique()):
         here = pl.col("iteration") == iteration
-        values[iteration, QUESTION_RATE] = by_pair(conversations.filter(here), QUESTION_RATE)
+        values[iteration, None, QUESTION_RATE] = by_pair(conversations.filter(here), QUESTION_RATE)
         for condition in TESTED:
             of_condition = scored.filter(here, pl.col("condition") == condition)
             if of_condition.height:
-                values[iteration, condition] = by_pair(of_condition, "log_prob")
+                values[iteration, None, condition] = by_pair(of_condition, "log_prob")
     return values
 
 
 def answer_metrics(tables: ExperimentTables) -> MetricValues:
-    """What each pair's answer of arm `method` on the test split shows."""
+    """What each pair's answer shows on the test split, in every arm. Answers after conversations of
+    a cell that is not there are left out.
+    """
     pairs = pairs_from_rows(tables.tested("tasks"), tables.tested("personas"))
-    people = list({pair.persona.persona_id: pair.persona for pair in pairs}.values())
-    responses = tables.tested("responses").filter(pl.col("arm") == Arm.METHOD)
-    conversations = tables.tested("conversations")
-    values: dict[tuple[int, str], PairValues] = {}
+    people, seed = people_of(pairs), tables.experiment.seed
+    talked = tables.tested("conversations")
+    by_key: dict[tuple[object, ...], Conversation] = {
+        (asker, *c.pair.key, c.sample): c
+        for (asker,), rows in talked.group_by("iteration")
+        for c in conversations_from_rows(rows, pairs)
+    }
+    values: dict[tuple[int, Arm | None, str], PairValues] = {}
+    responses, statements = tables.tested("responses"), tables.tested("heard_statements")
     for iteration in sorted(responses["iteration"].unique()):
-        here = conversations.filter(iteration=iteration)
-        by_key = {(*c.pair.key, c.sample): c for c in conversations_from_rows(here, pairs)}
-        rows = responses.filter(iteration=iteration)
-        answers = [
-            (by_key[task, persona, sample], text)
-            for task, persona, sample, text in rows.select(
-                "task_id", "persona_id", "sample", "text"
-            ).iter_rows()
-        ]
-        found = answer_values(answers, people, tables.experiment.seed)
-        values |= {(iteration, metric): of_pairs for metric, of_pairs in found.items()}
+        said = responses_from_rows(responses.filter(iteration=iteration), pairs)
+        heard = heard_from_rows(statements.filter(iteration=iteration))
+        answers: dict[Arm, list[tuple[Conversation, str, Sequence[Heard]]]] = {}
+        for r in said:
+            key = r.players.asker, *r.pair.key, r.sample
+            at_once = None if r.players.asker is not None else Conversation(r.pair, 0)
+            if (conversation := at_once or by_key.get(key)) is not None:
+                stated = heard.get((r.arm, *r.pair.key), [])
+                answers.setdefault(r.arm, []).append((conversation, r.text, stated))
+        for arm, of_arm in answers.items():
+            found = answer_values(of_arm, people, seed)
+            values |= {(iteration, arm, metric): of_pairs for metric, of_pairs in found.items()}
     return values

@@ -18,12 +18,13 @@ from stargate_assets.method.audits import (
     audits_of,
     deciding_accuracy,
 )
+from stargate_assets.method.heard import heard_conversations, statements
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.cell_run import cell_of, read_gold_texts, read_pairs
 from stargate_assets.pipeline.assets.checks import check_count, grid_check, schema_check
 from stargate_assets.pipeline.assets.judged_rows import accuracies_from_rows
-from stargate_assets.pipeline.assets.lineage import JUDGED
-from stargate_assets.pipeline.assets.rows import responses_from_rows
+from stargate_assets.pipeline.assets.lineage import ANSWERED, JUDGED
+from stargate_assets.pipeline.assets.rows import conversations_from_rows, responses_from_rows
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -49,7 +50,31 @@ def evaluation_checks(
         cell = cell_of(context.partition_key)
         return check_every_arm(warehouse, "responses", cell, arms_of(cell.iteration, wanted))
 
-    of_responses = [schema_check(name, experiment, "responses"), expected_responses]
+    @check(
+        "heard_statements", "Every statement before every response that says something is traced."
+    )
+    def expected_statements(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        cell = cell_of(context.partition_key)
+        where, pairs = slice_of(context.partition_key), read_pairs(warehouse, data_set, cell.split)
+        responses = responses_from_rows(warehouse.read(name, "responses", [where]), pairs)
+        conversations = {
+            asker: conversations_from_rows(
+                warehouse.read(name, "conversations", [slice_of(Cell(asker, cell.split).key)]),
+                pairs,
+            )
+            for asker in {BASE, cell.iteration}
+        }
+        heard = heard_conversations(responses, conversations)
+        rows = warehouse.read(name, "heard_statements", [where]).height
+        return check_count(rows, sum(len(statements(c)) for _, c in heard))
+
+    of_responses = [
+        *(schema_check(name, experiment, table) for table in ANSWERED),
+        expected_responses,
+        expected_statements,
+    ]
     if experiment.judge is None:
         return of_responses
 

@@ -63,6 +63,11 @@ def _response_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
     return (*ANSWERING, *(("instructed",) if instructed else ()))
 
 
+def _heard_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    del experiment, split
+    return ANSWERING
+
+
 def _judge_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
     del split
     used = (prompt for judge in experiment.judges for prompt in JUDGING[judge.method])
@@ -110,6 +115,13 @@ LINEAGE = {
         reference=("conversations",),
         prompts=_response_prompts,
     ),
+    "heard_statements": Lineage(
+        1,
+        data=PEOPLE,
+        cell=("conversations", "responses"),
+        reference=("conversations",),
+        prompts=_heard_prompts,
+    ),
     "judge_audit": Lineage(
         2, data=DATA_TABLES, cell=("responses",), reference=("responses",), prompts=_judge_prompts
     ),
@@ -119,13 +131,14 @@ LINEAGE = {
     "win_rates": Lineage(2, cell=("judgements", "judge_audit")),
 }
 """The tables of a cell, in the order in which they are made."""
-REPORT_RULES = 1
+REPORT_RULES = 2
 """Raised when the same test cells would give another report."""
 DATA_RULES = {"tasks": 1, "personas": 1, "gold_responses": 2}
 """Raised when the same sources, or the same model, would give other rows."""
 
 SIMULATED = ("conversations", "gold_log_probs")
 TRAINED = ("best_conversations", "regularization_responses", "checkpoints")
+ANSWERED = ("responses", "heard_statements")
 JUDGED = ("judge_audit", "judgements", "win_rates")
 
 
@@ -149,7 +162,7 @@ def planned_tables(purpose: Purpose, experiment: Experiment) -> tuple[str, ...]:
     """The tables that a planned cell consists of, in the order in which they are made."""
     if purpose == "train":
         return (*SIMULATED, *TRAINED)
-    return (*SIMULATED, "responses", *(JUDGED if experiment.judge else ()))
+    return (*SIMULATED, *ANSWERED, *(JUDGED if experiment.judge else ()))
 
 
 def data_prompts(data_set: DataSet, table: str) -> tuple[str, ...]:

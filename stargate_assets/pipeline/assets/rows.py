@@ -11,6 +11,7 @@ from stargate_assets.method.arms import Arm, Players, Response
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, question_rate
 from stargate_assets.method.eligibility import Ineligibility, ineligibility
+from stargate_assets.method.heard import Heard, Statement
 from stargate_assets.method.regularization import RegularizationResponse
 from stargate_assets.method.scoring import GoldLogProb
 from stargate_assets.method.selection import Selected
@@ -203,3 +204,37 @@ def responses_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[Respo
         )
         for row in rows.sort("arm", "task_id", "persona_id").iter_rows(named=True)
     ]
+
+
+def heard_rows(cell: Cell, traced: Iterable[tuple[Response, Heard]]) -> pl.DataFrame:
+    """Rows of `heard_statements`."""
+    return table_rows(
+        "heard_statements",
+        [
+            {
+                **pair_key(cell, response.pair.key),
+                "arm": response.arm,
+                "turn": heard.statement.turn,
+                "position": heard.statement.position,
+                "statement": heard.statement.text,
+                "terms": sorted(heard.terms),
+                "used": heard.used,
+                "used_by_chance": heard.used_by_chance,
+                "log_prob": heard.log_prob,
+                "log_prob_without": heard.log_prob_without,
+                "tokens": heard.tokens,
+            }
+            for response, heard in traced
+        ],
+    )
+
+
+def heard_from_rows(rows: pl.DataFrame) -> dict[tuple[str, str, str], list[Heard]]:
+    """What was heard before each response, by (arm, task_id, persona_id)."""
+    found: dict[tuple[str, str, str], list[Heard]] = {}
+    columns = ("used", "used_by_chance", "log_prob", "log_prob_without", "tokens")
+    for row in rows.sort("turn", "position").iter_rows(named=True):
+        statement = Statement(row["turn"], row["position"], row["statement"])
+        heard = Heard(statement, frozenset(row["terms"]), *(row[column] for column in columns))
+        found.setdefault((row["arm"], row["task_id"], row["persona_id"]), []).append(heard)
+    return found

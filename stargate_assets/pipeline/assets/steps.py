@@ -8,7 +8,8 @@ from functools import partial
 
 from stargate_assets.config.experiment import Experiment, Judge, Roleplayer
 from stargate_assets.method.arms import Response, respond
-from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.conversation import Conversation, Pair, people_of
+from stargate_assets.method.heard import Heard, trace_statements
 from stargate_assets.method.judging import Comparison, Judgement, judge
 from stargate_assets.method.language_model import LanguageModel, Sampling
 from stargate_assets.method.prompts import Prompts
@@ -143,6 +144,28 @@ def respond_cell(
         sampling=Sampling(stated.answer_tokens),
         wanted=stated.arms,
         prompts=experiment.told,
+    )
+
+
+def trace_cell(
+    experiment: Experiment,
+    cell: Cell,
+    pairs: Sequence[Pair],
+    responses: Sequence[Response],
+    conversations: Mapping[int, Sequence[Conversation]],
+    scorer: LanguageModel,
+) -> list[tuple[Response, Heard]]:
+    """Trace what the responses of a test cell make of what was said; conversations are by the
+    asker's index.
+    """
+    return trace_statements(
+        scorer,
+        responses,
+        conversations,
+        people_of(pairs),
+        cell.split,
+        experiment.seed,
+        experiment.told,
     )
 
 

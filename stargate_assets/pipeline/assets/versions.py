@@ -23,6 +23,7 @@ from stargate_assets.method.plan import (
 )
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import (
+    ANSWERED,
     DATA_RULES,
     LINEAGE,
     REPORT_RULES,
@@ -37,7 +38,7 @@ BASE_POLICY = "base"
 """What stands for the hash of the untrained policy's checkpoint."""
 ABSENT = "absent"
 """What stands for the version of a slice that is not there."""
-REPORTED = ("gold_log_probs", "responses", "win_rates")
+REPORTED = ("gold_log_probs", *ANSWERED, "win_rates")
 """The last tables of a test cell that a report is made from."""
 Registry = Mapping[tuple[str, str], Materialization]
 """By table and slice: what is in the warehouse of a schema."""

@@ -12,6 +12,7 @@ import dataframely as dy
 from stargate_assets.storage.schemas.bookkeeping import Materializations, Usage
 from stargate_assets.storage.schemas.data import GoldResponses, Personas, Tasks
 from stargate_assets.storage.schemas.evaluation import (
+    HeardStatements,
     JudgeAudit,
     Judgements,
     Report,
@@ -36,6 +37,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "regularization_responses": RegularizationResponses,
     "checkpoints": Checkpoints,
     "responses": Responses,
+    "heard_statements": HeardStatements,
     "judge_audit": JudgeAudit,
     "judgements": Judgements,
     "win_rates": WinRates,

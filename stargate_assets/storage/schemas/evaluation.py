@@ -3,6 +3,7 @@
 import dataframely as dy
 import polars as pl
 
+from stargate_assets.method.arms import Arm
 from stargate_assets.method.audits import Audit
 from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.storage.schemas import shared
@@ -30,6 +31,39 @@ class Responses(shared.ArmRows):
         nullable=False,
         description="Whether a content filter stopped the response or its conversation",
     )
+
+
+class HeardStatements(shared.ArmRows):
+    """What each response makes of each statement that the person had made before it."""
+
+    turn = dy.Int64(
+        primary_key=True, min=0, description="Turn in which the statement was made, from 0"
+    )
+    position = dy.Int64(
+        primary_key=True, min=0, description="Place of the statement in the reply, from 0"
+    )
+    statement = shared.nonblank("What the person said, one sentence")
+    terms = dy.List(
+        dy.String(nullable=False),
+        nullable=False,
+        description="Stems of words and numbers that were known from this statement alone",
+    )
+    used = dy.Bool(
+        nullable=True,
+        description="Whether the response has one of the terms, null if there are none",
+    )
+    used_by_chance = dy.Bool(
+        nullable=True,
+        description="Whether the response to another person with the same task has one of the "
+        "terms, null if there are none or no such response",
+    )
+    log_prob = shared.log_prob("response, after the whole conversation,")
+    log_prob_without = shared.log_prob("response, after the conversation without the statement,")
+    tokens = shared.count("Length of the response in tokens of the base model", 1)
+
+    @dy.rule()
+    def used_where_there_are_terms(cls) -> pl.Expr:
+        return cls.used.col.is_null() == (cls.terms.col.list.len() == 0)
 
 
 class JudgementRows(shared.PairRows):
@@ -159,32 +193,41 @@ class WinRates(dy.Schema):
         )
 
 
-_UNIT = "in nats, or a share for rates of turns and answers"
+_UNIT = "in nats, or a share of turns, answers or statements"
 
 
 class Report(dy.Schema):
     """The metrics of each policy on the test split, and their gains on policy 0."""
 
-    split = shared.split()
-    iteration = shared.iteration()
+    split = shared.split(primary_key=False)
+    iteration = shared.iteration(primary_key=False)
+    arm = shared.choice(
+        Arm, "Who asks and who answers, null for what no answer shows, conversations and scores"
+    )
     metric = dy.String(
-        primary_key=True,
-        description="What is measured: a condition of gold_log_probs, or a rate of turns or "
-        "answers",
+        nullable=False,
+        description="What is measured: a condition of gold_log_probs, or what turns or answers "
+        "show",
     )
     mean = dy.Float64(nullable=False, description=f"Mean over pairs, {_UNIT}")
     low = dy.Float64(nullable=False, description=f"Lower end of the mean's 95 % interval, {_UNIT}")
     high = dy.Float64(nullable=False, description=f"Upper end of the mean's 95 % interval, {_UNIT}")
     gain = dy.Float64(
         nullable=True,
-        description=f"Mean of paired differences to policy 0, {_UNIT}; null for policy 0",
+        description=f"Mean of paired differences to policy 0, in its arm method, {_UNIT}; null "
+        "for what it is a difference to",
     )
     gain_low = dy.Float64(
         nullable=True,
-        description=f"Lower end of the gain's 95 % interval, {_UNIT}; null for policy 0",
+        description=f"Lower end of the gain's 95 % interval, {_UNIT}; null as the gain is",
     )
     gain_high = dy.Float64(
         nullable=True,
-        description=f"Upper end of the gain's 95 % interval, {_UNIT}; null for policy 0",
+        description=f"Upper end of the gain's 95 % interval, {_UNIT}; null as the gain is",
     )
     pairs = shared.count("Number of pairs that the mean is over", 1)
+
+    # A primary key may not be null, as the arm is.
+    @dy.rule()
+    def each_estimate_once(cls) -> pl.Expr:
+        return pl.len().over("split", "iteration", "arm", "metric") == 1

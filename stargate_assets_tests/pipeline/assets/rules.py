@@ -30,6 +30,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "regularization_responses": (f"{STEPS}:regularize_cell",),
     "checkpoints": (f"{ASSETS}.training:training_spec",),
     "responses": (f"{STEPS}:respond_cell",),
+    "heard_statements": (f"{STEPS}:trace_cell",),
     "judge_audit": (f"{METHOD}.audits:audit_pairs", f"{STEPS}:judge_comparisons"),
     "judgements": (
         f"{METHOD}.judging:compare_with_reference",

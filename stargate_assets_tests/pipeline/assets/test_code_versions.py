@@ -10,6 +10,7 @@ import pytest
 
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.experiment import Experiment, Regularization
+from stargate_assets.method.arms import Response
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.examples import training_dialogues
 from stargate_assets.method.judging import Comparison
@@ -23,6 +24,7 @@ from stargate_assets.pipeline.assets.steps import (
     respond_cell,
     score_cell,
     simulate_cell,
+    trace_cell,
 )
 from stargate_assets.pipeline.assets.versions import cell_versions, code_version, data_versions
 from stargate_assets_tests.method.people import ScriptedModel, grid
@@ -110,7 +112,7 @@ DUE = {
         "judgements",
         "win_rates",
     },
-    "instructed": {"responses", "judge_audit", "judgements", "win_rates"},
+    "instructed": {"responses", "heard_statements", "judge_audit", "judgements", "win_rates"},
     "judge": set[str](),
 }
 """Of an experiment whose Judge is `fit`: the tables of a test cell that a prompt makes due, those
@@ -173,7 +175,7 @@ def test_a_distilled_answers_prompt_makes_due_what_it_changes() -> None:
     due = {table for table in before if before[table] != after[table]}
     assert due == {
         "regularization_responses", "checkpoints",
-        "responses", "judge_audit", "judgements", "win_rates",
+        "responses", "heard_statements", "judge_audit", "judgements", "win_rates",
     }  # fmt: skip
 
 
@@ -219,11 +221,15 @@ def test_the_prompts_of_a_table_are_those_that_its_step_renders(
     assert judge is not None
     gold = {pair.key: f"{pair.persona.name}, try it." for pair in pairs}
     talked: list[Conversation] = []
+    said: list[Response] = []
     compared = [Comparison(pair, "One.", "Two.") for pair in pairs]
 
     def simulate() -> None:
         label = stated.roleplayers[0].label
         talked.extend(simulate_cell(stated, cell, pairs, model, {label: model}))
+
+    def respond() -> None:
+        said.extend(respond_cell(stated, cell, pairs, {0: model}, {0: talked}))
 
     steps: dict[str, Callable[[], object]] = {
         "conversations": simulate,
@@ -232,7 +238,8 @@ def test_the_prompts_of_a_table_are_those_that_its_step_renders(
         "checkpoints": lambda: training_dialogues(
             talked, learn_gold_responses(talked, gold), stated.told
         ),
-        "responses": lambda: respond_cell(stated, cell, pairs, {0: model}, {0: talked}),
+        "responses": respond,
+        "heard_statements": lambda: trace_cell(stated, cell, pairs, said, {0: talked}, model),
         "judgements": lambda: judge_comparisons(judge, model, compared, stated.told),
     }
     for table, step in steps.items():
