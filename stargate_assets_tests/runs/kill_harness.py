@@ -17,6 +17,7 @@ from stargate_assets.cli.driver import load, run_experiment
 from stargate_assets.config.data_set import Sizes
 from stargate_assets.config.experiment import Evaluation, Experiment
 from stargate_assets.definitions.project import Project, assemble
+from stargate_assets.method.arms import Arm
 from stargate_assets_tests.conftest import mini_data_set
 
 EXPERIMENT_FILE = "experiment.json"
@@ -24,7 +25,7 @@ EXPERIMENT_FILE = "experiment.json"
 made small.
 """
 
-FEW_TASKS = Sizes(train_a=6, train_b=1, test=3)
+FEW_TASKS = Sizes(train_a=4, train_b=1, test=2)
 KILL_THE_PARENT_AFTER_ONE_STEP = """
 import os, signal, sys
 from stargate_assets.training import __main__, trainer
@@ -58,7 +59,7 @@ def project(stage: str) -> tuple[Project, str]:
         shipped, data_set = whole.experiments[name], whole.data_sets["everyday_mini"]
         tasks = data_set.tasks.model_copy(update={"sizes": FEW_TASKS})
         data_sets = {"everyday_mini": data_set.model_copy(update={"tasks": tasks})}
-        evaluation = Evaluation(samples=1, answer_tokens=16)
+        evaluation = Evaluation(samples=1, answer_tokens=16, arms=(Arm.METHOD,))
         experiment = shipped.model_copy(update={"evaluation": evaluation})
     return assemble(data_sets, {name: experiment}, Path("warehouse"), pipes=pipes), name
 
