@@ -74,8 +74,8 @@ def test_a_new_column_and_a_dropped_experiment_leave_the_views_right(tmp_path: P
     ]
 
 
-def test_there_are_fifteen_queries() -> None:
-    assert len(QUERIES) == 15
+def test_there_are_sixteen_queries() -> None:
+    assert len(QUERIES) == 16
 
 
 @pytest.mark.parametrize("query", QUERIES)
