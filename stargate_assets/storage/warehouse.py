@@ -199,7 +199,7 @@ class Warehouse:
 
 @lru_cache(maxsize=64)
 def _known_materializations(
-    warehouse: Warehouse, schema: str, state: tuple[bytes, int]
+    warehouse: Warehouse, schema: str, state: tuple[object, ...]
 ) -> dict[tuple[str, str], Materialization]:
     """The slices of a schema in a file of this state. A run asks for them far more often than it
     writes, and to open the file is most of what that takes.
@@ -209,14 +209,15 @@ def _known_materializations(
         return _read_materializations(connection, schema)
 
 
-def _file_state(path: Path) -> tuple[bytes, int]:
-    """What changes when a DuckDB file does: its headers, which count checkpoints, and the length of
-    the log of what is not in it yet.
+def _file_state(path: Path) -> tuple[object, ...]:
+    """Which DuckDB file this is, and what changes when it does: its headers, which count
+    checkpoints, its time, and the length of the log of what is not in it yet.
     """
-    log = path.with_name(f"{path.name}.wal")
+    log, stat = path.with_name(f"{path.name}.wal"), path.stat()
     with path.open("rb") as file:
         headers = file.read(_HEADERS)
-    return headers, log.stat().st_size if log.exists() else 0
+    logged = log.stat().st_size if log.exists() else 0
+    return path.resolve(), stat.st_ino, stat.st_mtime_ns, headers, logged
 
 
 def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRow]) -> None:

@@ -123,6 +123,19 @@ def test_what_is_there_is_read_again_only_after_a_write(
         assert opened == [True]
 
 
+def test_two_warehouses_of_the_same_relative_path_are_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Warehouse(Path("stargate.duckdb"))
+    versions: list[str] = []
+    for project in ("one", "other"):
+        (tmp_path / project).mkdir()
+        monkeypatch.chdir(tmp_path / project)
+        here.write("mini", "tasks", TEST, tasks("test", "one"), project)
+        versions.append(here.materializations("mini")["tasks", "test"].version)
+    assert versions == ["one", "other"]
+
+
 def test_values_are_parameters_and_identifiers_are_quoted(warehouse: Warehouse) -> None:
     odd = {"split": "test'; DROP SCHEMA data CASCADE; --"}
     warehouse.write('da"ta', "tasks", odd, tasks(odd["split"], "one"), "v")
