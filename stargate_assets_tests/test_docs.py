@@ -45,6 +45,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"stargate prompts embedded --raw",
         r"stargate run --all .*",
         r"stargate run embedded --.*",
+        r"stargate run overnight",
         r"stargate run star_gate --max-dollars .*",
         r"stargate run (everyday_smoke|my_data|my_experiment|my_experiment_short)",
         r"stargate compare star_gate .*",
