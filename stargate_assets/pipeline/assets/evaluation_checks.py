@@ -161,7 +161,7 @@ def check_trust(
                 "what sounds like itself, and the audit on them cannot tell."
             )
     if Audit.OWN_TEXT not in audits_of(experiment.evaluation.arms):
-        metadata[Audit.OWN_TEXT] = NO_OWN_TEXT
+        metadata[Audit.OWN_TEXT.value] = NO_OWN_TEXT
     return dg.AssetCheckResult(
         passed=not doubts,
         severity=dg.AssetCheckSeverity.WARN,

@@ -72,7 +72,7 @@ def judging_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinitio
             f"{audit}, left out: {reason}": n for (audit, reason), n in audits.left_out.items()
         }
         if Audit.OWN_TEXT not in audits_of(experiment.evaluation.arms):
-            metadata[Audit.OWN_TEXT] = NO_OWN_TEXT
+            metadata[Audit.OWN_TEXT.value] = NO_OWN_TEXT
         for label in labels:
             for audit, accuracy in accuracies_from_rows(rows, label).items():
                 metadata[f"accuracy, {audit}, {label}"] = accuracy.mean

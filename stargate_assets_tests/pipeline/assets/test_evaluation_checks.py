@@ -83,7 +83,9 @@ def test_an_experiment_without_the_harder_audit_says_why() -> None:
     arms = {"evaluation": {"arms": ["method", "base_answers"]}}
     result = check(("oak", Audit.GOLD, (9, 1)), stated=STATED | arms)
     assert result.passed
-    assert (result.metadata or {})["own_text"].value == NO_OWN_TEXT
+    metadata = result.metadata or {}
+    assert metadata["own_text"].value == NO_OWN_TEXT
+    assert {type(label) for label in metadata} == {str}  # Dagster stores no enum as a label
     assert NO_OWN_TEXT.endswith("evaluation.arms has no instructed")
 
 
