@@ -16,6 +16,7 @@ from stargate_assets.method.audits import audit_pairs
 from stargate_assets.method.judging import JudgeMethod, judge
 from stargate_assets.method.language_model import Sampling
 from stargate_assets.method.plan import TRAIN_SPLITS
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.win_rates import Judged, win_rate
 from stargate_assets.models.bundled import BUNDLED
 from stargate_assets.models.pool import ModelPool
@@ -48,7 +49,7 @@ def main() -> None:
     )
     for method in METHODS:
         started = time.monotonic()
-        judgements = judge(model, method, [a.comparison for a in audited], Sampling(1))
+        judgements = judge(model, method, [a.comparison for a in audited], Sampling(1), SHIPPED)
         found = win_rate(
             [
                 Judged(a.comparison.pair.key, judgement, 0, 0)

@@ -111,21 +111,21 @@ def make_preference_rows(tables: ExperimentTables) -> ExportRows:
         reasons = _index_by_sample(frame, "ineligibility")
         kept_keys = set(_index_by_sample(best, "rank"))
         talked = conversations_from_rows(frame, _pairs(tables, cell.split))
-        kept = [c for c in talked if (*c.pair.key, c.sample) in kept_keys]
-        others = [c for c in talked if (*c.pair.key, c.sample) not in kept_keys]
+        kept = [c for c in talked if c.key in kept_keys]
+        others = [c for c in talked if c.key not in kept_keys]
         of_kept = {c.pair.key for c in kept}
         if alone := sum(c.pair.key not in of_kept for c in others):
             made.left_out["no conversation of the pair was kept"] += alone
         for compared in comparisons(kept, others, told):
             better, worse = compared.kept, compared.rejected
-            found, key = compared.preference, (*worse.pair.key, worse.sample)
+            found, key = compared.preference, worse.key
             if found is None:
                 made.left_out["no turn asks differently after the same dialogue"] += 1
                 continue
             if reasons[key] is None and key not in score:
                 made.left_out["not scored"] += 1
                 continue
-            above = score[*better.pair.key, better.sample]
+            above = score[better.key]
             made.rows.append(
                 {
                     "prompt": _message_dicts(found.prompt),

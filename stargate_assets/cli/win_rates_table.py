@@ -7,25 +7,28 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from stargate_assets.method.arms import Arm, Players, arms_of
+from stargate_assets.method.arms import Arm, Players, Reference, arms_of
 from stargate_assets.method.audits import Audit
+
+OF_ASKING = "*"
+"""Marks the row whose reference is answered by the policy too."""
 
 Row = Mapping[str, Any]
 """Of `win_rates`."""
 
 
 def make_win_rates_table(experiment: str, frame: pl.DataFrame) -> Table:
-    """A row for each policy and arm, by the headline Judge, and a column for each other Judge; how
-    far they can be trusted stands below.
+    """A row for each policy, reference and arm, by the headline Judge, and a column for each other
+    Judge; how far they can be trusted stands below.
     """
     of_all = frame.filter(pl.col("dimension") == "all")
-    rows = {(row["judge"], row["iteration"], row["arm"]): row for row in of_all.to_dicts()}
+    rows = {(r["judge"], r["iteration"], r["reference"], r["arm"]): r for r in of_all.to_dicts()}
     headline = of_all.filter("headline")["judge"][0]
     others = sorted({judge for judge, *_ in rows} - {headline})
     table = Table(
         title=f"{experiment}: responses that {escape(headline)} prefers to the base model's own",
         caption="\n".join(
-            [*(_describe_judge(of_all, judge) for judge in (headline, *others)), _caption(others)]
+            [*(_describe_judge(of_all, judge) for judge in (headline, *others)), _caption(of_all)]
         ),
     )
     table.add_column("policy", justify="right")
@@ -37,12 +40,20 @@ def make_win_rates_table(experiment: str, frame: pl.DataFrame) -> Table:
         table.add_column(escape(judge), justify="right", overflow="fold")
     iterations = sorted(of_all["iteration"].unique())
     for iteration in iterations:
-        arms = [arm for arm in arms_of(iteration) if (headline, iteration, arm) in rows]
-        for arm in arms:
+        compared = [
+            (reference, arm)
+            for reference in Reference
+            for arm in arms_of(iteration)
+            if (headline, iteration, reference, arm) in rows
+        ]
+        for key in compared:
+            reference, arm = key
             players = arms_of(iteration)[arm]
-            last = arm is arms[-1] and iteration != iterations[-1]
-            cells = _arm_cells(arm, players, rows[headline, iteration, arm])
-            cells += [_other_cell(rows[judge, iteration, arm]) for judge in others]
+            last = key == compared[-1] and iteration != iterations[-1]
+            cells = _arm_cells(arm, players, rows[headline, iteration, *key])
+            if reference is Reference.BASE_ASKS:
+                cells[1] += OF_ASKING
+            cells += [_other_cell(rows[judge, iteration, *key]) for judge in others]
             table.add_row(str(iteration), *cells, end_section=last)
     return table
 
@@ -81,9 +92,15 @@ def _describe_judge(of_all: pl.DataFrame, judge: str) -> str:
     return f"Where the truth is known, {escape(judge)} {said}."
 
 
-def _caption(others: list[str]) -> str:
-    agreed = " In brackets: pairs with the same verdict as the first judge's." if others else ""
-    return f"Ties count half.{agreed}"
+def _caption(of_all: pl.DataFrame) -> str:
+    sentences = ["Ties count half."]
+    if of_all["judge"].n_unique() > 1:
+        sentences.append("In brackets: pairs with the same verdict as the first judge's.")
+    if (of_all["reference"] == Reference.BASE_ASKS).any():
+        sentences.append(
+            f"{OF_ASKING} Against the policy's answer after the base model's questions."
+        )
+    return " ".join(sentences)
 
 
 def _format_share(value: float | None) -> str:

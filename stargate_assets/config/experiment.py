@@ -17,7 +17,7 @@ from pydantic import (
 from stargate_assets.config.digest import digest_fields
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of
 from stargate_assets.config.prompts import ExperimentPrompts, check_text
-from stargate_assets.method.arms import REFERENCE, Arm
+from stargate_assets.method.arms import REFERENCE_ARM, Arm
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Labels
 from stargate_assets.method.judging import JudgeMethod
@@ -184,8 +184,10 @@ class Evaluation(Frozen):
     @field_validator("arms")
     @classmethod
     def _with_the_reference(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
-        if REFERENCE not in arms:
-            raise ValueError(f"{REFERENCE} must be among them: every other arm is compared with it")
+        if REFERENCE_ARM not in arms:
+            raise ValueError(
+                f"{REFERENCE_ARM} must be among them: every other arm is compared with it"
+            )
         return arms
 
     @field_validator("roleplayers")

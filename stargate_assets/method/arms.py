@@ -1,7 +1,7 @@
 """Who asked and who answered: the arms that separate what a policy asks from how it answers.
 
 The paper compares policy i with the base model, which differ in both. Here every arm is compared
-with the same reference, the base model's answer on its own conversation, and all of them answer
+with the base model's answer on its own conversation, and all of them answer
 under one prompt (`respondent_messages`), so that no arm has an instruction that the other lacks.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import ChatRequest, LanguageModel, Message, Sampling
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.simulation import Cell
 
 BASE = 0
@@ -66,8 +66,23 @@ class Arm(StrEnum):
         return arm
 
 
-REFERENCE = Arm.METHOD
-"""In a cell of policy 0: what every other arm is compared with."""
+REFERENCE_ARM = Arm.METHOD
+"""In a cell of policy 0: the base model's answer on its own conversation."""
+
+
+class Reference(StrEnum):
+    """What a response is compared with: its name in tables, and what people read."""
+
+    BASE = "base", "the base model asks and answers"
+    BASE_ASKS = "base_asks", "the base model asks, the policy answers"
+    """Isolates asking: both responses are by a policy that can use what it hears."""
+
+    label: str
+
+    def __new__(cls, value: str, label: str) -> "Reference":
+        reference = str.__new__(cls, value)
+        reference._value_, reference.label = value, label
+        return reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +103,15 @@ def arms_of(iteration: int, wanted: Collection[Arm] = tuple(Arm)) -> dict[Arm, P
     }
 
 
-def judged_arms(iteration: int, wanted: Collection[Arm] = tuple(Arm)) -> list[Arm]:
-    """The arms that are compared with the reference."""
-    return [arm for arm in arms_of(iteration, wanted) if (iteration, arm) != (BASE, REFERENCE)]
+def judged_arms(
+    iteration: int, wanted: Collection[Arm] = tuple(Arm)
+) -> list[tuple[Reference, Arm]]:
+    """The arms that are compared with each reference."""
+    arms = arms_of(iteration, wanted)
+    judged = [(Reference.BASE, a) for a in arms if (iteration, a) != (BASE, REFERENCE_ARM)]
+    if {Arm.METHOD, Arm.BASE_ASKS} <= arms.keys():
+        judged.append((Reference.BASE_ASKS, Arm.METHOD))
+    return judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +128,24 @@ class Response:
     text: str
     truncated: bool = False
     refused: bool = False
+
+
+def answered_conversations(
+    responses: Sequence[Response], conversations: Mapping[int, Sequence[Conversation]]
+) -> list[tuple[Response, Conversation]]:
+    """Each response with the conversation that it answers, which has no turn where nobody asked.
+    `conversations` are by the asker's index; a response whose conversation is not among them is
+    left out.
+    """
+    by_asker = {asker: {c.key: c for c in of_one} for asker, of_one in conversations.items()}
+
+    def find(response: Response) -> Conversation | None:
+        asker, sample = response.players.asker, response.sample
+        if asker is None or sample is None:
+            return Conversation(response.pair, 0)
+        return by_asker.get(asker, {}).get((*response.pair.key, sample))
+
+    return [(r, conversation) for r in responses if (conversation := find(r)) is not None]
 
 
 def draw_conversations(
@@ -135,7 +174,7 @@ def respond(
     seed: int,
     sampling: Sampling,
     wanted: Collection[Arm] = tuple(Arm),
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> list[Response]:
     """Each pair's response in each wanted arm of the cell, in the order of arms and pairs.
     `answerers` and `conversations` are by the policy's index. One call for each answerer.

@@ -58,6 +58,11 @@ class Conversation:
     said after it.
     """
 
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """(task_id, persona_id, sample)"""
+        return *self.pair.key, self.sample
+
     def with_question(self, question: str, truncated: bool) -> "Conversation":
         """The conversation with one more turn of the questioner."""
         return replace(

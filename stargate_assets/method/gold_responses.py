@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.text import first_sentences, words
 
 MOST_SENTENCES = 10
@@ -49,7 +49,7 @@ def write_gold_responses(
     oracle: LanguageModel,
     pairs: Sequence[Pair],
     max_tokens: int,
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> list[tuple[Pair, str, Exclusion | None]]:
     """(pair, text, why it is excluded) for each pair, greedy, from persona and task alone."""
     sampling = Sampling(max_tokens)

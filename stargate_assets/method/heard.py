@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stargate_assets.method.arms import Arm, Response
+from stargate_assets.method.arms import Arm, Response, answered_conversations
 from stargate_assets.method.conversation import (
     Conversation,
     Pair,
@@ -22,7 +22,7 @@ from stargate_assets.method.conversation import (
 from stargate_assets.method.facts import others_terms, respondent_texts, stated_terms, terms
 from stargate_assets.method.keys import normalise
 from stargate_assets.method.language_model import LanguageModel, ScoreRequest
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.roleplay import NOTHING_TO_SAY
 from stargate_assets.method.text import sentences, words
 
@@ -135,12 +135,11 @@ def heard_conversations(
     """The responses that say something after a person has stated something, each with its
     conversation. `conversations` are by the asker's index.
     """
-    by_key: dict[tuple[object, ...], Conversation] = {
-        (asker, *c.pair.key, c.sample): c for asker, of_one in conversations.items() for c in of_one
-    }
-    asked = [r for r in responses if untraced(r, stated=True) is None]
-    found = [(r, by_key[r.players.asker, *r.pair.key, r.sample]) for r in asked]
-    return [(r, conversation) for r, conversation in found if statements(conversation)]
+    return [
+        (response, conversation)
+        for response, conversation in answered_conversations(responses, conversations)
+        if untraced(response, stated=bool(statements(conversation))) is None
+    ]
 
 
 def untraced(response: Response, *, stated: bool) -> Untraced | None:
@@ -163,7 +162,7 @@ def trace_statements(
     people: Sequence[Persona],
     split: str,
     seed: int,
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> list[tuple[Response, Heard]]:
     """What each response makes of each statement that was made before it, in their order.
     `conversations` are by the asker's index, `people` the personas of the split. The other person's

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-from stargate_assets.method.arms import REFERENCE, Response, judged_arms
+from stargate_assets.method.arms import REFERENCE_ARM, Arm, Reference, Response, judged_arms
 from stargate_assets.method.conversation import Pair, is_question
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -21,7 +21,7 @@ from stargate_assets.method.language_model import (
     Sampling,
     ScoreRequest,
 )
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.text import sentences
 
 JudgeMethod = Literal["written", "choice", "fit"]
@@ -88,7 +88,7 @@ def judge(
     method: JudgeMethod,
     comparisons: Sequence[Comparison],
     sampling: Sampling,
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> list[Judgement]:
     """A judgement for each comparison, in order. An empty response loses without a call, for `fit`
     one that does nothing but ask too, and what was refused is not scored. `sampling` is that of
@@ -261,15 +261,24 @@ def _read_verdict(completion: Completion, letter_of_response: str) -> Verdict | 
     return Verdict.WIN if letter == letter_of_response else Verdict.LOSS
 
 
-def compare_with_reference(
-    responses: Sequence[Response], reference: Sequence[Response], iteration: int
-) -> list[tuple[Response, Comparison]]:
-    """The comparison of each response of the judged arms with the reference of its pair, ordered by
-    arm and pair. What a content filter stopped is None.
+def compare_with_references(
+    responses: Sequence[Response], of_base: Sequence[Response], iteration: int
+) -> list[tuple[Response, Reference, Comparison]]:
+    """The comparison of each response of a judged arm with each of its references for the same
+    pair, ordered by reference, arm and pair. `of_base` are the responses of the base model's cell.
+    What a content filter stopped is None.
     """
-    texts = {r.pair.key: None if r.refused else r.text for r in reference if r.arm == REFERENCE}
-    judged = [r for r in responses if r.arm in judged_arms(iteration) and r.pair.key in texts]
+    texts = {
+        Reference.BASE: _texts_by_pair(of_base, REFERENCE_ARM),
+        Reference.BASE_ASKS: _texts_by_pair(responses, Arm.BASE_ASKS),
+    }
     return [
-        (r, Comparison(r.pair, None if r.refused else r.text, texts[r.pair.key]))
-        for r in sorted(judged, key=lambda r: (r.arm, *r.pair.key))
+        (r, reference, Comparison(r.pair, None if r.refused else r.text, of_reference[r.pair.key]))
+        for reference, of_reference in texts.items()
+        for r in sorted(responses, key=lambda r: (r.arm, *r.pair.key))
+        if (reference, r.arm) in judged_arms(iteration) and r.pair.key in of_reference
     ]
+
+
+def _texts_by_pair(responses: Sequence[Response], arm: Arm) -> dict[tuple[str, str], str | None]:
+    return {r.pair.key: None if r.refused else r.text for r in responses if r.arm == arm}

@@ -18,7 +18,7 @@ from stargate_assets.method.conversation import Persona
 from stargate_assets.method.hygiene import fault
 from stargate_assets.method.keys import derive_seed, text_id
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.text import (
     NEAR_DUPLICATE,
     first_sentences,
@@ -84,7 +84,7 @@ def generate_personas(
     seed: int,
     attempts: int,
     sampling: Sampling,
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> GeneratedPersonas:
     """`sizes[split]` personas for each split, fewer where `attempts` were refused.
 

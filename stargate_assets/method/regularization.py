@@ -12,7 +12,7 @@ from stargate_assets.method.language_model import (
     LanguageModel,
     Sampling,
 )
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.text import first_sentences, sentences
 
 
@@ -33,7 +33,7 @@ def answer_tasks(
     max_tokens: int,
     *,
     instructed: bool = False,
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> list[Completion]:
     """Answer the task of each conversation, greedily; if `instructed`, under the prompt that asks
     to use what was said, so that what a prompt achieves can be learnt without it (context

@@ -11,7 +11,7 @@ from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import LanguageModel, ScoreRequest
 from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.simulation import Cell
 
 
@@ -39,8 +39,8 @@ def score_gold_responses(
     gold_texts: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
+    prompts: Prompts,
     objective: str = "sum",
-    prompts: Prompts = SHIPPED,
 ) -> list[GoldLogProb]:
     """Score the gold response of each conversation's pair under the conditions of the cell (see
     `gold_contexts`). One call of the scorer.
@@ -174,7 +174,7 @@ def other_conversations(
         pair = conversation.pair
         candidates = [c for c in by_task[pair.task.task_id] if c.pair.persona != pair.persona]
         candidates.sort(key=lambda c: (c.pair.persona.persona_id, c.sample))
-        key = ("random", *pair.key, conversation.sample)
+        key = ("random", *conversation.key)
         draw = random.Random(derive_seed(seed, cell.iteration, cell.split, *key))
         others.append(draw.choice(candidates) if candidates else None)
     return others

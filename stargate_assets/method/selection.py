@@ -60,7 +60,7 @@ def select_conversations(
     once = stated.compared_with in CONTROLS
     candidates: list[Candidate] = []
     for c in conversations:
-        score = own.get((*c.pair.key, c.sample))
+        score = own.get(c.key)
         against = compared.get((*c.pair.key, None if once else c.sample))
         if score is None or ineligibility(c) is not None:
             continue

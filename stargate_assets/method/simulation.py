@@ -12,7 +12,7 @@ from typing import Literal
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
-from stargate_assets.method.prompts import SHIPPED, Prompts
+from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.roleplay import Reply
 
 Kinds = Literal["never", "general", "all"]
@@ -44,7 +44,7 @@ def conversation_seed(
     seed: int, purpose: str, cell: Cell, conversation: Conversation, *more: int
 ) -> int:
     """The seed of a model call that is made for a conversation."""
-    key = (*conversation.pair.key, conversation.sample, *more)
+    key = (*conversation.key, *more)
     return derive_seed(seed, purpose, cell.iteration, cell.split, *key)
 
 
@@ -77,7 +77,7 @@ def simulate(
     samples: int,
     max_turns: int,
     sampling: Sampling,
-    prompts: Prompts = SHIPPED,
+    prompts: Prompts,
 ) -> list[Conversation]:
     """Simulate `samples` conversations for each pair, ordered by pair and sample. `replies` has
     each roleplayer's way to reply by its name; a conversation has one roleplayer. A conversation

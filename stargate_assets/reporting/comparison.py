@@ -13,7 +13,7 @@ from stargate_assets.method.answer_metrics import (
     UNHEARD_FACTS,
     UNHEARD_FACTS_BY_CHANCE,
 )
-from stargate_assets.method.arms import Arm
+from stargate_assets.method.arms import Arm, Reference
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.statistics import Estimate, PairValues, paired_difference
@@ -25,6 +25,7 @@ from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_ro
 from stargate_assets.reporting.words import count, percent, points, signed
 
 WIN_RATE = "win rate"
+OF_ASKING = "win rate of asking"
 GAINS = {c: f"{metric_labels()[c]}, gain" for c in (Condition.EXPERIMENTAL, Condition.RANDOM)}
 BEHAVIOUR = (
     metric_labels()[QUESTION_RATE],
@@ -57,9 +58,10 @@ class Compared:
     def name(self) -> str:
         return self.tables.name
 
-    def win_rate(self, arm: Arm) -> Estimate | None:
+    def win_rate(self, arm: Arm, reference: Reference = Reference.BASE) -> Estimate | None:
+        win_rates = self.tables.headline("win_rates", reference)
         row: dict[str, Any] | None = first_row(
-            self.tables.headline("win_rates"), iteration=self.policy, arm=arm, dimension="all"
+            win_rates, iteration=self.policy, arm=arm, dimension="all"
         )
         if row is None or row["win_rate"] is None:
             return None
@@ -118,6 +120,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
             c.name,
             str(c.policy),
             *(_percent(c.win_rate(arm)) for arm in (Arm.METHOD, Arm.BASE_ANSWERS)),
+            _percent(c.win_rate(Arm.METHOD, Reference.BASE_ASKS)),
             *(_nats(c.gain(condition)) for condition in GAINS),
         ]
         for c in compared
@@ -135,9 +138,10 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     grids = [
         Grid(
             "What each policy gained",
-            ["experiment", "policy", WIN_RATE, Arm.BASE_ANSWERS.label, *GAINS.values()],
+            ["experiment", "policy", WIN_RATE, Arm.BASE_ANSWERS.label, OF_ASKING, *GAINS.values()],
             gains,
-            note="Win rates are against the base model's own answers, judged by "
+            note="Win rates are against the base model's own answers, those of asking against the "
+            "policy's answers after the base model's questions, judged by "
             f"{_judges(compared)}; gains are on policy 0 of the same experiment, in nats.",
         ),
         Grid(

@@ -1,5 +1,6 @@
 """The paper's figures: curves over policies, with their numbers. Each function takes frames as
-the warehouse has them, and returns None if there is nothing to draw.
+the warehouse has them (of win rates those of one Judge and reference on the test split), and
+returns None if there is nothing to draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,7 @@ def win_rates_by_arm(win_rates: pl.DataFrame, paper: Sequence[float] = ()) -> Pi
     figure = _win_rate_curves(series, paper, width=1.6 * WIDTH_INCHES)
     if figure is None:
         return None
-    judge = win_rates.filter("headline")["judge"][0]
+    judge = win_rates["judge"][0]
     return Picture(
         "win_rates_by_arm",
         "Who asks, who answers",
@@ -125,12 +126,7 @@ def question_rates(reports: Mapping[str, pl.DataFrame]) -> Picture | None:
 
 
 def _arm(win_rates: pl.DataFrame, arm: str, label: str) -> Series:
-    rows = win_rates.filter(
-        pl.col("headline"),
-        pl.col("arm") == arm,
-        pl.col("dimension") == "all",
-        pl.col("split") == "test",
-    ).drop_nulls("win_rate")
+    rows = win_rates.filter(arm=arm, dimension="all").drop_nulls("win_rate")
     return _series(rows, label, "win_rate")
 
 

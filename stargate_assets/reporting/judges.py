@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from stargate_assets.method.agreement import Agreement, BothVerdicts, judges_agree
-from stargate_assets.method.arms import Arm
+from stargate_assets.method.arms import Arm, Reference
 from stargate_assets.method.audits import NO_OWN_TEXT, Audit, audits_of
 from stargate_assets.method.judging import Verdict
 from stargate_assets.method.statistics import Estimate
@@ -88,7 +88,7 @@ def agreement_with_headline(tables: ExperimentTables, label: str) -> Agreement |
     headline = tables.experiment.judge
     if headline is None or label == headline.label:
         return None
-    key = ["task_id", "persona_id", "iteration", "arm"]
+    key = ["task_id", "persona_id", "iteration", "arm", "reference"]
     verdicts = tables.tested("judgements").drop_nulls("verdict").select(*key, "judge", "verdict")
     first, other = (verdicts.filter(judge=judge) for judge in (headline.label, label))
     both: dict[tuple[str, str], list[BothVerdicts]] = {}
@@ -99,14 +99,17 @@ def agreement_with_headline(tables: ExperimentTables, label: str) -> Agreement |
 
 
 def _win_rates_by_judge(win_rates: pl.DataFrame, labels: Sequence[str]) -> Grid:
-    rows = [
-        [
-            str(iteration),
-            arm.label,
-            *(format_win_rate(win_rates.filter(judge=label), iteration, arm) for label in labels),
+    def cells(iteration: int, arm: Arm, reference: Reference) -> list[str]:
+        of_reference = win_rates.filter(reference=reference)
+        return [
+            format_win_rate(of_reference.filter(judge=label), iteration, arm) for label in labels
         ]
+
+    rows = [
+        [str(iteration), arm.label, reference.label, *cells(iteration, arm, reference)]
         for iteration in sorted(win_rates["iteration"].unique())
+        for reference in Reference
         for arm in Arm
-        if win_rates.filter(iteration=iteration, arm=arm).height
+        if win_rates.filter(iteration=iteration, arm=arm, reference=reference).height
     ]
-    return Grid("Win rates by judge", ["policy", "arm", *labels], rows, texts=2)
+    return Grid("Win rates by judge", ["policy", "arm", "against", *labels], rows, texts=3)

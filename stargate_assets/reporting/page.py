@@ -102,7 +102,7 @@ def pictures_of(tables: ExperimentTables) -> list[Picture]:
     """Draw the figures of one experiment, in the order of the page."""
     report = tables.frame("report")
     drawn = (
-        curves.win_rates_by_arm(tables.frame("win_rates"), paper_values(tables)),
+        curves.win_rates_by_arm(tables.headline("win_rates"), paper_values(tables)),
         curves.log_probs(report),
         curves.question_rates({tables.name: report}),
         curves.log_probs(report, controls=True),
@@ -121,7 +121,7 @@ def pictures(compared: Sequence[Compared]) -> list[Picture]:
     experiments = [c.tables for c in compared]
     if len(experiments) <= len(COLOURS):
         reports = {tables.name: tables.frame("report") for tables in experiments}
-        win_rates = {tables.name: tables.frame("win_rates") for tables in experiments}
+        win_rates = {tables.name: tables.headline("win_rates") for tables in experiments}
         drawn.append(curves.win_rates_by_experiment(win_rates))
         if len({(t.experiment.data_set, t.experiment.questioner) for t in experiments}) == 1:
             drawn.append(curves.log_probs_by_experiment(reports))

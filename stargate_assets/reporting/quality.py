@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from stargate_assets.method.arms import Arm, Reference
 from stargate_assets.method.conditions import CONTROLS
 from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.method.plan import SPLITS
@@ -50,8 +51,11 @@ class Grid:
 
 
 def decomposition(tables: ExperimentTables) -> list[Grid]:
-    """Asking by answering, for each policy: the share won against the base model doing both."""
+    """Asking by answering, for each policy: the share won against the base model doing both; and
+    what asking is worth where the policy answers.
+    """
     win_rates = tables.headline("win_rates")
+    of_asking = tables.headline("win_rates", Reference.BASE_ASKS)
     grids: list[Grid] = []
     for policy in sorted(win_rates.filter(pl.col("iteration") > 0)["iteration"].unique()):
         rows: list[list[str]] = []
@@ -67,6 +71,9 @@ def decomposition(tables: ExperimentTables) -> list[Grid]:
             ["the base model asks, and is told to use what was said",
              format_win_rate(win_rates, 0, "instructed"), NONE]
         )  # fmt: skip
+        asking = format_win_rate(of_asking, policy, Arm.METHOD)
+        if asking != NONE:
+            rows.append(["the policy asks, against the base model asking", NONE, asking])
         head = ["", "the base model answers", f"policy {policy} answers"]
         judge = win_rates["judge"][0]
         grids.append(Grid(f"Policy {policy}, judged by {judge}", head, rows))
@@ -175,14 +182,15 @@ def _conversation_counts(tables: ExperimentTables) -> list[Grid]:
 def _comparison_counts(tables: ExperimentTables) -> list[Grid]:
     judgements, responses = tables.frame("judgements"), tables.frame("responses")
     lines: list[list[str]] = []
-    by = ("iteration", "split", "arm", "judge")
-    for (iteration, split, arm, judge), rows in judgements.group_by(by):
+    by = ("iteration", "split", "arm", "reference", "judge")
+    for (iteration, split, arm, reference, judge), rows in judgements.group_by(by):
         texts = responses.filter(iteration=iteration, split=split, arm=arm)
         unscored = rows["unscored"]
         lines.append(
             [
                 f"{iteration}|{split}",
                 str(arm).replace("_", " "),
+                str(reference).replace("_", " "),
                 str(judge),
                 count(rows.height),
                 *(count(int((rows["verdict"] == v).sum())) for v in Verdict),
@@ -194,6 +202,7 @@ def _comparison_counts(tables: ExperimentTables) -> list[Grid]:
     head = [
         "cell",
         "arm",
+        "reference",
         "judge",
         "pairs",
         "won",
@@ -205,7 +214,7 @@ def _comparison_counts(tables: ExperimentTables) -> list[Grid]:
         "cut off",
     ]
     note = "Unparsed and refused verdicts are left out of win rates. An empty response loses."
-    return [Grid("Comparisons", head, sorted(lines), texts=3, note=note)] if lines else []
+    return [Grid("Comparisons", head, sorted(lines), texts=4, note=note)] if lines else []
 
 
 def _gold_response_counts(tables: ExperimentTables) -> list[Grid]:

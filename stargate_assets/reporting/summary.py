@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from stargate_assets.method.answer_metrics import ANSWERS_THAT_ASK, HEARD_FACTS
+from stargate_assets.method.arms import Reference
 from stargate_assets.method.audits import (
     NO_OWN_TEXT,
     TRUSTED_ACCURACY,
@@ -58,6 +59,7 @@ def summary(tables: ExperimentTables) -> Summary:
         for part in (
             _win_rate(win_rates, latest),
             _questions_alone(win_rates, latest),
+            _asking_alone(tables.headline("win_rates", Reference.BASE_ASKS), latest),
             _gold(report, latest),
             _asking(report, latest),
         ):
@@ -100,6 +102,20 @@ def _questions_alone(win_rates: pl.DataFrame, latest: int) -> Part:
     return [], [
         f"When the base model answers after the policy's questions it wins "
         f"{percent(row['win_rate'])} ({low} to {high}), {part}."
+    ]
+
+
+def _asking_alone(win_rates: pl.DataFrame, latest: int) -> Part:
+    row = _find_win_rate(win_rates, latest, "method")
+    if row is None:
+        return [], []
+    low, high = percent(row["low"]), percent(row["high"])
+    better = "so it asks better" if row["low"] > EVEN else "so it asks worse"
+    if row["low"] <= EVEN <= row["high"]:
+        better = "which does not tell their questions apart"
+    return [], [
+        f"When the policy answers after its own questions it wins {percent(row['win_rate'])} "
+        f"({low} to {high}) against its answers after the base model's, {better}."
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.method.arms import Arm
+from stargate_assets.method.arms import Arm, Reference
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.statistics import PairValues
 from stargate_assets.storage.schemas import SCHEMAS
@@ -36,11 +36,17 @@ class ExperimentTables:
         """A table's rows on the test split."""
         return self.frame(table).filter(pl.col("split") == TEST_SPLIT)
 
-    def headline(self, table: str, *, tested: bool = True) -> pl.DataFrame:
-        """A table's rows of the headline Judge, on the test split or on all."""
+    def headline(
+        self, table: str, reference: Reference = Reference.BASE, *, tested: bool = True
+    ) -> pl.DataFrame:
+        """A table's rows of the headline Judge against one reference, on the test split or on
+        all.
+        """
         judge = self.experiment.judge
         frame = self.tested(table) if tested else self.frame(table)
-        return frame.filter(pl.col("judge") == judge.label) if judge else frame.clear()
+        if judge is None:
+            return frame.clear()
+        return frame.filter(judge=judge.label, reference=reference)
 
 
 def first_row(frame: pl.DataFrame, **values: object) -> dict[str, object] | None:

@@ -38,7 +38,7 @@ VIEWS = {
         SELECT iteration, arm, win_rate, low, high, pairs, wins, losses, ties, unscored,
             judge, gold_audit, own_text_audit
         FROM {schema}.win_rates
-        WHERE split = 'test' AND dimension = 'all' AND headline
+        WHERE split = 'test' AND dimension = 'all' AND headline AND reference = 'base'
         ORDER BY ALL
         """,
     ),

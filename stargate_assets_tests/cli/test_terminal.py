@@ -5,6 +5,7 @@ from stargate_assets.pipeline.assets.rows import table_rows
 
 ROW = {
     "split": "test",
+    "reference": "base",
     "dimension": "all",
     "value": "",
     "judge": "oak[b]",
@@ -79,6 +80,21 @@ def test_other_judges_have_a_column_each() -> None:
         said = " ".join(shown.split())
         assert f"{start} responses and 55% (40% to 70%) on own text." in said
     assert "In brackets: pairs with the same verdict as the first judge's." in shown
+
+
+def test_what_isolates_asking_is_marked() -> None:
+    shown = printed(
+        {"iteration": 1, "arm": "base_asks"},
+        {"iteration": 1, "arm": "method"},
+        {"iteration": 1, "arm": "method", "reference": "base_asks"},
+    )
+    figures = "│ 0.70 │ 0.51 to 0.84 │ 20, 2, 8 │ 2 │"
+    assert [line for line in shown.splitlines() if "0.70" in line] == [
+        f"│ 1 │ policy 1 │ policy 1 {figures}",
+        f"│ 1 │ policy 0 │ policy 1 {figures}",
+        f"│ 1 │ policy 1 │ policy 1* {figures}",
+    ]
+    assert "* Against the policy's answer after the base model's questions." in shown
 
 
 def test_what_nobody_scored_has_no_figure() -> None:

@@ -5,6 +5,7 @@ import pytest
 from stargate_assets.method.arms import (
     Arm,
     Players,
+    Reference,
     Response,
     arms_of,
     draw_conversations,
@@ -13,11 +14,13 @@ from stargate_assets.method.arms import (
 )
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.simulation import Cell
 from stargate_assets_tests.method.people import ScriptedModel, grid, talk
 
 PAIRS = grid(3, 2)
 SAMPLING = Sampling(9)
+BASE, BASE_ASKS = Reference
 TEST = Cell(1, "test")
 
 
@@ -36,7 +39,7 @@ def responses(
     if base is not None:
         talked[0] = base
     answerers = {index: ScriptedModel() for index in {0, cell.iteration}}
-    return respond(answerers, talked, PAIRS, cell, seed=seed, sampling=SAMPLING)
+    return respond(answerers, talked, PAIRS, cell, seed=seed, sampling=SAMPLING, prompts=SHIPPED)
 
 
 def test_every_arm_has_a_response_for_every_pair() -> None:
@@ -62,14 +65,14 @@ def test_who_asks_and_who_answers() -> None:
 
 
 def test_the_reference_is_not_compared_with_itself() -> None:
-    assert judged_arms(0) == [Arm.NO_QUESTIONS, Arm.INSTRUCTED]
-    assert judged_arms(1) == list(arms_of(1))
+    assert judged_arms(0) == [(BASE, Arm.NO_QUESTIONS), (BASE, Arm.INSTRUCTED)]
+    assert judged_arms(1) == [*((BASE, arm) for arm in arms_of(1)), (BASE_ASKS, Arm.METHOD)]
 
 
 def test_each_model_is_called_once_with_everything_it_answers() -> None:
     base, policy = ScriptedModel(), ScriptedModel()
     talked = {0: conversations(), 1: conversations()}
-    respond({0: base, 1: policy}, talked, PAIRS, TEST, seed=0, sampling=SAMPLING)
+    respond({0: base, 1: policy}, talked, PAIRS, TEST, seed=0, sampling=SAMPLING, prompts=SHIPPED)
     assert [len(batch) for batch in base.chats] == [len(PAIRS)]
     assert [len(batch) for batch in policy.chats] == [3 * len(PAIRS)]
     assert {r.sampling.temperature for batch in policy.chats for r in batch} == {0.0}
@@ -122,6 +125,7 @@ def test_how_a_response_ended_is_kept(reason: str, kept: str) -> None:
         Cell(0, "test"),
         seed=0,
         sampling=SAMPLING,
+        prompts=SHIPPED,
     )
     assert all(getattr(r, kept) for r in found)
     assert not any(r.truncated and r.refused for r in found)
@@ -130,9 +134,12 @@ def test_how_a_response_ended_is_kept(reason: str, kept: str) -> None:
 def test_only_the_arms_that_are_wanted_are_answered_and_judged() -> None:
     wanted = (Arm.METHOD, Arm.BASE_ANSWERS)
     assert [list(arms_of(i, wanted)) for i in (0, 1)] == [[Arm.METHOD], list(wanted)]
-    assert [judged_arms(i, wanted) for i in (0, 1)] == [[], list(wanted)]
+    of_base = [(BASE, arm) for arm in wanted]
+    assert [judged_arms(i, wanted) for i in (0, 1)] == [[], of_base]
     models = {0: ScriptedModel(), 1: ScriptedModel()}
     talked = {0: conversations(), 1: conversations()}
-    found = respond(models, talked, PAIRS, TEST, seed=0, sampling=SAMPLING, wanted=wanted)
+    found = respond(
+        models, talked, PAIRS, TEST, seed=0, sampling=SAMPLING, wanted=wanted, prompts=SHIPPED
+    )
     assert [r.arm for r in found] == [arm for arm in wanted for _ in PAIRS]
     assert found == [r for r in responses(base=conversations()) if r.arm in wanted]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from stargate_assets.method.arms import Arm, respond
+from stargate_assets.method.arms import Arm, Reference, respond
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.examples import training_dialogues
-from stargate_assets.method.judging import Comparison, Judgement, judge
+from stargate_assets.method.judging import Comparison, Judgement, compare_with_references, judge
 from stargate_assets.method.language_model import Message, Sampling
 from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.regularization import RegularizationResponse
@@ -37,7 +37,7 @@ def test_fault_3_all_arms_answer_under_the_prompt_that_is_trained() -> None:
     for cell in (Cell(0, "test"), Cell(1, "test")):
         talked = {0: DULL, cell.iteration: TELLING if cell.iteration else DULL}
         answerers = {0: base, cell.iteration: policy if cell.iteration else base}
-        respond(answerers, talked, PAIRS, cell, seed=0, sampling=SAMPLING)
+        respond(answerers, talked, PAIRS, cell, seed=0, sampling=SAMPLING, prompts=SHIPPED)
     of_reference, of_policy = base.chats[0][: len(PAIRS)], policy.chats[0][: len(PAIRS)]
     assert [r.messages for r in of_reference] == [SHIPPED.respondent_messages(c) for c in DULL]
     assert [r.messages for r in of_policy] == [SHIPPED.respondent_messages(c) for c in TELLING]
@@ -47,10 +47,13 @@ def test_fault_3_all_arms_answer_under_the_prompt_that_is_trained() -> None:
         assert (*request.messages, Message("assistant", "Then.")) in trained
 
 
-def win_rates(policy: Answerer, base: Answerer, asked: list[Conversation]) -> dict[Arm, float]:
+def win_rates(
+    policy: Answerer, base: Answerer, asked: list[Conversation]
+) -> dict[tuple[Reference, Arm], float | None]:
     """Of a policy that holds the conversations `asked`; the base model's are dull."""
-    reference = respond({0: base}, {0: DULL}, PAIRS, Cell(0, "test"), seed=0, sampling=SAMPLING)
-    of_base = {r.pair: r.text for r in reference if r.arm is Arm.METHOD}
+    of_base = respond(
+        {0: base}, {0: DULL}, PAIRS, Cell(0, "test"), seed=0, sampling=SAMPLING, prompts=SHIPPED
+    )
     responses = respond(
         {0: base, 1: policy},
         {0: DULL, 1: asked},
@@ -58,14 +61,17 @@ def win_rates(policy: Answerer, base: Answerer, asked: list[Conversation]) -> di
         Cell(1, "test"),
         seed=0,
         sampling=SAMPLING,
+        prompts=SHIPPED,
     )
-    found: dict[Arm, float] = {}
-    for arm in Arm:
-        of_arm = [r for r in responses if r.arm is arm]
-        if of_arm:
-            compared = [Comparison(r.pair, r.text, of_base[r.pair]) for r in of_arm]
-            found[arm] = rated(compared, judge(WorthJudge(), "choice", compared, SAMPLING)).win_rate
-    return found
+    found: dict[tuple[Reference, Arm], list[Comparison]] = {}
+    for response, reference, comparison in compare_with_references(responses, of_base, 1):
+        found.setdefault((reference, response.arm), []).append(comparison)
+    return {
+        key: rated(
+            compared, judge(WorthJudge(), "choice", compared, SAMPLING, prompts=SHIPPED)
+        ).win_rate
+        for key, compared in found.items()
+    }
 
 
 def rated(comparisons: list[Comparison], judgements: list[Judgement]) -> WinRate:
@@ -76,11 +82,13 @@ def rated(comparisons: list[Comparison], judgements: list[Judgement]) -> WinRate
 
 def test_fault_3_a_gain_in_answering_is_told_from_a_gain_in_asking() -> None:
     answers_better = win_rates(Answerer(skill=1), Answerer(), DULL)
-    assert answers_better[Arm.METHOD] == answers_better[Arm.BASE_ASKS] == 1
-    assert answers_better[Arm.BASE_ANSWERS] == 0.5
+    of_base, of_asking = Reference.BASE, (Reference.BASE_ASKS, Arm.METHOD)
+    assert answers_better[of_base, Arm.METHOD] == answers_better[of_base, Arm.BASE_ASKS] == 1
+    assert answers_better[of_base, Arm.BASE_ANSWERS] == answers_better[of_asking] == 0.5
     asks_better = win_rates(Answerer(hearing=1), Answerer(hearing=1), TELLING)
-    assert asks_better[Arm.METHOD] == asks_better[Arm.BASE_ANSWERS] == 1
-    assert asks_better[Arm.BASE_ASKS] == asks_better[Arm.NO_QUESTIONS] == 0.5
+    assert asks_better[of_base, Arm.METHOD] == asks_better[of_base, Arm.BASE_ANSWERS] == 1
+    assert asks_better[of_asking] == 1
+    assert asks_better[of_base, Arm.BASE_ASKS] == asks_better[of_base, Arm.NO_QUESTIONS] == 0.5
 
 
 # Fault 5: standard errors over rows that repeat the same tasks and personas.
@@ -147,7 +155,7 @@ def test_fault_6_both_orders_find_the_planted_truth_and_the_planted_bias() -> No
     20 points too many. With one order it would find 0.70 + 0.4 * 0.30 = 0.82.
     """
     comparisons = planted(seed=1, tasks=50, personas=10)
-    judgements = judge(WorthJudge(for_first=0.4), "choice", comparisons, SAMPLING)
+    judgements = judge(WorthJudge(for_first=0.4), "choice", comparisons, SAMPLING, prompts=SHIPPED)
     found = rated(comparisons, judgements)
     assert found.low is not None
     assert found.high is not None
@@ -165,7 +173,7 @@ def test_fault_6_both_orders_find_the_planted_truth_and_the_planted_bias() -> No
 
 def test_fault_6_a_judge_that_reads_nothing_wins_and_loses_nothing() -> None:
     comparisons = planted(seed=1, tasks=5, personas=4)
-    judgements = judge(WorthJudge(for_first=9), "written", comparisons, SAMPLING)
+    judgements = judge(WorthJudge(for_first=9), "written", comparisons, SAMPLING, prompts=SHIPPED)
     found = rated(comparisons, judgements)
     assert (found.ties, found.win_rate) == (20, 0.5)
     assert (found.order_consistency, found.position_bias) == (0, 0.5)
@@ -183,7 +191,9 @@ def test_fault_6_a_policy_against_itself_wins_half_the_time() -> None:
             Comparison(pair, answer_worth(a), answer_worth(b))
             for pair, a, b in zip(grid(10, 8), one, other, strict=True)
         ]
-        found = rated(comparisons, judge(WorthJudge(0.4), "choice", comparisons, SAMPLING))
+        found = rated(
+            comparisons, judge(WorthJudge(0.4), "choice", comparisons, SAMPLING, prompts=SHIPPED)
+        )
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= 0.5 <= found.high
@@ -207,6 +217,6 @@ class Mumbling(WorthJudge):
 def test_fault_7_what_cannot_be_read_is_counted_beside_the_win_rate() -> None:
     comparisons = [Comparison(p, answer_worth(1), answer_worth(0)) for p in PAIRS]
     comparisons[0] = Comparison(PAIRS[0], None, answer_worth(0))
-    found = rated(comparisons, judge(Mumbling(), "written", comparisons, SAMPLING))
+    found = rated(comparisons, judge(Mumbling(), "written", comparisons, SAMPLING, prompts=SHIPPED))
     assert (found.pairs, found.unscored, found.wins) == (20, 6, 14)
     assert found.win_rate == 1.0

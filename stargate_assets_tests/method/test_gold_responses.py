@@ -40,7 +40,7 @@ def test_a_gold_response_is_at_most_ten_sentences(finish: FinishReason) -> None:
 
 def test_the_oracle_sees_persona_and_task_and_is_greedy() -> None:
     oracle, pairs = ScriptedModel(), grid(2, 2)
-    written = write_gold_responses(oracle, pairs, max_tokens=64)
+    written = write_gold_responses(oracle, pairs, max_tokens=64, prompts=SHIPPED)
     assert [pair for pair, _, _ in written] == pairs
     assert {reason for _, _, reason in written} == {None}
     (requests,) = oracle.chats

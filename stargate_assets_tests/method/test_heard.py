@@ -17,6 +17,7 @@ from stargate_assets.method.heard import (
     untraced,
     without,
 )
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.roleplay import NOTHING_TO_SAY, WAITING
 from stargate_assets_tests.method.people import ScriptedModel, talk
 
@@ -119,7 +120,9 @@ def trace(
 ) -> dict[tuple[str, str], list[Heard]]:
     """By arm and name; the scripted model scores."""
     model = ScriptedModel()
-    traced = trace_statements(model, responses, {0: conversations}, PEOPLE, "test", seed=0)
+    traced = trace_statements(
+        model, responses, {0: conversations}, PEOPLE, "test", seed=0, prompts=SHIPPED
+    )
     assert len(model.scored) == 1
     found: dict[tuple[str, str], list[Heard]] = {}
     for response, heard in traced:

@@ -20,6 +20,7 @@ from stargate_assets.method.language_model import (
     Score,
     ScoreRequest,
 )
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets_tests.method.people import (
     ScriptedModel,
     WorthJudge,
@@ -37,7 +38,7 @@ def compare(one: float, other: float) -> Comparison:
 
 
 def judged(model: ScriptedModel, method, *comparisons: Comparison) -> list[Judgement]:
-    return judge(model, method, comparisons, SAMPLING)
+    return judge(model, method, comparisons, SAMPLING, prompts=SHIPPED)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -13,6 +13,7 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 from stargate_assets.method.personas import GeneratedPersonas, Refusal, generate_personas
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets_tests.method.people import ScriptedModel
 
 FACTS = ("bakes bread at night", "keeps four goats", "sings in the tram", "dreads long stairs")
@@ -49,7 +50,14 @@ def generate(
 ) -> GeneratedPersonas:
     sampling = Sampling(99, 1.0)
     return generate_personas(
-        model, EXAMPLES, tasks, {"test": count}, seed=0, attempts=attempts, sampling=sampling
+        model,
+        EXAMPLES,
+        tasks,
+        {"test": count},
+        seed=0,
+        attempts=attempts,
+        sampling=sampling,
+        prompts=SHIPPED,
     )
 
 
@@ -98,6 +106,7 @@ def test_what_breaks_a_rule_is_refused(text: str, reason: Refusal) -> None:
             seed=0,
             attempts=1,
             sampling=Sampling(99, 1.0),
+            prompts=SHIPPED,
         ).refusals[0]
     }
     assert refused == {("test", 0, 0, reason)}
@@ -138,7 +147,7 @@ def test_two_examples_are_shown_drawn_by_key() -> None:
     model = ScriptedModel()
     sizes = {"train_a": 4, "train_b": 4, "test": 4}
     written = generate_personas(
-        model, EXAMPLES, [], sizes, seed=0, attempts=1, sampling=Sampling(99, 1.0)
+        model, EXAMPLES, [], sizes, seed=0, attempts=1, sampling=Sampling(99, 1.0), prompts=SHIPPED
     )
     assert {split: len(people) for split, people in written.personas.items()} == sizes
     shown = [
@@ -153,7 +162,14 @@ def test_two_examples_are_shown_drawn_by_key() -> None:
 def test_the_order_of_the_examples_changes_nothing() -> None:
     one, other = (
         generate_personas(
-            ScriptedModel(), people, [], {"test": 3}, seed=0, attempts=1, sampling=Sampling(9, 1.0)
+            ScriptedModel(),
+            people,
+            [],
+            {"test": 3},
+            seed=0,
+            attempts=1,
+            sampling=Sampling(9, 1.0),
+            prompts=SHIPPED,
         )
         for people in (EXAMPLES, EXAMPLES[::-1])
     )

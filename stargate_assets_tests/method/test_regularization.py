@@ -1,6 +1,7 @@
 import pytest
 
 from stargate_assets.method.language_model import Completion, FinishReason
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.regularization import (
     RegularizationResponse,
     answer_tasks,
@@ -36,7 +37,7 @@ def test_only_what_answers_is_learnt(
 
 def test_tasks_are_answered_greedily() -> None:
     model = ScriptedModel()
-    (answer,) = answer_tasks(model, [ASKED], 7)
+    (answer,) = answer_tasks(model, [ASKED], 7, prompts=SHIPPED)
     (request,) = model.chats[0]
     assert answer.text
     assert (request.sampling.temperature, request.sampling.max_tokens) == (0, 7)

@@ -28,7 +28,9 @@ def gold(of: list[Conversation]) -> dict[tuple[str, str], str]:
 def scored(
     of: list[Conversation], model: ScriptedModel | None = None, cell: Cell = CELL
 ) -> list[GoldLogProb]:
-    return score_gold_responses(model or ScriptedModel(), of, gold(of), cell, seed=0)
+    return score_gold_responses(
+        model or ScriptedModel(), of, gold(of), cell, seed=0, prompts=SHIPPED
+    )
 
 
 def test_a_pair_without_a_gold_response_is_not_scored_and_changes_nothing_else() -> None:
@@ -36,8 +38,8 @@ def test_a_pair_without_a_gold_response_is_not_scored_and_changes_nothing_else()
     missing = of[0].pair
     some = {key: text for key, text in gold(of).items() if key != missing.key}
     for cell in (CELL, Cell(0, "train_a")):
-        every = score_gold_responses(ScriptedModel(), of, gold(of), cell, seed=0)
-        fewer = score_gold_responses(ScriptedModel(), of, some, cell, seed=0)
+        every = score_gold_responses(ScriptedModel(), of, gold(of), cell, seed=0, prompts=SHIPPED)
+        fewer = score_gold_responses(ScriptedModel(), of, some, cell, seed=0, prompts=SHIPPED)
         assert fewer == [s for s in every if s.pair != missing]
 
 
@@ -178,5 +180,7 @@ def test_the_objective_contrast_scores_one_other_gold_response_after_each_conver
 
 def test_the_controls_of_other_objectives_are_not_scored_where_nobody_asks_for_them() -> None:
     of = conversations(grid(1, 2))
-    rows = score_gold_responses(ScriptedModel(), of, gold(of), Cell(0, "train_a"), 0)
+    rows = score_gold_responses(
+        ScriptedModel(), of, gold(of), Cell(0, "train_a"), 0, prompts=SHIPPED
+    )
     assert {row.condition for row in rows} == {Condition.EXPERIMENTAL}

@@ -44,6 +44,7 @@ def simulated(
         samples=samples,
         max_turns=3,
         sampling=SAMPLING,
+        prompts=SHIPPED,
     )
 
 
@@ -68,7 +69,9 @@ def test_every_question_has_its_reply_and_nothing_is_asked_after_the_last_turn()
 def test_a_turn_is_one_batch_of_the_conversations_that_still_talk() -> None:
     model, pairs = ScriptedModel(), grid(4, 4)
     replies = {"chooser": partial(choose_replies, ScriptedModel())}
-    done = simulate(model, replies, pairs, A, seed=0, samples=2, max_turns=3, sampling=SAMPLING)
+    done = simulate(
+        model, replies, pairs, A, seed=0, samples=2, max_turns=3, sampling=SAMPLING, prompts=SHIPPED
+    )
     talking = [sum(len(c.questions) > turn for c in done) for turn in range(3)]
     assert [len(batch) for batch in model.chats] == talking
     assert talking[0] > talking[1] > talking[2] > 0
@@ -77,7 +80,9 @@ def test_a_turn_is_one_batch_of_the_conversations_that_still_talk() -> None:
 def test_the_questioner_is_asked_with_its_own_context_and_the_cell_s_sampling() -> None:
     model, p = ScriptedModel(), pair()
     replies = {"chooser": partial(choose_replies, ScriptedModel())}
-    (done,) = simulate(model, replies, [p], A, seed=0, samples=1, max_turns=3, sampling=SAMPLING)
+    (done,) = simulate(
+        model, replies, [p], A, seed=0, samples=1, max_turns=3, sampling=SAMPLING, prompts=SHIPPED
+    )
     heard = talk(of=p)
     for (request,), question, answer in zip(model.chats, done.questions, done.answers, strict=True):
         assert request.messages == SHIPPED.questioner_messages(heard)
@@ -88,7 +93,15 @@ def test_the_questioner_is_asked_with_its_own_context_and_the_cell_s_sampling() 
 def test_a_question_that_ran_into_the_limit_is_marked() -> None:
     replies = {"chooser": partial(choose_replies, ScriptedModel())}
     (done,) = simulate(
-        Rambler(), replies, [pair()], A, seed=0, samples=1, max_turns=1, sampling=SAMPLING
+        Rambler(),
+        replies,
+        [pair()],
+        A,
+        seed=0,
+        samples=1,
+        max_turns=1,
+        sampling=SAMPLING,
+        prompts=SHIPPED,
     )
     assert done.truncated == (True,)
 
@@ -110,7 +123,15 @@ def test_a_refused_turn_ends_a_conversation_and_leaves_no_text(refusing: str) ->
     questioner, roleplayer = (filtered, other) if refusing == "questioner" else (other, filtered)
     replies = {"speaker": partial(generate_replies, roleplayer, SAMPLING, SHIPPED)}
     done = simulate(
-        questioner, replies, pairs, A, seed=0, samples=1, max_turns=3, sampling=SAMPLING
+        questioner,
+        replies,
+        pairs,
+        A,
+        seed=0,
+        samples=1,
+        max_turns=3,
+        sampling=SAMPLING,
+        prompts=SHIPPED,
     )
     for c in done:
         turns = turn_count(0, A, c.pair, 3)
@@ -140,7 +161,15 @@ def test_each_conversation_draws_a_roleplayer_and_keeps_it() -> None:
 
     replies = {name: partial(reply, name) for name in heard}
     done = simulate(
-        ScriptedModel(), replies, grid(5, 5), A, seed=0, samples=4, max_turns=3, sampling=SAMPLING
+        ScriptedModel(),
+        replies,
+        grid(5, 5),
+        A,
+        seed=0,
+        samples=4,
+        max_turns=3,
+        sampling=SAMPLING,
+        prompts=SHIPPED,
     )
     drawn = Counter(c.roleplayer for c in done)
     assert drawn["one"] == pytest.approx(50, abs=20)
@@ -151,8 +180,7 @@ def test_each_conversation_draws_a_roleplayer_and_keeps_it() -> None:
     reordered = dict(reversed(replies.items()))
     again = simulate(
         ScriptedModel(), reordered, grid(5, 5)[3:9], A, seed=0, samples=4, max_turns=3,
-        sampling=SAMPLING,
-    )  # fmt: skip
+        sampling=SAMPLING, prompts=SHIPPED)  # fmt: skip
     of = {(c.pair, c.sample): c.roleplayer for c in done}
     assert all(c.roleplayer == of[c.pair, c.sample] for c in again)
 
@@ -206,6 +234,7 @@ def test_fault_9_no_two_completions_of_two_cells_share_a_seed() -> None:
             samples=3,
             max_turns=3,
             sampling=SAMPLING,
+            prompts=SHIPPED,
         )
         seeds += [request.seed for batch in model.chats for request in batch]
     assert len(seeds) == len(set(seeds)) > 2 * 3 * 27

@@ -12,8 +12,10 @@ import polars as pl
 from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.answer_metrics import ANSWER_METRICS
+from stargate_assets.method.arms import Reference, arms_of, judged_arms
 from stargate_assets.method.plan import SPLITS, planned_steps
 from stargate_assets.pipeline.assets.lineage import planned_tables
+from stargate_assets.pipeline.assets.rows import table_rows
 from stargate_assets.pipeline.assets.versions import (
     cell_versions,
     policy_checkpoint,
@@ -22,6 +24,7 @@ from stargate_assets.pipeline.assets.versions import (
 from stargate_assets.reporting.metrics import is_share
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.warehouse import Warehouse
 
 TASKS = (
@@ -47,10 +50,6 @@ QUESTIONS = (
     "Here are some ideas you may like.",
 )
 REASONS = ("not_a_question", "truncated", "persona_copied")
-ARMS = {
-    0: ("no_questions", "instructed"),
-    1: ("method", "base_answers", "base_asks", "no_questions"),
-}
 LIFT = {
     "method": 0.2,
     "base_answers": 0.06,
@@ -94,7 +93,7 @@ def tables(
     the first person's text.
     """
     draw = random.Random(seed)
-    rows: dict[str, list[Row]] = {table: [] for table in FRAMES}
+    rows: dict[str, list[Row]] = {table: [] for table in SCHEMAS}
     for split in ("train_a", "train_b", "test"):
         for t in range(tasks):
             text, kind, domain = TASKS[t % len(TASKS)]
@@ -155,7 +154,7 @@ def tables(
                     "preference_losses": [0.69, 0.64, 0.61 - 0.01 * iteration],
                 }
             )
-    frames = {table: pl.DataFrame(rows[table], schema=FRAMES[table]) for table in FRAMES}
+    frames = {table: table_rows(table, of_table) for table, of_table in rows.items()}
     written = pl.DataFrame(
         [
             {
@@ -272,7 +271,7 @@ def _converse(
 def _judge(
     rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair: Pair, said: Sequence[str]
 ) -> None:
-    arms = ("method", *ARMS[0]) if iteration == 0 else ARMS[1]
+    arms = list(arms_of(iteration))
     for arm in arms:
         key = {"iteration": iteration, **_key(pair), "arm": arm}
         asker = {"method": iteration, "base_answers": iteration, "base_asks": 0, "instructed": 0}
@@ -303,14 +302,16 @@ def _judge(
                     "tokens": 30,
                 }
             )
-        if arm == "method" and iteration == 0:
+        references = [r for r, judged in judged_arms(iteration) if judged == arm]
+        if not references:
             continue
         luck = draw.random()
         verdict = "win" if luck < 0.45 + LIFT[arm] * iteration / 1.5 else "loss"
         unscored = "unparsed" if luck > 0.98 else None
-        rows["judgements"].append(
+        rows["judgements"] += [
             {
                 **key,
+                "reference": reference,
                 "turns": 1,
                 "kind": "specific",
                 "verdict": None if unscored else verdict,
@@ -324,7 +325,8 @@ def _judge(
                 "words": 40,
                 "reference_words": 38,
             }
-        )
+            for reference in references
+        ]
 
 
 def _audit(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair: Pair) -> None:
@@ -354,15 +356,17 @@ def _count(rows: dict[str, list[Row]], draw: random.Random, iteration: int, pair
         ("kind", "specific"),
         ("kind", "general"),
     ]
-    for arm in ARMS[min(iteration, 1)]:
+    for reference, arm in judged_arms(iteration):
+        lift = LIFT[arm] if reference is Reference.BASE else LIFT[arm] - LIFT["base_asks"]
         for dimension, value in dimensions:
-            rate = min(0.95, 0.45 + LIFT[arm] * iteration / 1.5 + draw.gauss(0, 0.02))
+            rate = min(0.95, 0.45 + lift * iteration / 1.5 + draw.gauss(0, 0.02))
             part = pairs if dimension == "all" else pairs // 2
             wins = round(rate * part)
             rows["win_rates"].append(
                 {
-                    "iteration": iteration, "split": "test", "arm": arm, "dimension": dimension,
-                    "value": value, "judge": JUDGE, "headline": True, "pairs": part,
+                    "iteration": iteration, "split": "test", "arm": arm,
+                    "reference": reference, "dimension": dimension, "value": value,
+                    "judge": JUDGE, "headline": True, "pairs": part,
                     "wins": wins - 1, "losses": part - wins, "ties": 0, "unscored": 1,
                     "win_rate": rate, "low": max(0.0, rate - 0.13), "high": min(1.0, rate + 0.12),
                     "naive_low": rate - 0.08, "naive_high": rate + 0.08,
@@ -390,7 +394,7 @@ def _estimate(rows: dict[str, list[Row]], iteration: int, pairs: int) -> None:
         "unheard_facts": (0.12 - 0.05 * iteration, 0.02, -0.05 * iteration),
         "unheard_facts_by_chance": (0.06 - 0.02 * iteration, 0.02, -0.02 * iteration),
     }
-    arms = ("method", *ARMS[0]) if iteration == 0 else ARMS[1]
+    arms = list(arms_of(iteration))
     for metric, arm in ((m, a) for m in levels for a in (arms if m in ANSWER_METRICS else [None])):
         mean, around, gain = levels[metric]
         gains = gain is not None and (iteration > 0 or arm not in (None, "method"))
@@ -410,71 +414,3 @@ def _estimate(rows: dict[str, list[Row]], iteration: int, pairs: int) -> None:
 
 def _key(pair: Pair) -> Row:
     return dict(zip(("split", "task_id", "persona_id"), pair, strict=True))
-
-
-_TEXT, _INT, _REAL, _BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
-_REALS = pl.List(_REAL)
-_PAIR: dict[str, Any] = {"split": _TEXT, "task_id": _TEXT, "persona_id": _TEXT}
-_CELL: dict[str, Any] = {"iteration": _INT, **_PAIR}
-FRAMES: dict[str, dict[str, Any]] = {
-    "tasks": dict.fromkeys(("split", "task_id", "text", "domain", "kind"), _TEXT),
-    "personas": dict.fromkeys(("split", "persona_id", "name", "text", "source"), _TEXT),
-    "gold_responses": _PAIR | dict.fromkeys(("text", "source", "exclusion"), _TEXT),
-    "conversations": _CELL
-    | {
-        "sample": _INT, "policy": _TEXT, "roleplayer": _TEXT, "questions": pl.List(_TEXT),
-        "truncated": pl.List(_BOOL), "answers": pl.List(_TEXT), "question_rate": _REAL,
-        "ineligibility": _TEXT,
-    },
-    "gold_log_probs": _CELL
-    | {
-        "condition": _TEXT, "sample": _INT, "heard_persona_id": _TEXT, "log_prob": _REAL,
-        "tokens": _INT,
-    },
-    "best_conversations": _CELL | {"sample": _INT, "rank": _INT, "value": _REAL, "log_prob": _REAL},
-    "regularization_responses": _CELL | {"sample": _INT, "text": _TEXT, "truncated": _BOOL},
-    "checkpoints": {
-        "iteration": _INT, "split": _TEXT, "path": _TEXT, "sha256": _TEXT,
-        "question_examples": _INT, "answer_examples": _INT, "preference_pairs": _INT,
-        "steps": _INT, "losses": _REALS, "preference_losses": _REALS,
-    },
-    "responses": _CELL
-    | {
-        "arm": _TEXT, "asker": _INT, "answerer": _INT, "sample": _INT, "turns": _INT,
-        "text": _TEXT, "truncated": _BOOL, "refused": _BOOL,
-    },
-    "heard_statements": _CELL
-    | {
-        "arm": _TEXT, "turn": _INT, "position": _INT, "statement": _TEXT, "terms": pl.List(_TEXT),
-        "used": _BOOL, "used_by_chance": _BOOL, "log_prob": _REAL, "log_prob_without": _REAL,
-        "tokens": _INT,
-    },
-    "judgements": _CELL
-    | {
-        "arm": _TEXT, "judge": _TEXT, "turns": _INT, "kind": _TEXT, "verdict": _TEXT,
-        "unscored": _TEXT,
-        "preference": _REAL, "verdict_first": _TEXT, "verdict_second": _TEXT,
-        "comparison_first": _TEXT, "comparison_second": _TEXT, "words": _INT,
-        "reference_words": _INT,
-    },
-    "judge_audit": _CELL
-    | {
-        "judge": _TEXT, "audit": _TEXT, "other_persona_id": _TEXT, "verdict": _TEXT,
-        "unscored": _TEXT, "preference": _REAL, "verdict_first": _TEXT, "verdict_second": _TEXT,
-    },
-    "win_rates": {
-        "iteration": _INT, "split": _TEXT, "arm": _TEXT, "dimension": _TEXT, "value": _TEXT,
-        "judge": _TEXT, "headline": _BOOL,
-        **dict.fromkeys(("pairs", "wins", "losses", "ties", "unscored"), _INT),
-        **dict.fromkeys(
-            ("win_rate", "low", "high", "naive_low", "naive_high", "order_consistency",
-             "position_bias", "longer_wins",
-             *(f"{audit}_audit{end}" for audit in AUDITS for end in ("", "_low", "_high")),
-             "agreement", "agreement_low", "agreement_high", "kappa", "kappa_low", "kappa_high"),
-            _REAL,
-        ),
-    },
-    "report": {"split": _TEXT, "iteration": _INT, "arm": _TEXT, "metric": _TEXT}
-    | dict.fromkeys(("mean", "low", "high", "gain", "gain_low", "gain_high"), _REAL)
-    | {"pairs": _INT},
-}  # fmt: skip

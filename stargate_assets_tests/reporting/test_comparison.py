@@ -80,7 +80,7 @@ def test_differences_are_paired_on_the_pairs_that_both_have(tables: ExperimentTa
     turned = pl.when(here).then(pl.lit("win")).otherwise("verdict").alias("verdict")
     won = changed(tables, "judgements", turned)
     _, found = compare([tables, won])
-    verdicts = tables.frame("judgements").filter(iteration=2, arm="method")["verdict"]
+    verdicts = tables.headline("judgements").filter(iteration=2, arm="method")["verdict"]
     assert found.win_rate_difference is not None
     assert found.win_rate_difference.pairs == verdicts.count()
     assert found.win_rate_difference.mean == pytest.approx(
@@ -126,7 +126,7 @@ def test_an_experiment_alone_is_compared_with_nothing(tables: ExperimentTables) 
     gained, does, judges = comparison_grids(compare([tables]))
     (row,) = gained.rows
     assert row[:2] == ["embedded", "2"]
-    assert row[4:] == ["+16.0\n(+13.8 to +18.2)", "+2.0\n(−0.2 to +4.2)"]
+    assert row[5:] == ["+16.0\n(+13.8 to +18.2)", "+2.0\n(−0.2 to +4.2)"]
     shown = [cell.replace("\u202f", " ") for cell in does.rows[0][:5]]
     assert shown == ["embedded", "93 %", "80 %", "65 % (10 %)", "2 % (2 %)"]
     assert does.rows[0][5:] == ["1,364", "8.0", "34", "$1.26\nand unknown"]
@@ -179,7 +179,9 @@ def test_the_forest_has_a_row_for_each_experiment(tables: ExperimentTables) -> N
     assert picture is not None
     left, right = picture.figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["embedded", "other"]
-    rates = tables.frame("win_rates").filter(arm="method", dimension="all", iteration=2)
+    rates = tables.frame("win_rates").filter(
+        arm="method", dimension="all", iteration=2, reference="base"
+    )
     drawn = [bar.lines[0].get_xdata()[0] for bar in left.containers]
     assert drawn == [rates["win_rate"][0]] * 2
     assert [bar.lines[0].get_xdata()[0] for bar in right.containers] == [16.0, 16.0]

@@ -30,9 +30,11 @@ def lines(picture: Picture | None) -> dict[str, list[float]]:
 
 
 def test_a_line_has_the_values_of_its_arm(tables: ExperimentTables) -> None:
-    drawn = lines(curves.win_rates_by_arm(tables.frame("win_rates")))
+    drawn = lines(curves.win_rates_by_arm(tables.headline("win_rates")))
     assert set(drawn) == {arm.label for arm in Arm}
-    wanted = tables.frame("win_rates").filter(arm="base_answers", dimension="all").sort("iteration")
+    wanted = (
+        tables.headline("win_rates").filter(arm="base_answers", dimension="all").sort("iteration")
+    )
     assert drawn[Arm.BASE_ANSWERS.label] == wanted["win_rate"].to_list()
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_assets.method.arms import Reference
 from stargate_assets.reporting import quality
 from stargate_assets.reporting.comparison import compare
 from stargate_assets.reporting.judges import judge_grids
@@ -208,8 +209,8 @@ def test_judges_stand_beside_the_headline_and_change_none_of_its_figures(
     assert float(grids.rows[1][4].split()[0].replace("−", "-")) == pytest.approx(
         2 * share - 1, abs=0.08
     )
-    assert by_judge.head == ["policy", "arm", frames.JUDGE, "oak"]
-    assert all(row[2] == row[3] != "–" for row in by_judge.rows)
+    assert by_judge.head == ["policy", "arm", "against", frames.JUDGE, "oak"]
+    assert all(row[3] == row[4] != "–" for row in by_judge.rows)
 
     assert said(both) == said(tables)
     assert quality.decomposition(both) == quality.decomposition(tables)
@@ -229,17 +230,21 @@ def test_the_decomposition_is_asking_by_answering(tables: ExperimentTables) -> N
     _, grid = quality.decomposition(tables)
     rates = {
         (i, arm): rate
-        for i, arm, rate in tables.tested("win_rates")
+        for i, arm, rate in tables.headline("win_rates")
         .filter(pl.col("dimension") == "all")
         .select("iteration", "arm", "win_rate")
         .iter_rows()
     }
+    (rates[2, "asking"],) = tables.headline("win_rates", Reference.BASE_ASKS).filter(
+        iteration=2, dimension="all"
+    )["win_rate"]
     shown = [[cell.partition("\u202f")[0] for cell in row[1:]] for row in grid.rows]
     wanted = [
         [(0, "no_questions"), (2, "no_questions")],
         [None, (2, "base_asks")],
         [(2, "base_answers"), (2, "method")],
         [(0, "instructed"), ()],
+        [(), (2, "asking")],
     ]
     assert shown == [
         ["50" if key is None else f"{100 * rates[key]:.0f}" if key else "–" for key in row]
@@ -253,7 +258,7 @@ def test_every_conversation_and_verdict_is_counted(tables: ExperimentTables) -> 
         numbers = [int(cell) for cell in row[1:] if cell.isdigit()]
         assert numbers[0] == sum(numbers[1:5])  # eligible, and three reasons why not
     for row in comparisons.rows:
-        assert int(row[3]) == sum(map(int, row[4:9]))
+        assert int(row[4]) == sum(map(int, row[5:10]))
     assert gold.head[-1] == "excluded: refused"
     assert [row[-1] for row in gold.rows] == ["0", "0", "1"]
     train_a = next(row for row in conversations.rows if row[0] == "0|train_a")

@@ -40,7 +40,7 @@ def test_every_arm_of_every_test_cell_has_a_win_rate(finished_project: Build) ->
     project = finished_project()
     found = read_win_rates(project, "loop")
     assert found is not None
-    arms = found.filter(dimension="all").select("iteration", "arm").rows()
+    arms = found.filter(dimension="all", reference="base").select("iteration", "arm").rows()
     assert sorted(arms) == [
         (0, "instructed"),
         (0, "no_questions"),
@@ -53,10 +53,13 @@ def test_every_arm_of_every_test_cell_has_a_win_rate(finished_project: Build) ->
         (2, "method"),
         (2, "no_questions"),
     ]
+    of_asking = found.filter(dimension="all", reference="base_asks").select("iteration", "arm")
+    assert sorted(of_asking.rows()) == [(1, "method"), (2, "method")]
     assert set(found["judge"]) == {"oak"}
-    assert found.filter(dimension="all")["pairs"].to_list() == [PAIRS] * 10
-    by_turns = found.filter(dimension="turns").group_by("iteration", "arm").agg(pl.sum("pairs"))
-    assert by_turns.height == 7  # not where nobody asks
+    assert found.filter(dimension="all")["pairs"].to_list() == [PAIRS] * 12
+    by = ("iteration", "arm", "reference")
+    by_turns = found.filter(dimension="turns").group_by(by).agg(pl.sum("pairs"))
+    assert by_turns.height == 9  # not where nobody asks
     assert set(by_turns["pairs"]) == {PAIRS}
     assert rows(project, "responses").height == 3 * PAIRS + 2 * 4 * PAIRS
     assert set(rows(project, "judge_audit")["split"]) == {"test"}
@@ -170,10 +173,10 @@ def test_a_warehouse_from_before_there_were_several_judges_is_made_new(
     """Its tables lack columns, its views read those that are no more, and no call is made again."""
     project = finished_project()
     expected = {table: rows(project, table) for table in ("judge_audit", "judgements", "win_rates")}
-    younger = re.compile("headline|.*_audit|agreement|kappa")
+    younger = re.compile("headline|reference|.*_audit|agreement|kappa")
     added = {
         "judge_audit": ["judge", "audit"],
-        "judgements": ["judge"],
+        "judgements": ["judge", "reference"],
         "win_rates": [c for c in expected["win_rates"].columns if younger.match(c)],
     }
     with project.warehouse.connect(read_only=False) as connection:

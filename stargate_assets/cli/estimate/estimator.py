@@ -19,11 +19,11 @@ from stargate_assets.cli.estimate.tokens import token_counter
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project
-from stargate_assets.method.arms import BASE, REFERENCE, judged_arms
+from stargate_assets.method.arms import BASE, Response
 from stargate_assets.method.audits import audit_pairs
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.gold_responses import write_gold_responses
-from stargate_assets.method.judging import Comparison
+from stargate_assets.method.judging import compare_with_references
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
 from stargate_assets.method.simulation import Cell, turn_count
 from stargate_assets.pipeline.assets.steps import (
@@ -42,11 +42,11 @@ from stargate_assets.storage.completions import UsageRow
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class BaseCell:
     """What the base model says in its own cell of a split, where it is counted."""
 
     conversations: list[Conversation]
-    texts: Mapping[Pair, str]
+    responses: list[Response]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Estimator:
     with_data: bool = True
     """Whether the data set's own calls are this experiment's to make."""
     asked: dict[str, Answer] = field(default_factory=dict[str, Answer])
-    references: dict[str, Reference] = field(default_factory=dict[str, Reference])
+    base_cells: dict[str, BaseCell] = field(default_factory=dict[str, BaseCell])
     """By split."""
 
     @property
@@ -149,8 +149,8 @@ class Estimator:
         responses. The audits ask the same in every cell, so cell 0 pays them.
         """
         experiment, base = self.experiment, self.experiment.questioner
-        reference = self._reference(cell.split, split)
-        talked = {BASE: reference.conversations} | {cell.iteration: conversations}
+        base_cell = self._base_cell(cell.split, split)
+        talked = {BASE: base_cell.conversations} | {cell.iteration: conversations}
         answerer = self._model(self.name, "respondent", base, policy)
         of_base = self._base(self.name, "respondent", base)
         of_base = replace(of_base, counted=answerer.counted)
@@ -159,11 +159,8 @@ class Estimator:
         trace_cell(experiment, cell, split.pairs, responses, talked, scorer)
         yield from self._lines(cell.key, "scorer", base, scorer, split.times)
         yield from self._lines(cell.key, "respondent", base, answerer, split.times)
-        compared = [
-            Comparison(r.pair, r.text, reference.texts[r.pair])
-            for r in responses
-            if r.arm in judged_arms(cell.iteration)
-        ]
+        judged = compare_with_references(responses, base_cell.responses, cell.iteration)
+        compared = [comparison for *_, comparison in judged]
         if cell.iteration == BASE:
             gold, seed = self._gold(split), experiment.seed
             audits = audit_pairs(split.pairs, gold, responses, cell.split, seed)
@@ -173,17 +170,16 @@ class Estimator:
             judge_comparisons(judge, DecidingModel(model), compared, experiment.told)
             yield from self._lines(cell.key, "judge", judge.model, model, split.times)
 
-    def _reference(self, name: str, split: PairSample) -> Reference:
+    def _base_cell(self, name: str, split: PairSample) -> BaseCell:
         """Made once a split: every policy is compared with the same."""
-        if name not in self.references:
+        if name not in self.base_cells:
             experiment, cell = self.experiment, Cell(BASE, name)
             asking = self._base(self.name, "questioner", experiment.questioner)
             talked = simulate_cell(experiment, cell, split.pairs, asking, self._roleplayers(name))
             answering = self._base(self.name, "respondent", experiment.questioner)
             said = respond_cell(experiment, cell, split.pairs, {BASE: answering}, {BASE: talked})
-            texts = {r.pair: r.text for r in said if r.arm is REFERENCE}
-            self.references[name] = Reference(talked, texts)
-        return self.references[name]
+            self.base_cells[name] = BaseCell(talked, said)
+        return self.base_cells[name]
 
     def _roleplayers(self, split: str) -> dict[str, CountingModel]:
         return {

@@ -107,7 +107,7 @@ class CellRun:
         """Those of them that were selected."""
         best = self.rows("best_conversations").select("task_id", "persona_id", "sample")
         selected = set(best.iter_rows())
-        return [c for c in self.conversations if (*c.pair.key, c.sample) in selected]
+        return [c for c in self.conversations if c.key in selected]
 
     @cached_property
     def scores(self) -> list[GoldLogProb]:

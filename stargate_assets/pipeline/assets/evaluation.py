@@ -10,7 +10,7 @@ import polars as pl
 from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.answer_metrics import answer_values
-from stargate_assets.method.arms import BASE, REFERENCE, Arm
+from stargate_assets.method.arms import BASE, REFERENCE_ARM, Arm, answered_conversations
 from stargate_assets.method.conditions import CONTROLS, TESTED
 from stargate_assets.method.conversation import Conversation, people_of
 from stargate_assets.method.errors import StargateError
@@ -55,7 +55,7 @@ def report_rows(tables: ExperimentTables) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     for (iteration, arm, metric), observed in values.items():
         level = (clustered_share if is_share(metric) else two_way_clustered)(observed)
-        reference = BASE, arm and REFERENCE, metric
+        reference = BASE, arm and REFERENCE_ARM, metric
         compared = (iteration, arm, metric) != reference and metric not in CONTROLS
         gain = paired_difference(observed, values.get(reference, {})) if compared else None
         rows.append(
@@ -119,7 +119,7 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
             for row in latest.iter_rows(named=True)
         }
         metadata["page"] = dg.MetadataValue.path(write_page(warehouse, [tables]))
-        metadata |= picture_metadata(win_rates_by_arm(tables.frame("win_rates")))
+        metadata |= picture_metadata(win_rates_by_arm(tables.headline("win_rates")))
         metadata |= picture_metadata(log_probs(frame))
         return table_output(frame, report_version(warehouse, name), metadata)
 
@@ -147,10 +147,9 @@ def answer_metrics(tables: ExperimentTables) -> MetricValues:
     pairs = pairs_from_rows(tables.tested("tasks"), tables.tested("personas"))
     people, seed = people_of(pairs), tables.experiment.seed
     talked = tables.tested("conversations")
-    by_key: dict[tuple[object, ...], Conversation] = {
-        (asker, *c.pair.key, c.sample): c
+    conversations = {
+        int(asker): conversations_from_rows(rows, pairs)
         for (asker,), rows in talked.group_by("iteration")
-        for c in conversations_from_rows(rows, pairs)
     }
     values: dict[tuple[int, Arm | None, str], PairValues] = {}
     responses, statements = tables.tested("responses"), tables.tested("heard_statements")
@@ -158,12 +157,9 @@ def answer_metrics(tables: ExperimentTables) -> MetricValues:
         said = responses_from_rows(responses.filter(iteration=iteration), pairs)
         heard = heard_from_rows(statements.filter(iteration=iteration))
         answers: dict[Arm, list[tuple[Conversation, str, Sequence[Heard]]]] = {}
-        for r in said:
-            key = r.players.asker, *r.pair.key, r.sample
-            at_once = None if r.players.asker is not None else Conversation(r.pair, 0)
-            if (conversation := at_once or by_key.get(key)) is not None:
-                stated = heard.get((r.arm, *r.pair.key), [])
-                answers.setdefault(r.arm, []).append((conversation, r.text, stated))
+        for r, conversation in answered_conversations(said, conversations):
+            stated = heard.get((r.arm, *r.pair.key), [])
+            answers.setdefault(r.arm, []).append((conversation, r.text, stated))
         for arm, of_arm in answers.items():
             found = answer_values(of_arm, people, seed)
             values |= {(iteration, arm, metric): of_pairs for metric, of_pairs in found.items()}

@@ -2,14 +2,12 @@
 be trusted.
 """
 
-from collections.abc import Collection
-
 import dagster as dg
 import polars as pl
 
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
-from stargate_assets.method.arms import BASE, Arm, arms_of, judged_arms
+from stargate_assets.method.arms import BASE, arms_of, judged_arms
 from stargate_assets.method.audits import (
     NO_OWN_TEXT,
     TRUSTED_ACCURACY,
@@ -36,19 +34,19 @@ def evaluation_checks(
     data_set, check = experiment.data_set, grid_check(name, experiment)
     wanted = experiment.evaluation.arms
 
-    def check_every_arm(
-        warehouse: Warehouse, table: str, cell: Cell, arms: Collection[Arm], times: int = 1
+    def check_every_pair(
+        warehouse: Warehouse, table: str, cell: Cell, times: int
     ) -> dg.AssetCheckResult:
         rows = warehouse.read(name, table, [slice_of(cell.key)]).height
         pairs = len(read_pairs(warehouse, data_set, cell.split))
-        return check_count(rows, pairs * len(arms) * times)
+        return check_count(rows, pairs * times)
 
     @check("responses", "Every pair has a response in every arm.")
     def expected_responses(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
-        return check_every_arm(warehouse, "responses", cell, arms_of(cell.iteration, wanted))
+        return check_every_pair(warehouse, "responses", cell, len(arms_of(cell.iteration, wanted)))
 
     @check(
         "heard_statements", "Every statement before every response that says something is traced."
@@ -78,13 +76,16 @@ def evaluation_checks(
     if experiment.judge is None:
         return of_responses
 
-    @check("judgements", "Each Judge judges every pair in every arm, or it is counted as unscored.")
+    @check(
+        "judgements",
+        "Each Judge compares every arm with its references for every pair, or it is unscored.",
+    )
     def expected_judgements(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         cell = cell_of(context.partition_key)
-        arms = judged_arms(cell.iteration, wanted)
-        return check_every_arm(warehouse, "judgements", cell, arms, len(experiment.judges))
+        times = len(judged_arms(cell.iteration, wanted)) * len(experiment.judges)
+        return check_every_pair(warehouse, "judgements", cell, times)
 
     @check("judge_audit", "Each Judge is asked about every response that has a rival.")
     def expected_audit(

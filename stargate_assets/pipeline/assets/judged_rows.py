@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from stargate_assets.method.arms import Response
+from stargate_assets.method.arms import Reference, Response
 from stargate_assets.method.audits import Audit, Audited, audit_accuracy
 from stargate_assets.method.judging import Comparison, Judgement, Verdict
 from stargate_assets.method.simulation import Cell
@@ -55,7 +55,7 @@ def accuracies_from_rows(judge_audit: pl.DataFrame, judge: str) -> dict[Audit, E
 def judgement_rows(
     cell: Cell,
     judge: str,
-    compared: Iterable[tuple[Response, Comparison]],
+    compared: Iterable[tuple[Response, Reference, Comparison]],
     judgements: Iterable[Judgement],
 ) -> pl.DataFrame:
     """Rows of `judgements`, of the Judge with this label."""
@@ -65,6 +65,7 @@ def judgement_rows(
             {
                 **pair_key(cell, response.pair.key),
                 "arm": response.arm,
+                "reference": reference,
                 "judge": judge,
                 "turns": response.turns,
                 "kind": response.pair.task.kind,
@@ -74,7 +75,9 @@ def judgement_rows(
                 "words": len(words(response.text)),
                 "reference_words": len(words(comparison.reference or "")),
             }
-            for (response, comparison), judgement in zip(compared, judgements, strict=True)
+            for (response, reference, comparison), judgement in zip(
+                compared, judgements, strict=True
+            )
         ],
     )
 
@@ -91,7 +94,7 @@ def _judgement_columns(judgement: Judgement) -> dict[str, object]:
 
 
 def judged_from_rows(rows: pl.DataFrame) -> list[Judged]:
-    """Judgements of one arm by one Judge, as win rates want them."""
+    """Judgements of one arm against one reference by one Judge, as win rates want them."""
 
     def judged(row: Mapping[str, Any]) -> Judged:
         found = (row[c] for c in ("verdict", "verdict_first", "verdict_second"))

@@ -17,7 +17,7 @@ from stargate_assets.method.judging import (
     Judgement,
     Unscored,
     Verdict,
-    compare_with_reference,
+    compare_with_references,
 )
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.win_rates import Judged, group_judged, win_rate
@@ -72,7 +72,7 @@ def judging_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinitio
             f"{audit}, left out: {reason}": n for (audit, reason), n in audits.left_out.items()
         }
         if Audit.OWN_TEXT not in audits_of(experiment.evaluation.arms):
-            metadata[Audit.OWN_TEXT.value] = NO_OWN_TEXT
+            metadata[Audit.OWN_TEXT] = NO_OWN_TEXT
         for label in labels:
             for audit, accuracy in accuracies_from_rows(rows, label).items():
                 metadata[f"accuracy, {audit}, {label}"] = accuracy.mean
@@ -81,31 +81,32 @@ def judging_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinitio
     @cell_asset(
         name,
         experiment,
-        "Which response fits the persona better, that of an arm or the base model's on its own "
-        "conversation; both orders, by each Judge.",
+        "Which response fits the persona better, that of an arm or that of a reference: the base "
+        "model's on its own conversation, or the policy's on the base model's conversation; both "
+        "orders, by each Judge.",
         engines=engines,
     )
     def judgements(run: CellRun) -> Output:
         responses = responses_from_rows(run.rows("responses"), run.pairs)
-        reference = responses_from_rows(run.reference_rows("responses"), run.pairs)
-        compared = compare_with_reference(responses, reference, run.cell.iteration)
+        of_base = responses_from_rows(run.reference_rows("responses"), run.pairs)
+        compared = compare_with_references(responses, of_base, run.cell.iteration)
         rows = pl.concat(
             judgement_rows(run.cell, label, compared, judged)
-            for label, judged in ask_each(run, [comparison for _, comparison in compared])
+            for label, judged in ask_each(run, [comparison for *_, comparison in compared])
         )
         yield run.output(rows, verdict_metadata(rows))
 
     @cell_asset(
         name,
         experiment,
-        "How often each Judge prefers each arm to the base model: all pairs, and by turns and kind "
+        "How often each Judge prefers each arm to its references: all pairs, and by turns and kind "
         "of task, with intervals clustered by task and persona.",
     )
     def win_rates(run: CellRun) -> Output:
         rows = win_rate_rows(run.cell, labels, run.rows("judgements"), run.rows("judge_audit"))
         of_all = rows.filter(pl.col("dimension") == "all")
         metadata = {
-            f"{number}, {row['arm']}, {row['judge']}": row[number]
+            f"{number}, {row['arm']} against {row['reference']}, {row['judge']}": row[number]
             for row in of_all.iter_rows(named=True)
             for number in (
                 "win_rate", "position_bias", "order_consistency", "longer_wins", "agreement",
@@ -120,22 +121,23 @@ def judging_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinitio
 def win_rate_rows(
     cell: Cell, labels: Sequence[str], judgements: pl.DataFrame, judge_audit: pl.DataFrame
 ) -> pl.DataFrame:
-    """Rows of `win_rates`: for each Judge and arm, and for each of its numbers of turns and kinds
-    of task where there are several. The first label is the headline Judge's.
+    """Rows of `win_rates`: for each Judge, reference and arm, and for each of its numbers of turns
+    and kinds of task where there are several. The first label is the headline Judge's.
     """
     headline = labels[0]
     audited = {label: _audit_columns(judge_audit, label) for label in labels}
     rows: list[dict[str, object]] = []
-    for arm in judged_arms(cell.iteration):
+    for reference, arm in judged_arms(cell.iteration):
+        compared = judgements.filter(reference=reference, arm=arm)
         of_arm = {
-            label: group_judged(judged_from_rows(judgements.filter(arm=arm, judge=label)))
-            for label in labels
+            label: group_judged(judged_from_rows(compared.filter(judge=label))) for label in labels
         }
         rows += [
             {
                 "iteration": cell.iteration,
                 "split": cell.split,
                 "arm": arm,
+                "reference": reference,
                 "dimension": dimension,
                 "value": value,
                 "judge": label,

@@ -126,9 +126,9 @@ LINEAGE = {
         2, data=DATA_TABLES, cell=("responses",), reference=("responses",), prompts=_judge_prompts
     ),
     "judgements": Lineage(
-        2, data=PEOPLE, cell=("responses",), reference=("responses",), prompts=_judge_prompts
+        3, data=PEOPLE, cell=("responses",), reference=("responses",), prompts=_judge_prompts
     ),
-    "win_rates": Lineage(2, cell=("judgements", "judge_audit")),
+    "win_rates": Lineage(3, cell=("judgements", "judge_audit")),
 }
 """The tables of a cell, in the order in which they are made."""
 REPORT_RULES = 2

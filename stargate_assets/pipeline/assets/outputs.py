@@ -20,7 +20,12 @@ def table_output(
     """Rows as an asset's output; `version` is what the IO manager notes beside the slice."""
     return dg.Output(
         rows,
-        metadata={VERSION: version, "dagster/row_count": rows.height, **metadata},
+        metadata={
+            VERSION: version,
+            "dagster/row_count": rows.height,
+            # Dagster stores no enum, though it is a string.
+            **{str(label): value for label, value in metadata.items()},
+        },
         data_version=None if data_version is None else dg.DataVersion(data_version),
     )
 

@@ -161,7 +161,7 @@ def regularization_from_rows(
     rows: pl.DataFrame, conversations: Iterable[Conversation]
 ) -> list[RegularizationResponse]:
     """What is learnt to be answered after these conversations."""
-    by_key = {(*c.pair.key, c.sample): c for c in conversations}
+    by_key = {c.key: c for c in conversations}
     return [
         RegularizationResponse(by_key[task, persona, sample], text, truncated)
         for task, persona, sample, text, truncated in rows.select(

@@ -73,8 +73,8 @@ def score_cell(
         gold_texts,
         cell,
         experiment.seed,
-        experiment.selection.objective,
         experiment.told,
+        experiment.selection.objective,
     )
 
 

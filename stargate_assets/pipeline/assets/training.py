@@ -99,9 +99,9 @@ def training_spec(run: CellRun) -> TrainingSpec:
         dialogues = training_dialogues(best, learnt, experiment.told, training.labels)
     rejected = []
     if training.compares:
-        kept = {(*c.pair.key, c.sample) for c in best}
+        kept = {c.key for c in best}
         eligible = [c for c in run.conversations if ineligibility(c) is None]
-        rejected = [c for c in eligible if (*c.pair.key, c.sample) not in kept]
+        rejected = [c for c in eligible if c.key not in kept]
     preferences = (pair.preference for pair in comparisons(best, rejected, experiment.told))
     final = checkpoint_directory(models, run.name, run.cell)
     return TrainingSpec(

@@ -105,8 +105,9 @@ class JudgeAudit(JudgementRows):
 
 
 class Judgements(shared.ArmRows, JudgementRows):
-    """A Judge's verdict on an arm's response against the base model's on its own conversation."""
+    """A Judge's verdict on an arm's response against that of a reference."""
 
+    reference = shared.reference()
     turns = shared.turns()
     kind = shared.kind()
     comparison_first = dy.String(
@@ -119,7 +120,7 @@ class Judgements(shared.ArmRows, JudgementRows):
         "write",
     )
     words = shared.count("Length of the response in words")
-    reference_words = shared.count("Length of the base model's response in words")
+    reference_words = shared.count("Length of the reference's response in words")
 
 
 def _kappa(description: str) -> dy.Float64:
@@ -129,11 +130,12 @@ def _kappa(description: str) -> dy.Float64:
 
 
 class WinRates(dy.Schema):
-    """How often each arm's response is preferred to the base model's, with 95 % intervals."""
+    """How often each arm's response is preferred to that of a reference, with 95 % intervals."""
 
     iteration = shared.iteration()
     split = shared.split()
     arm = shared.arm()
+    reference = shared.reference()
     dimension = dy.String(
         primary_key=True,
         regex="^(all|turns|kind)$",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import dataframely as dy
 
-from stargate_assets.method.arms import Arm
+from stargate_assets.method.arms import Arm, Reference
 from stargate_assets.method.plan import SPLITS
 
 
@@ -70,6 +70,15 @@ def arm() -> dy.String:
         primary_key=True,
         regex=match_any(Arm),
         description=f"Who asks and who answers: {', '.join(Arm)}",
+    )
+
+
+def reference() -> dy.String:
+    return dy.String(
+        primary_key=True,
+        regex=match_any(Reference),
+        description="What the arm's response is compared with: base if the base model asks and "
+        "answers, base_asks if it asks and the policy answers",
     )
 
 

@@ -33,7 +33,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "heard_statements": (f"{STEPS}:trace_cell",),
     "judge_audit": (f"{METHOD}.audits:audit_pairs", f"{STEPS}:judge_comparisons"),
     "judgements": (
-        f"{METHOD}.judging:compare_with_reference",
+        f"{METHOD}.judging:compare_with_references",
         f"{STEPS}:judge_comparisons",
     ),
     "win_rates": (f"{ASSETS}.judging:win_rate_rows",),
