@@ -38,8 +38,8 @@ def test_a_pair_without_a_gold_response_is_not_scored_and_changes_nothing_else()
     missing = of[0].pair
     some = {key: text for key, text in gold(of).items() if key != missing.key}
     for cell in (CELL, Cell(0, "train_a")):
-        every = score_gold_responses(ScriptedModel(), of, gold(of), cell, seed=0, prompts=SHIPPED)
-        fewer = score_gold_responses(ScriptedModel(), of, some, cell, seed=0, prompts=SHIPPED)
+        every = score_gold_responses(ScriptedModel(), of, gold(of), cell, 0, SHIPPED)
+        fewer = score_gold_responses(ScriptedModel(), of, some, cell, 0, SHIPPED)
         assert fewer == [s for s in every if s.pair != missing]
 
 
@@ -156,14 +156,16 @@ def test_the_objective_gain_scores_the_task_alone_once_for_each_pair_with_an_eli
     of = conversations(grid(2, 2))
     babble = [talk(("Well.", "I own a boat."), of=of[0].pair, sample=n) for n in (0, 1)]
     cell = Cell(0, "train_a")
-    rows = score_gold_responses(ScriptedModel(), babble + of[2:], gold(of), cell, 0, "gain")
+    rows = score_gold_responses(
+        ScriptedModel(), babble + of[2:], gold(of), cell, 0, SHIPPED, "gain"
+    )
     alone = [row.pair for row in rows if row.condition is Condition.NEGATIVE_CONTROL]
     assert alone == list(dict.fromkeys(c.pair for c in of[2:]))
 
 
 def test_the_objective_contrast_scores_one_other_gold_response_after_each_conversation() -> None:
     of, model = conversations(grid(2, 3)), ScriptedModel()
-    rows = score_gold_responses(model, of, gold(of), Cell(0, "train_a"), 0, "contrast")
+    rows = score_gold_responses(model, of, gold(of), Cell(0, "train_a"), 0, SHIPPED, "contrast")
     asked = [
         (row, request)
         for row, request in zip(rows, model.scored[0], strict=True)
@@ -180,7 +182,5 @@ def test_the_objective_contrast_scores_one_other_gold_response_after_each_conver
 
 def test_the_controls_of_other_objectives_are_not_scored_where_nobody_asks_for_them() -> None:
     of = conversations(grid(1, 2))
-    rows = score_gold_responses(
-        ScriptedModel(), of, gold(of), Cell(0, "train_a"), 0, prompts=SHIPPED
-    )
+    rows = score_gold_responses(ScriptedModel(), of, gold(of), Cell(0, "train_a"), 0, SHIPPED)
     assert {row.condition for row in rows} == {Condition.EXPERIMENTAL}
