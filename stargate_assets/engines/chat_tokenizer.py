@@ -143,6 +143,11 @@ class ChatTokenizer:
         """A text's tokens, none of which is a control token."""
         return self.control_tokens.ids(self.control_tokens.hide(text))
 
+    def text_vocabulary(self) -> list[int]:
+        """The tokens that texts are made of: all that were not added to them."""
+        known = set(self.tokenizer.get_vocab().values())
+        return sorted(known - self.tokenizer.added_tokens_decoder.keys())
+
     def _end_of_turn_ids(self) -> tuple[int, ...]:
         """What the template writes after an assistant's message, up to its first special token."""
         ids = self.control_tokens.ids(self.form.after)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from stargate_assets.engines.head import Head
 from stargate_assets.engines.prefixes import Tokens, plan_prefixes
 from stargate_assets.engines.row_cache import FEWEST_ROWS, RowCache
 
@@ -21,17 +22,25 @@ Each = Callable[[int, RowCache, int, torch.Tensor], None]
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A decoder, its vocabulary head, the shape of its cache (layers, heads, dim), and what fits a
-    batch.
+    """A decoder, the model's way from its hidden states to logits, and over how many tokens, the
+    shape of its cache (layers, heads, dim), a tensor like those in it, how many tokens fit a batch,
+    and how many a row may have.
     """
 
     decoder: Any
-    head: Any
+    head: Head
+    vocabulary: int
     cache_shape: tuple[int, int, int]
+    like: torch.Tensor
     prefill_tokens: int
+    longest: int | None
 
     def cache(self, rows: int, capacity: int) -> RowCache:
-        return RowCache(self.cache_shape, rows, capacity, self.head.weight)
+        return RowCache(self.cache_shape, rows, capacity, self.like)
+
+    def no_logits(self, rows: int) -> torch.Tensor:
+        """Room for the logits of rows: (rows, vocabulary)."""
+        return self.like.new_zeros((rows, self.vocabulary), dtype=torch.float32)
 
     def extend(
         self, prefixes: Sequence[torch.Tensor | None], segments: Sequence[Tokens], each: Each
@@ -49,7 +58,7 @@ class Forward:
             cache = self.cache(len(batch), max(held) + width)
             for row, job in enumerate(batch):
                 cache.put(row, prefixes[job])
-            hidden = cache.forward(self.decoder, tokens.to(self.head.weight.device))
+            hidden = cache.forward(self.decoder, tokens.to(self.like.device))
             for row, job in enumerate(batch):
                 each(job, cache, row, hidden[row, : len(segments[job])])
 

@@ -17,7 +17,9 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 ALIGNMENT = 32
 FEWEST_ROWS = 2
 """A product with one row takes another path, with another rounding."""
-CPU_ATTENTION = "stargate_grouped"
+GROUPED_ATTENTION = "stargate_grouped"
+PASSED = {"position_ids", "cache_position"}
+"""Tensors that models pass on to an attention, and that have their effect before it."""
 
 
 def align_length(length: int) -> int:
@@ -31,29 +33,39 @@ def grouped_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    **_: Any,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Grouped-query attention without repeating keys and values.
 
     query (B, G * H, T, D), key and value (B, H, L, D), attention_mask (B, 1, T, L) boolean -> (B,
-    T, G * H, D).
+    T, G * H, D). `s_aux` (G * H) are sinks: scores of keys that have no values. Raises ValueError
+    for tensors that this attention does not know.
     """
     batch, heads, length, dim = query.shape
     key_heads, key_length = key.shape[1], key.shape[2]
     groups = heads // key_heads
     packed = query.reshape(batch, key_heads, groups * length, dim) * (scaling or dim**-0.5)
     scores = torch.matmul(packed, key.transpose(-1, -2)).float()
-    if attention_mask is None:
-        raise ValueError("this attention is only called with a mask")
+    unknown = sorted(name for name in others.keys() - PASSED if torch.is_tensor(others[name]))
+    if attention_mask is None or unknown:
+        raise ValueError(f"attention with {', '.join(unknown) or 'no mask'}")
+    if softcap is not None:
+        scores = (scores / softcap).tanh_().mul_(softcap)
     scores = scores.view(batch, key_heads, groups, length, key_length)
-    scores = scores.masked_fill_(~attention_mask[:, :, None], float("-inf")).softmax(-1)
+    scores = scores.masked_fill_(~attention_mask[:, :, None], float("-inf"))
+    if s_aux is not None:
+        sinks = s_aux.float().view(1, key_heads, groups, 1, 1).expand(batch, -1, -1, length, 1)
+        scores = torch.cat([scores, sinks], -1)
+    scores = scores.softmax(-1)[..., :key_length]
     weights = scores.to(value.dtype).view(batch, key_heads, groups * length, key_length)
     output = torch.matmul(weights, value).view(batch, heads, length, dim)
-    return output.transpose(1, 2), None
+    return output.transpose(1, 2).contiguous(), None
 
 
-AttentionInterface.register(CPU_ATTENTION, grouped_attention)
-AttentionMaskInterface.register(CPU_ATTENTION, sdpa_mask)
+AttentionInterface.register(GROUPED_ATTENTION, grouped_attention)
+AttentionMaskInterface.register(GROUPED_ATTENTION, sdpa_mask)
 
 
 class RowLayer(CacheLayerMixin):

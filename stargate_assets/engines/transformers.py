@@ -22,7 +22,8 @@ from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.engines.forward import Forward, SharedPrefixes
 from stargate_assets.engines.prefixes import Tokens
-from stargate_assets.engines.row_cache import CPU_ATTENTION, FEWEST_ROWS
+from stargate_assets.engines.probe import probe
+from stargate_assets.engines.row_cache import FEWEST_ROWS
 from stargate_assets.engines.sampling import sample
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -95,7 +96,7 @@ class TransformersEngine:
                 path,
                 revision=revision or "main",
                 dtype=getattr(torch, dtype),
-                attn_implementation="sdpa",
+                attn_implementation="eager",
             )
         except (OSError, ValueError) as error:
             raise EngineError(
@@ -106,7 +107,9 @@ class TransformersEngine:
         self.model: Any = model.to(self.device).eval()
         self.tokenizer = ChatTokenizer(tokenizer, path, chat_template_kwargs)
         self.weights = AdaptedWeights(self.model)
-        self.forward = self._probe(path)
+        self.forward = probe(
+            self.model, path, self.tokenizer.text_vocabulary(), limits.prefill_tokens
+        )
         self.stop_ids = self.tokenizer.stop_ids(self.model.generation_config)
 
     def use(self, checkpoint: Checkpoint | None) -> None:
@@ -138,8 +141,7 @@ class TransformersEngine:
             FEWEST_ROWS, min(self.limits.decode_rows, len(requests))
         )
         cache = self.forward.cache(len(slots), longest)
-        head = self.forward.head
-        logits = head.weight.new_zeros((len(slots), head.weight.shape[0]))
+        head, logits = self.forward.head, self.forward.no_logits(len(slots))
         while waiting or any(slots):
             free = [slot for slot, row in enumerate(slots) if row is None]
             if waiting and len(free) >= max(1, len(slots) // LEAST_FREE_SHARE):
@@ -148,7 +150,7 @@ class TransformersEngine:
                 for slot, (leaf, index) in zip(free, arriving, strict=False):
                     state, hidden = ends[leaf]
                     cache.put(slot, state)
-                    logits[slot] = head(hidden)
+                    logits[slot] = head(hidden[None])[0]
                     seeded = random.Random(requests[index].seed)
                     slots[slot] = _Row(index, requests[index], seeded, [])
             elif not waiting and FEWEST_ROWS < len(slots) < 2 * len(free):
@@ -196,49 +198,13 @@ class TransformersEngine:
         return self.tokenizer.completion(prompt_of[row.index], row.tokens, stopped)
 
     def _check_length(self, length: int) -> None:
-        config = self.model.config
-        limits = [
-            getattr(config, "max_position_embeddings", None),
-            getattr(config, "sliding_window", None),
-        ]
-        limit = min((limit for limit in limits if limit), default=length)
-        if length > limit:
+        limit = self.forward.longest
+        if limit is not None and length > limit:
             raise EngineError(
                 f"A request needs {length} tokens and {self.tokenizer.name} attends to {limit} in "
                 "this engine; shorten the "
                 "persona or the task, lower the token limits, or use a model with a longer context."
             )
-
-    @torch.inference_mode()
-    def _probe(self, path: str) -> Forward:
-        """Compare one forward pass with transformers' own, and refuse models that this engine would
-        get wrong.
-        """
-        tokens = torch.tensor([self.tokenizer.text_ids("The quick brown fox asks.")])
-        tokens = tokens.to(self.device)
-        expected = self.model(input_ids=tokens, use_cache=True)
-        if self.device.type == "cpu":
-            self.model.set_attn_implementation(CPU_ATTENTION)
-        layers = getattr(expected.past_key_values, "layers", [])
-        shapes = {(layer.keys.shape[1], layer.keys.shape[3]) for layer in layers}
-        shapes |= {(layer.values.shape[1], layer.values.shape[3]) for layer in layers}
-        if len(shapes) == 1:
-            forward = Forward(
-                self.model.get_decoder(),
-                self.model.get_output_embeddings(),
-                (len(layers), *shapes.pop()),
-                self.limits.prefill_tokens,
-            )
-            cache = forward.cache(1, tokens.shape[1])
-            logits = forward.head(cache.forward(forward.decoder, tokens)).float()
-            difference = (logits - expected.logits).abs().mean()
-            if difference < 0.1 * expected.logits.float().std():
-                return forward
-        raise EngineError(
-            f"The architecture of {path!r} does not keep plain keys and values in every layer, "
-            "which the transformers engine "
-            "needs; set engine: vllm for it."
-        )
 
 
 def _choose(logits: torch.Tensor, slots: Sequence[_Row | None]) -> list[int]:

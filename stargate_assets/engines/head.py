@@ -1,0 +1,63 @@
+"""From hidden states to logits by a model's own code: its vocabulary head and what comes after it,
+such as soft caps, scaling and biases.
+"""
+
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A causal language model whose decoder has run already: its `forward`, with the decoder's
+    place taken by what the decoder has computed. `path` names the decoder in the model.
+    """
+
+    causal: Any
+    path: tuple[str, ...]
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits (M, vocabulary) of hidden states (M, width) from any positions of any rows."""
+        model = _decoded(self.causal, self.path)
+        return type(self.causal).forward(model, inputs_embeds=hidden[None]).logits[0]
+
+
+def find_head(causal: Any) -> Head:
+    """The head of a causal model of transformers. Raises ValueError where its decoder is not a part
+    of it.
+    """
+    decoder = causal.get_decoder()
+    for name, module in causal.named_modules():
+        if module is decoder and name:
+            return Head(causal, tuple(name.split(".")))
+    raise ValueError(f"no decoder in {type(causal).__name__}")
+
+
+def _decoded(module: Any, path: tuple[str, ...]) -> Any:
+    """A copy of a module that shares all with it but the decoder. It is made for each call, because
+    adapters come and go in the model.
+    """
+    if not path:
+        return _Decoded()
+    copied = copy(module)
+    name, *rest = path
+    copied._modules = module._modules | {name: _decoded(module._modules[name], tuple(rest))}
+    return copied
+
+
+class _Decoded(torch.nn.Module):
+    """Takes hidden states as if they were embeddings, and returns them."""
+
+    def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> "_Output":
+        return _Output(last_hidden_state=inputs_embeds)  # pyright: ignore[reportArgumentType]
+
+
+class _Output(BaseModelOutput):
+    """What a decoder returns; all that only some decoders return is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
