@@ -123,13 +123,18 @@ class ChatTokenizer:
         return before + said + self.end_of_turn_ids
 
     def _turn(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        form, read = self.form, self.control_tokens.ids
-        said = self.control_tokens.hide(form.strip(text))
-        if not form.before:
-            return (), read(said)
-        opened = form.anchor + form.before
-        turn = split_turn(read(form.anchor), read(opened), read(opened + said))
-        return turn or (read(form.before), read(said))
+        said = self.control_tokens.hide(self.form.strip(text))
+        anchor, opened = self._opening
+        written = self.form.anchor + self.form.before + said
+        if turn := split_turn(anchor, opened, self.control_tokens.ids(written)):
+            return turn
+        return self.control_tokens.ids_after(self.form.before), self.control_tokens.ids_after(said)
+
+    @cached_property
+    def _opening(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens of the anchor, without and with what stands before a message."""
+        anchor, read = self.form.anchor, self.control_tokens.ids
+        return read(anchor), read(anchor + self.form.before)
 
     def stop_ids(self, generation_config: Any) -> frozenset[int]:
         """The tokens that end a completion: what the model's configuration says, and the end of

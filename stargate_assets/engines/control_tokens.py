@@ -13,8 +13,10 @@ from typing import Any
 _OPEN, _CLOSE = "\ue0fe", "\ue0ff"
 """Of the private use area, so that no template strips or splits them."""
 _HIDDEN = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
-_NEUTRAL = "\n"
-"""What a piece of a text is tokenised after: some tokenizers put a space before a text's start."""
+_NEUTRAL = ("\n", "0", "a")
+"""What a piece of a text is tokenised after, because some tokenizers put a space before a text's
+start: the first of these that does not grow together with it.
+"""
 
 
 class ControlTokens:
@@ -43,14 +45,20 @@ class ControlTokens:
 
     def ids(self, text: str) -> tuple[int, ...]:
         """The tokens of a text in which control tokens that are text have been hidden."""
-        if _OPEN not in text:
-            return self._read(text)
+        return self._ids(text, inside=False)
+
+    def ids_after(self, text: str) -> tuple[int, ...]:
+        """The tokens of such a text where it follows another."""
+        return self._ids(text, inside=True)
+
+    def _ids(self, text: str, inside: bool) -> tuple[int, ...]:
         found: list[int] = []
         for number, part in enumerate(_HIDDEN.split(text)):
+            later = inside or bool(found)
             if number % 2:
-                found += self._literal(self.words[int(part)], bool(found))
+                found += self._literal(self.words[int(part)], later)
             elif part:
-                found += self._continue(self._read, part) if found else self._read(part)
+                found += self._continue(self._read, part) if later else self._read(part)
         return tuple(found)
 
     def _placeholder(self, word: str) -> str:
@@ -74,5 +82,8 @@ class ControlTokens:
 
     def _continue(self, read: Callable[[str], tuple[int, ...]], text: str) -> tuple[int, ...]:
         """The tokens of a text that follows another."""
-        before, whole = read(_NEUTRAL), read(_NEUTRAL + text)
-        return whole[len(before) :] if whole[: len(before)] == before else read(text)
+        for neutral in _NEUTRAL:
+            before, whole = read(neutral), read(neutral + text)
+            if whole[: len(before)] == before:
+                return whole[len(before) :]
+        return read(text)

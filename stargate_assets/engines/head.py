@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 
@@ -25,15 +26,22 @@ class Head:
         return type(self.causal).forward(model, inputs_embeds=hidden[None]).logits[0]
 
 
-def find_head(causal: Any) -> Head:
-    """The head of a causal model of transformers. Raises ValueError where its decoder is not a part
-    of it.
-    """
+def find_decoder(causal: Any) -> Any:
+    """The part of a causal model of transformers that makes hidden states. Raises LookupError."""
     decoder = causal.get_decoder()
-    for name, module in causal.named_modules():
-        if module is decoder and name:
-            return Head(causal, tuple(name.split(".")))
-    raise ValueError(f"no decoder in {type(causal).__name__}")
+    if isinstance(decoder, PreTrainedModel) and decoder is not causal:
+        return decoder
+    for part in causal.children():
+        if isinstance(part, PreTrainedModel):
+            return part
+    raise LookupError(f"no decoder in {type(causal).__name__}")
+
+
+def find_head(causal: Any) -> Head:
+    """The head of a causal model of transformers. Raises LookupError."""
+    decoder = find_decoder(causal)
+    name = next(name for name, module in causal.named_modules() if module is decoder)
+    return Head(causal, tuple(name.split(".")))
 
 
 def _decoded(module: Any, path: tuple[str, ...]) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stargate_assets.method.tokens import shared_length
+
 Tokens = tuple[int, ...]
 
 
@@ -35,13 +37,6 @@ class PrefixPlan:
         return path[::-1]
 
 
-def common_prefix_length(a: Tokens, b: Tokens) -> int:
-    length = min(len(a), len(b))
-    if a[:length] == b[:length]:
-        return length
-    return next(i for i in range(length) if a[i] != b[i])
-
-
 def plan_prefixes(sequences: Sequence[Tokens], limits: Sequence[int], minimum: int) -> PrefixPlan:
     """Find the prefixes that two or more neighbours share.
 
@@ -51,7 +46,7 @@ def plan_prefixes(sequences: Sequence[Tokens], limits: Sequence[int], minimum: i
     nodes: list[Node] = []
     parents: list[int | None] = [None] * len(sequences)
     shared = [0] + [
-        min(common_prefix_length(sequences[i - 1], sequences[i]), limits[i - 1], limits[i])
+        min(shared_length(sequences[i - 1], sequences[i]), limits[i - 1], limits[i])
         for i in range(1, len(sequences))
     ]
     pending: list[tuple[int, int, int, int | None]] = [(0, len(sequences), 0, None)]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from stargate_assets.engines.forward import Forward
-from stargate_assets.engines.head import find_head
+from stargate_assets.engines.head import find_decoder, find_head
 from stargate_assets.engines.prefixes import Tokens
 from stargate_assets.engines.row_cache import GROUPED_ATTENTION, RowCache
 from stargate_assets.method.language_model import EngineError
@@ -67,7 +67,7 @@ def _forward(model: Any, output: Any, prefill_tokens: int) -> Forward:
     if len(shapes) != 1:
         raise ValueError("its layers do not all keep keys and values of one shape")
     return Forward(
-        model.get_decoder(),
+        find_decoder(model),
         find_head(model),
         output.logits.shape[-1],
         (len(layers), *shapes.pop()),

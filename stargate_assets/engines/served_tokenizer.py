@@ -86,8 +86,6 @@ class ServedTokenizer:
         form, dropped = read_turn_form(prompt, *closed), 0
         while len("".join(text for _, text in opened[len(opened) - dropped :])) < len(form.dropped):
             dropped += 1
-        if not form.before:
-            return ServedTurns(form, dropped)
         anchor = await self.text_ids(form.anchor)
         before = await self.text_ids(form.anchor + form.before)
         return ServedTurns(form, dropped, tuple(anchor), tuple(before))
@@ -99,12 +97,11 @@ class ServedTokenizer:
         prompt, form = await self.prompt_ids(messages, has_system_role), known.form
         said = form.strip(said)
         context = prompt[: len(prompt) - known.dropped]
-        if form.before:
-            whole = await self.text_ids(form.anchor + form.before + said)
-            if turn := split_turn(known.anchor, known.before, whole):
-                return [*context, *turn[0]], list(turn[1])
-            context += await self.text_ids(form.before)
-        return context, await self.text_ids(said)
+        whole = await self.text_ids(form.anchor + form.before + said)
+        if turn := split_turn(known.anchor, known.before, whole):
+            return [*context, *turn[0]], list(turn[1])
+        before = await self.text_ids(form.before) if form.before else []
+        return [*context, *before], await self.text_ids(said)
 
     async def end_of_turn_ids(self) -> list[int]:
         """What the template writes after an assistant's message, whatever that is, up to the first

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.thoughts import opened_thought
+from stargate_assets.method.tokens import shared_length
 
 ASKED = Message("user", "zxqusr")
 ANSWERED = Message("assistant", "zxqans")
@@ -46,7 +47,9 @@ class TurnForm:
     after: str = ""
     """What follows the message."""
     anchor: str = ""
-    """What stands between the user's message and `before`."""
+    """What stands between the user's message and `before`, or the message where that is empty:
+    after it a message is tokenised, because a token may look otherwise at the start of a text.
+    """
     left: str | None = ""
     """The characters stripped from the message's start; None is all white space."""
     right: str | None = ""
@@ -65,7 +68,7 @@ def read_turn_form(prompt: str, kept: str, spaced: str) -> TurnForm:
     """How a template writes an answer: `prompt` is its rendering of ASKED with the answer's turn
     opened, `kept` that of ASKED and ANSWERED, `spaced` that of ASKED and SPACED.
     """
-    common = _HALF_A_MARK.sub("", prompt[: _shared(prompt, kept)])
+    common = _HALF_A_MARK.sub("", prompt[: shared_length(prompt, kept)])
     dropped = prompt[len(common) :]
     before, found, after = kept[len(common) :].partition(ANSWERED.content)
     anchor = common.partition(ASKED.content)[2]
@@ -76,7 +79,7 @@ def read_turn_form(prompt: str, kept: str, spaced: str) -> TurnForm:
     edges = _STRIPPED.get(left, ""), _STRIPPED.get(right[::-1], "")
     if dropped and not opened_thought(dropped):
         # A thought that is opened and closed says not to think: answers are sampled after it.
-        return TurnForm("", "", after, "", *edges)
+        return TurnForm("", "", after, prompt.partition(ASKED.content)[2], *edges)
     return TurnForm(dropped, before, after, anchor, *edges)
 
 
@@ -85,15 +88,9 @@ def split_turn(
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """The tokens before a message, and its own, of the tokens of the anchor, of the anchor with
     `before`, and of the anchor with `before` and the message. A token that reaches into the message
-    is its own. None where a token reaches over the anchor's end.
+    is its own. None where a token reaches over the anchor's end: it cannot be written after it.
     """
-    start, same = len(anchor), _shared(before, whole)
-    if same < start or list(whole[:start]) != list(anchor):
+    start, same = len(anchor), shared_length(before, whole)
+    if min(same, shared_length(anchor, whole)) < start:
         return None
     return tuple(whole[start:same]), tuple(whole[same:])
-
-
-def _shared(one: Sequence[object], other: Sequence[object]) -> int:
-    """How many items two sequences begin with alike."""
-    alike = [a == b for a, b in zip(one, other, strict=False)]
-    return alike.index(False) if False in alike else len(alike)

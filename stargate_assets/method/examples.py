@@ -21,6 +21,7 @@ from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.regularization import RegularizationResponse
+from stargate_assets.method.tokens import shared_length
 
 IGNORED = -100
 Kind = Literal["question", "question_and_reply", "answer"]
@@ -94,13 +95,12 @@ def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
         prompt = tokenizer.context_ids(dialogue.messages[:position])
         turn = tokenizer.turn_ids(message.content)
         labels = (IGNORED,) * len(prompt)
-        if examples and prompt[: len(examples[-1].tokens)] == examples[-1].tokens:
+        if examples and shared_length(examples[-1].tokens, prompt) == len(examples[-1].tokens):
             earlier = examples.pop()
             labels = earlier.labels + labels[len(earlier.labels) :]
         examples.append(Example(dialogue.kind, prompt + turn, labels + turn))
     if dialogue.kind == "question_and_reply":
         asked, whole = examples.pop(), tokenizer.context_ids(dialogue.messages)
-        same = [a == b for a, b in zip(asked.tokens, whole, strict=False)]
-        end = same.index(False) if False in same else len(same)
+        end = shared_length(asked.tokens, whole)
         examples.append(Example(dialogue.kind, whole, asked.labels[:end] + whole[end:]))
     return examples

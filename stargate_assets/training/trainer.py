@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel
 from peft.helpers import disable_input_dtype_casting
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import (
@@ -22,6 +22,7 @@ from transformers.distributed.configuration_utils import DistributedConfig
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.method.examples import IGNORED, Example, tokenise
+from stargate_assets.training.adapter import add_adapter
 from stargate_assets.training.batches import accumulation_steps, examples_per_device
 from stargate_assets.training.labelled_loss import learn_where_labelled
 from stargate_assets.training.preferences import (
@@ -115,8 +116,9 @@ def _save(model: Any, tokenizer: Any, spec: TrainingSpec, first: bool) -> None:
         return
     if isinstance(model, PeftModel):
         adapted = cast("LoraConfig", model.peft_config["default"])
-        # PEFT writes a set, whose order would give the same weights another hash each time.
+        # PEFT writes sets, whose order would give the same weights another hash each time.
         adapted.target_modules = sorted(cast("set[str]", adapted.target_modules))
+        adapted.target_parameters = sorted(adapted.target_parameters or ()) or None
     model.save_pretrained(str(spec.output), state_dict=whole)
     (spec.output / "README.md").unlink(missing_ok=True)  # a model card that PEFT leaves unfilled
     if spec.training.method == "full":
@@ -138,16 +140,7 @@ def _model(spec: TrainingSpec) -> Any:
         distributed_config=shared_out,
     )
     learn_where_labelled(model, spec.training.dpo_beta)
-    if not lora:
-        return model
-    torch.manual_seed(spec.seed)
-    config = LoraConfig(
-        r=spec.training.lora_rank,
-        lora_alpha=spec.training.lora_alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
+    return add_adapter(model, spec) if lora else model
 
 
 def _arguments(spec: TrainingSpec, stage: Stage) -> TrainingArguments:

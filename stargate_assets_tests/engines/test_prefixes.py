@@ -1,6 +1,5 @@
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,9 +7,9 @@ from stargate_assets.engines.prefixes import (
     Node,
     PrefixPlan,
     Tokens,
-    common_prefix_length,
     plan_prefixes,
 )
+from stargate_assets.method.tokens import shared_length
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=9).map(tuple)).map(sorted)
 CASES = SEQUENCES.flatmap(
@@ -25,14 +24,6 @@ Case = tuple[list[Tokens], tuple[int, ...], int]
 
 def depth_of(plan: PrefixPlan, path: list[int]) -> int:
     return plan.nodes[path[-1]].end if path else 0
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "length"),
-    [((), (), 0), ((1,), (1,), 1), ((1, 2), (1, 2, 3), 2), ((1, 9), (1, 2), 1), ((1,), (2,), 0)],
-)  # fmt: skip
-def test_the_common_prefix_ends_where_two_sequences_part(a: Tokens, b: Tokens, length: int) -> None:
-    assert common_prefix_length(a, b) == common_prefix_length(b, a) == length
 
 
 def test_a_shared_system_message_is_computed_once_and_a_shared_dialogue_on_top_of_it() -> None:
@@ -73,7 +64,7 @@ def test_neighbours_share_all_but_less_than_the_minimum_of_what_they_could(case:
     sequences, limits, minimum = case
     plan = plan_prefixes(sequences, limits, minimum)
     for i in range(len(sequences) - 1):
-        could = min(common_prefix_length(sequences[i], sequences[i + 1]), limits[i], limits[i + 1])
+        could = min(shared_length(sequences[i], sequences[i + 1]), limits[i], limits[i + 1])
         both = zip(plan.path(i), plan.path(i + 1), strict=False)
         shared = [one for one, other in both if one == other]
         assert could - minimum < depth_of(plan, shared) <= could
