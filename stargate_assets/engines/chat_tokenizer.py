@@ -34,6 +34,7 @@ from stargate_assets.method.thoughts import (
     read_completion,
 )
 
+TOKENISED_IN_PLACE = "tokenised in place"
 _END_OF_PROMPT = 16
 """Tokens in which a prompt may open a thought."""
 
@@ -130,6 +131,12 @@ class ChatTokenizer:
             return turn
         return self.control_tokens.ids_after(self.form.before), self.control_tokens.ids_after(said)
 
+    @property
+    def tokenises_in_place(self) -> bool:
+        """Whether an answer that nothing is written before has other tokens than its text alone."""
+        said = self._turn(ANSWERED.content)[1]
+        return not self.form.before and said != self.text_ids(ANSWERED.content)
+
     @cached_property
     def _opening(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The tokens of the anchor, without and with what stands before a message."""
@@ -189,10 +196,13 @@ class ChatTokenizer:
 
 def template_traits(tokenizer: Any, stated: Mapping[str, Any]) -> tuple[str, ...]:
     """What a result depends on of what a chat template adds to messages: the date that it shows,
-    and a digest of how it writes an answer, where that is not just what was said. Empty for most.
+    and how it writes an answer, where that is not just what was said, or where that has other
+    tokens than the text alone. Empty for most.
     """
     if not tokenizer.chat_template:
         return ()
-    date, form = template_date(tokenizer), ChatTokenizer(tokenizer, "any", stated).form
-    shown = [] if date is None else [date]
-    return (*shown, *([digest_text(form.dropped, form.before)] if form.differs else []))
+    date, chat = template_date(tokenizer), ChatTokenizer(tokenizer, "any", stated)
+    shown, form = [] if date is None else [date], chat.form
+    if form.differs:
+        return (*shown, digest_text(form.dropped, form.before))
+    return (*shown, *([TOKENISED_IN_PLACE] if chat.tokenises_in_place else []))

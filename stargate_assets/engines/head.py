@@ -49,7 +49,7 @@ def _decoded(module: Any, path: tuple[str, ...]) -> Any:
     adapters come and go in the model.
     """
     if not path:
-        return _Decoded()
+        return _Decoded(module)
     copied = copy(module)
     name, *rest = path
     copied._modules = module._modules | {name: _decoded(module._modules[name], tuple(rest))}
@@ -57,7 +57,14 @@ def _decoded(module: Any, path: tuple[str, ...]) -> Any:
 
 
 class _Decoded(torch.nn.Module):
-    """Takes hidden states as if they were embeddings, and returns them."""
+    """A decoder that takes hidden states as if they were embeddings, and returns them."""
+
+    def __init__(self, decoder: Any):
+        super().__init__()
+        self.__dict__["decoder"] = decoder  # not a part: it must not be found twice
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["decoder"], name)
 
     def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> "_Output":
         return _Output(last_hidden_state=inputs_embeds)  # pyright: ignore[reportArgumentType]

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
+from stargate_assets.engines.head import find_decoder, find_head
 from stargate_assets.method.examples import IGNORED
 from stargate_assets.training.preferences import margins, preference_losses
-
-TOKENS_OF_A_PROBE = 16
 
 
 def learn_where_labelled(causal: Any, dpo_beta: float) -> None:
@@ -18,9 +17,9 @@ def learn_where_labelled(causal: Any, dpo_beta: float) -> None:
     With `reference` the rows are pairs, chosen and rejected in turn, and the loss compares them.
 
     It takes the place of the model's own, so that mixed precision, and whatever spreads the model
-    over devices, act on it. Models that do more to their logits than one product compute them all.
+    over devices, act on it.
     """
-    whole, plain_head = causal.forward, list[bool]()
+    decoder, head = find_decoder(causal), find_head(causal)
 
     def forward(
         self: Any,
@@ -31,23 +30,10 @@ def learn_where_labelled(causal: Any, dpo_beta: float) -> None:
         reference: torch.Tensor | None = None,
         **_: Any,
     ) -> dict[str, torch.Tensor]:
-        def decoded(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return self.get_decoder()(input_ids=tokens, attention_mask=mask).last_hidden_state
-
-        head = self.get_output_embeddings()
-        if not plain_head:  # the first time
-            probe = [part[:1, :TOKENS_OF_A_PROBE] for part in (input_ids, attention_mask)]
-            with torch.no_grad():
-                expected = whole(input_ids=probe[0], attention_mask=probe[1]).logits.float()
-                found = head(decoded(*probe)).float()
-            plain_head.append(torch.allclose(expected, found, rtol=1e-3, atol=1e-3))
         targets = labels[:, 1:]
         learnt = targets != IGNORED
-        if plain_head[0]:
-            logits = head(decoded(input_ids, attention_mask)[:, :-1][learnt])
-        else:
-            every = whole(input_ids=input_ids, attention_mask=attention_mask).logits
-            logits = every[:, :-1][learnt]
+        hidden = decoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        logits = head(hidden[:, :-1][learnt])
         nats = torch.nn.functional.cross_entropy(logits.float(), targets[learnt], reduction="none")
         if reference is None:
             return {"loss": nats.sum() / num_items_in_batch}
