@@ -124,9 +124,7 @@ def _computed(forward: Forward, sequences: Sequence[Tokens]) -> Iterator[list[Pa
     yield [(sequence, end, hidden[row]) for row, (sequence, _, end) in enumerate(ROWS)]
 
 
-def _difference(
-    forward: Forward, sequences: Sequence[Tokens], expected: torch.Tensor
-) -> float:
+def _difference(forward: Forward, sequences: Sequence[Tokens], expected: torch.Tensor) -> float:
     """How far the log-probabilities of the worst way are from what is expected, as a multiple of
     what rounding explains. In half precision the median position of a way counts, because a
     mixture of experts may route a near-tie elsewhere.
@@ -136,5 +134,7 @@ def _difference(
         found = forward.head(torch.cat([hidden for _, _, hidden in way])).float().log_softmax(-1)
         wanted = [expected[row, start : start + len(hidden)] for row, start, hidden in way]
         differences = (found - torch.cat(wanted)).abs().amax(-1)
-        errors.append((differences.max() if dtype == torch.float32 else differences.median()).item())
+        errors.append(
+            (differences.max() if dtype == torch.float32 else differences.median()).item()
+        )
     return max(errors) / (2 * torch.finfo(dtype).eps ** 0.5 * expected.std().item())

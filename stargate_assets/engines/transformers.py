@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from stargate_assets.engines.adapters import AdaptedWeights
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.engine import Checkpoint, Opening
-from stargate_assets.engines.forward import Forward, SharedPrefixes
+from stargate_assets.engines.forward import SharedPrefixes
 from stargate_assets.engines.prefixes import Tokens
 from stargate_assets.engines.probe import probe
 from stargate_assets.engines.row_cache import FEWEST_ROWS

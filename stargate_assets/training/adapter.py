@@ -105,9 +105,7 @@ def _calls(model: Any, owners: Sequence[str]) -> dict[str, _Call]:
     with ExitStack() as stack:
         for owner in kinds.values():
 
-            def keep(
-                _: Any, positional: Any, named: Any, output: Any, owner: str = owner
-            ) -> None:
+            def keep(_: Any, positional: Any, named: Any, output: Any, owner: str = owner) -> None:
                 given = [part.clone() if torch.is_tensor(part) else part for part in positional]
                 calls[owner] = _Call(tuple(given), named, _first(output).clone())
 

@@ -1,7 +1,7 @@
 """Tiny random models of the architectures of transformers, made from their configurations."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,66 +11,39 @@ MOST_PARAMETERS = 5_000_000
 WINDOW = 48
 """Of those that slide one: shorter than what the test asks for."""
 SPREAD = 4.0
-"""Weights are made so much larger than random ones, that no part of a model is as good as linear."""
+"""How much larger than new ones weights are made, so that no part of a model is nearly linear."""
 _LAYERS, _HEADS, _WIDTH, _EXPERTS = 4, 4, 64, 4
-_SMALL: Mapping[str, Any] = {
-    **dict.fromkeys(
-        ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
-        + ("num_decoder_layers", "encoder_layers", "num_encoder_layers"),
-        _LAYERS,
-    ),
-    **dict.fromkeys(
-        ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
-        + ("encoder_attention_heads", "num_decoder_attention_heads")
-        + ("num_encoder_attention_heads",),
-        _HEADS,
-    ),
-    **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), _HEADS // 2),
-    **dict.fromkeys(
-        ("hidden_size", "n_embd", "d_model", "dim", "embed_dim", "embedding_size", "emb_dim")
-        + ("word_embed_proj_dim", "n_embed"),
-        _WIDTH,
-    ),
-    **dict.fromkeys(
-        ("intermediate_size", "ffn_dim", "n_inner", "decoder_ffn_dim", "encoder_ffn_dim", "dff")
-        + ("ffn_hidden_size",),
-        2 * _WIDTH,
-    ),
-    **dict.fromkeys(
-        ("moe_intermediate_size", "shared_expert_intermediate_size", "expert_dim")
-        + ("shared_intermediate_size",),
-        _WIDTH // 2,
-    ),
-    **dict.fromkeys(
-        ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), _EXPERTS
-    ),
-    **dict.fromkeys(("num_experts_per_tok", "moe_k"), 2),
-    **dict.fromkeys(("n_group", "topk_group", "num_expert_group", "first_k_dense_replace"), 1),
-    **dict.fromkeys(("head_dim", "kv_lora_rank", "q_lora_rank", "v_head_dim"), _WIDTH // _HEADS),
-    **dict.fromkeys(("qk_rope_head_dim", "qk_nope_head_dim", "rotary_dim"), 8),
-    **dict.fromkeys(("mamba_d_state", "state_size", "ssm_state_size"), 8),
-    **dict.fromkeys(("mamba_num_heads", "mamba_n_heads"), 8),
-    **dict.fromkeys(("mamba_d_head", "mamba_head_dim"), 16),
-    **dict.fromkeys(("mamba_n_groups", "n_groups"), 1),
-    **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 2),
-    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 16),
-    **dict.fromkeys(
-        ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_target_positions"),
-        512,
-    ),
-    **dict.fromkeys(("sliding_window", "attention_chunk_size", "window_size"), WINDOW),
-    **dict.fromkeys(("local_attention",), WINDOW),
-    "is_decoder": True,
-    "mamba_d_ssm": 2 * _WIDTH,
-    "pad_token_id": 0,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
+_NAMES: Sequence[tuple[Any, str]] = [
+    (_LAYERS, "num_hidden_layers n_layer n_layers num_layers decoder_layers num_decoder_layers"),
+    (_LAYERS, "encoder_layers num_encoder_layers"),
+    (_HEADS, "num_attention_heads n_head n_heads num_heads decoder_attention_heads"),
+    (_HEADS, "encoder_attention_heads num_decoder_attention_heads num_encoder_attention_heads"),
+    (_HEADS // 2, "num_key_value_heads num_kv_heads"),
+    (_WIDTH, "hidden_size n_embd d_model dim embed_dim embedding_size emb_dim n_embed"),
+    (_WIDTH, "word_embed_proj_dim"),
+    (2 * _WIDTH, "intermediate_size ffn_dim n_inner decoder_ffn_dim encoder_ffn_dim dff"),
+    (2 * _WIDTH, "ffn_hidden_size mamba_d_ssm"),
+    (_WIDTH // 2, "moe_intermediate_size shared_expert_intermediate_size expert_dim"),
+    (_WIDTH // 2, "shared_intermediate_size"),
+    (_EXPERTS, "num_experts num_local_experts n_routed_experts moe_num_experts"),
+    (_EXPERTS // 2, "num_experts_per_tok moe_k"),
+    (_WIDTH // _HEADS, "head_dim kv_lora_rank q_lora_rank v_head_dim"),
+    (_WIDTH // _HEADS, "linear_key_head_dim linear_value_head_dim mamba_d_head mamba_head_dim"),
+    (8, "qk_rope_head_dim qk_nope_head_dim rotary_dim mamba_d_state state_size ssm_state_size"),
+    (8, "mamba_num_heads mamba_n_heads"),
+    (2, "linear_num_key_heads linear_num_value_heads"),
+    (1, "n_group topk_group num_expert_group first_k_dense_replace mamba_n_groups n_groups"),
+    (512, "max_position_embeddings n_positions max_seq_len n_ctx max_target_positions"),
+    (WINDOW, "sliding_window attention_chunk_size window_size local_attention"),
+    (True, "is_decoder"),
+    (0, "pad_token_id bos_token_id"),
+    (1, "eos_token_id"),
+]
+_SMALL = {name: value for value, names in _NAMES for name in names.split()}
+_LATENT = {"head_dim": 8, "num_key_value_heads": _HEADS}
 _STATED: Mapping[str, Mapping[str, Any]] = {
-    **dict.fromkeys(
-        ("deepseek_v2", "deepseek_v3", "glm4_moe_lite", "youtu", "axk1", "minicpm3"),
-        {"head_dim": 8, "num_key_value_heads": _HEADS},
-    ),
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3"), _LATENT),
+    **dict.fromkeys(("axk1", "youtu"), _LATENT),
     "gpt_neo": {"attention_types": [[["global", "local"], _LAYERS // 2]]},
     "mamba": {"num_heads": 8},
     "mamba2": {"num_heads": 8, "head_dim": 16},

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from stargate_assets.engines.engine import Checkpoint
@@ -47,3 +48,16 @@ def test_a_broken_adapter_says_what_to_do(tiny_model: Path, tmp_path: Path) -> N
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(EngineError, match=r"could not be loaded.*materialise"):
         engine.use(Checkpoint(tmp_path, "any"))
+
+
+def test_weights_that_an_adapter_lacks_are_not_left_random(tiny_model: Path, adapter: Path) -> None:
+    """PEFT warns and goes on."""
+    file = adapter / "adapter_model.safetensors"
+    weights = load_file(file)
+    weights.pop(sorted(weights)[0])
+    save_file(weights, file)
+    engine = TransformersEngine(str(tiny_model), None, "float32", "cpu", Batching())
+    base = list(engine.score(REQUEST))
+    with pytest.raises(EngineError, match=r"missing adapter keys.*materialise"):
+        engine.use(Checkpoint(adapter, "any"))
+    assert list(engine.score(REQUEST)) == base

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
@@ -37,7 +38,7 @@ LONG = [
 WRITTEN = 3
 NOT_MADE = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
-    *(NotImplementedError, OSError, RuntimeError, TypeError, ValueError),
+    *(NotImplementedError, OSError, RuntimeError, StrictDataclassError, TypeError, ValueError),
 )
 """What transformers raises where a tiny model of an architecture cannot be made so simply."""
 
@@ -129,9 +130,9 @@ def test_every_architecture_is_equal_or_refused(tmp_path: Path) -> None:
             try:
                 now = outcome(name, path, tie_word_embeddings=tied)
             except NOT_MADE:
-                continue
+                break
             assert found.setdefault(name, now) == now, name
-    print(*(f"{name:30}{now}" for name, now in found.items()), sep="\n")
+            print(f"{name:30}{now}, {'tied' if tied else 'untied'}")
     equal = {name for name, now in found.items() if now == "equal"}
     assert len(found) - len(equal) > 40 < len(equal)
     paragraph = (ROOT / "docs" / "engines.md").read_text().partition("It runs these:")[2]
