@@ -11,12 +11,14 @@ demo: .venv/.installed
 	$(BIN)/stargate run embedded
 
 # A process a core, each with one thread of torch: two with two threads each would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
 test: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(PYTEST)
 
 # Where a CPU has AMX, the transformers engine is tested without it too.
 slow: .venv/.installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 	! grep -qw amx_tile /proc/cpuinfo || ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 \
 	    $(BIN)/python -m pytest stargate_assets_tests/engines/test_transformers.py
 

@@ -79,7 +79,8 @@ def test_each_arm_is_judged_by_both_letters_in_both_orders(
     judge = JUDGED["judge"] | {"method": "choice"}
     other = judge | {"name": "elm", "model": SCRIPTED | {"model": "another"}}
     pairs, letters_and_orders = 4, 4
-    comparisons = {"0|test": 2 + 2, "1|test": 4, "2|test": 4}  # two audits, in cell 0
+    # Two audits in cell 0; later the arms, and the method against base_asks.
+    comparisons = {"0|test": 2 + 2, "1|test": 4 + 1, "2|test": 4 + 1}
     for others in ([], [other]):
         project = scripted_project(**JUDGED | {"judge": judge, "other_judges": others})
         assert calls(estimate_calls(project, ["loop"])["loop"], "judge") == {
