@@ -2,7 +2,7 @@
 models is true of the rows that are there, and of all splits together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import dagster as dg
@@ -55,44 +55,64 @@ class DataSlices:
 
 def data_set_checks(name: str, data_set: DataSet, read: Read) -> list[dg.AssetChecksDefinition]:
     """Blocking checks of each table, and a warning for near-duplicates."""
+    finds = _finds(data_set, read)
 
-    def check(table: str, check_name: str, find: Find) -> dg.AssetChecksDefinition:
-        blocking = check_name != NEAR_DUPLICATES
+    def checks(table: str) -> dg.AssetChecksDefinition:
+        """All checks of a table in one step, because a step takes longer than most checks."""
+        key = dg.AssetKey([name, table])
 
-        @dg.asset_check(
-            name=check_name,
-            asset=dg.AssetKey([name, table]),
-            description=DESCRIPTIONS[check_name],
-            blocking=blocking,
-            partitions_def=split_partitions,
+        @dg.multi_asset_check(
+            name=key.to_python_identifier("checks"),
+            specs=[
+                dg.AssetCheckSpec(
+                    check_name,
+                    asset=key,
+                    description=DESCRIPTIONS[check_name],
+                    blocking=check_name != NEAR_DUPLICATES,
+                    partitions_def=split_partitions,
+                )
+                for check_name in finds[table]
+            ],
         )
         def checked(
             context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-        ) -> dg.AssetCheckResult:
-            return make_result(
-                find(DataSlices(warehouse, name, context.partition_key)), blocking=blocking
-            )
+        ) -> Iterator[dg.AssetCheckResult]:
+            slices = DataSlices(warehouse, name, context.partition_key)
+            for check_name, find in finds[table].items():
+                yield make_result(
+                    find(slices), check_name, key, blocking=check_name != NEAR_DUPLICATES
+                )
 
         return checked
 
-    checks = [check("personas", "names_absent_from_tasks", find_names_in_tasks)]
+    return [checks(table) for table in finds]
+
+
+def _finds(data_set: DataSet, read: Read) -> dict[str, dict[str, Find]]:
+    """What finds faults in each table, by the name of the check."""
+    finds: dict[str, dict[str, Find]] = {
+        table: {"valid": partial(find_invalid, table=table)} for table in data_set.tables
+    }
     for table in ("tasks", "personas"):
-        checks.append(check(table, "disjoint", partial(find_repeats, table=table)))
-        checks.append(check(table, NEAR_DUPLICATES, partial(find_near_duplicates, table=table)))
-    from_files = ("tasks", "personas") if data_set.personas else ("tasks",)
-    checks += [
-        check(t, "as_in_the_source", partial(find_changed, table=t, read=read)) for t in from_files
-    ]
+        finds[table]["disjoint"] = partial(find_repeats, table=table)
+        finds[table][NEAR_DUPLICATES] = partial(find_near_duplicates, table=table)
+    for table in ("tasks", "personas") if data_set.personas else ("tasks",):
+        finds[table]["as_in_the_source"] = partial(find_changed, table=table, read=read)
+    finds["personas"]["names_absent_from_tasks"] = find_names_in_tasks
     if data_set.has_gold_responses:
-        checks.append(check("gold_responses", "every_pair", find_pairs_without_row))
-    return checks + [check(t, "valid", partial(find_invalid, table=t)) for t in data_set.tables]
+        finds["gold_responses"]["every_pair"] = find_pairs_without_row
+    return finds
 
 
-def make_result(findings: list[str], *, blocking: bool = True) -> dg.AssetCheckResult:
+def make_result(
+    findings: list[str], check_name: str, key: dg.AssetKey, *, blocking: bool = True
+) -> dg.AssetCheckResult:
     """Passed without findings; otherwise their number, and the first of them."""
     severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         passed=not findings,
+        asset_key=key,
+        check_name=check_name,
         severity=severity,
         metadata={"findings": len(findings)},
         description="\n".join(findings[:SHOWN]) or None,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 
@@ -21,6 +22,7 @@ from stargate_assets.pipeline.sources.tables import read_tables
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import mini_data_set, write_data_set
 
+KEY = dg.AssetKey(["mini", "tasks"])
 Edit = Callable[[pl.DataFrame], pl.DataFrame]
 
 
@@ -104,11 +106,13 @@ def test_a_pair_without_a_row_is_found(slices: DataSlices) -> None:
 def test_near_duplicates_are_a_warning(slices: DataSlices) -> None:
     found = find_near_duplicates(slices, "tasks")
     assert found  # "matter 0" and "matter 1"
-    warned = make_result(found, blocking=False)
+    warned = make_result(found, "any", KEY, blocking=False)
     assert not warned.passed
     assert warned.severity.value == "WARN"
     assert warned.metadata["findings"].value == len(found)
 
 
 def test_only_the_first_findings_are_quoted() -> None:
-    assert make_result([str(number) for number in range(9)]).description == "0\n1\n2\n3\n4"
+    assert (
+        make_result([str(number) for number in range(9)], "any", KEY).description == "0\n1\n2\n3\n4"
+    )
