@@ -52,8 +52,10 @@ CREATE TABLE IF NOT EXISTS warehouse.materializations (
 );
 CREATE TABLE IF NOT EXISTS warehouse.usage (
     schema_name VARCHAR, slice VARCHAR, role VARCHAR, model VARCHAR, kind VARCHAR, calls BIGINT,
-    prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE
+    prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE,
+    estimated_calls BIGINT
 );
+ALTER TABLE warehouse.usage ADD COLUMN IF NOT EXISTS estimated_calls BIGINT;
 """
 
 
