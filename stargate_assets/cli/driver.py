@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from stargate_assets.cli.retry import Slices, forget_failed_slices
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import load_machine
 from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
@@ -150,14 +151,19 @@ def record_usage(project: Project) -> list[UsageRow]:
     return rows
 
 
-def run_data_set(project: Project, name: str, announce: Announce) -> pl.DataFrame:
-    """Materialise every split that is missing or out of date; returns the rows of each table."""
+def run_data_set(
+    project: Project, name: str, announce: Announce, splits: Iterable[str] = SPLITS
+) -> pl.DataFrame:
+    """Materialise those of the splits that are missing or out of date; returns the rows of each
+    table in every split that is there.
+    """
     with launcher(project, models=project.data_sets[name].needs_models) as launch:
-        _fill(project, name, SPLITS, launch, announce)
+        _fill(project, name, splits, launch, announce)
     there = project.warehouse.materializations(name)
     tables = project.data_sets[name].tables
+    made = [s for s in SPLITS if all((table, s) in there for table in tables)]
     return pl.DataFrame(
-        [{"split": s, **{table: there[table, s].rows for table in tables}} for s in SPLITS]
+        [{"split": s, **{table: there[table, s].rows for table in tables}} for s in made]
     )
 
 
@@ -172,6 +178,25 @@ def run_experiment(
         return _walk(project, name, forced, launch, announce)
 
 
+def retry_failed(project: Project, name: str, announce: Announce) -> pl.DataFrame:
+    """Ask again what had no answer in an experiment or data set, and nothing that is not made from
+    it; returns the report, or the rows of the data set.
+    """
+    is_data_set = name in project.data_sets
+    if not is_data_set:
+        find_experiment(project, name)
+    due = forget_failed_slices(project, name)
+    if not due:
+        raise DriverError(f"Every request of {name} has an answer; there is nothing to ask again.")
+    if is_data_set:
+        return run_data_set(project, name, announce, due[name])
+    with launcher(project, models=True) as launch:
+        report = _walk(project, name, None, launch, announce, due)
+    if any(cell.state == "next" for cell in list_cell_states(project, name)):
+        announce(f"{name}: other cells are due; stargate run {name} makes them")
+    return report
+
+
 def run_experiments(
     project: Project, names: Sequence[str], announce: Announce
 ) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -184,14 +209,25 @@ def run_experiments(
 
 
 def _walk(
-    project: Project, name: str, forced: Step | None, launch: Launch, announce: Announce
+    project: Project,
+    name: str,
+    forced: Step | None,
+    launch: Launch,
+    announce: Announce,
+    only: Slices | None = None,
 ) -> pl.DataFrame:
+    """`only` are the slices that may be made; all unless stated."""
     experiment = find_experiment(project, name)
-    _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
+    splits = needed_splits(experiment)
+    if only is not None:
+        splits = [split for split in splits if split in only.get(experiment.data_set, ())]
+    _fill(project, experiment.data_set, splits, launch, announce)
     step: Step | None = None
     while True:
         done = done_steps(project.warehouse, name, experiment)
         ready = [forced] if forced else ready_steps(experiment.iterations, done)
+        if only is not None:
+            ready = [step for step in ready if step.cell.key in only[name]]
         if not ready:
             break
         if step is not None and step == ready[0]:

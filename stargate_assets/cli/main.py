@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import polars as pl
@@ -20,12 +20,17 @@ from stargate_assets.cli.terminal import (
     print_comparison,
     print_estimate,
     print_estimates,
+    print_failures,
     print_report,
     print_rows,
     print_usage,
     progress_bars,
+    usage_failures,
 )
 from stargate_assets.cli.win_rates_table import make_win_rates_table
+
+if TYPE_CHECKING:
+    from stargate_assets.definitions.project import Project
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -80,59 +85,88 @@ _all_option = click.option(
     type=click.FloatRange(0, min_open=True),
     help="Stop before the call that could cost more than this in all.",
 )
+@click.option(
+    "--retry-failed",
+    "retries",
+    is_flag=True,
+    help="Ask again what had no answer, make again what is made from it, and nothing else.",
+)
 def run(
     name: str,
     all_of_it: bool,
     force: str | None,
     max_dollars: float | None,
+    retries: bool,
     **changes: Any,
 ) -> None:
     """Materialise what is missing of the experiment or data set NAME, and print its figures or its
     rows. The options change an experiment.
     """
+    from stargate_assets.cli.driver import load
+
+    if retries and (all_of_it or force is not None):
+        raise click.UsageError("--retry-failed asks for one NAME; leave --all and --force out.")
+    if force is not None and all_of_it:
+        raise click.UsageError("--force is for one experiment; leave --all out.")
+    started = time.monotonic()
+    project = load(name, all_of_it=all_of_it, **changes, max_dollars=max_dollars)
+    if not all_of_it and name in project.data_sets and {force, *changes.values()} != {None}:
+        raise click.UsageError(f"{name} is a data set; the options are for experiments.")
+    try:
+        with progress_bars() as project.models.on_progress:
+            if all_of_it:
+                _run_family(project, name)
+            else:
+                _run_one(project, name, force, retries=retries)
+    finally:
+        print_failures(name, usage_failures(project.models.usage))
+    print_usage(project.models.usage, time.monotonic() - started)
+
+
+def _run_family(project: "Project", name: str) -> None:
+    from stargate_assets.cli.driver import list_family, run_experiments
+
+    names = list_family(project, name)
+    for experiment, report in run_experiments(project, names, announce=console.print):
+        _show(project, experiment, report)
+    print_comparison(project, names)
+
+
+def _run_one(project: "Project", name: str, force: str | None, *, retries: bool) -> None:
     from stargate_assets.cli.driver import (
         find_report_page,
-        list_family,
-        load,
-        read_win_rates,
+        retry_failed,
         run_data_set,
         run_experiment,
-        run_experiments,
     )
     from stargate_assets.cli.example_conversations import (
         example_conversations,
         print_example_conversations,
     )
+
+    if name in project.data_sets:
+        make = retry_failed if retries else run_data_set
+        print_rows(make(project, name, announce=console.print), f"{name}: rows")
+        return
+    if retries:
+        report = retry_failed(project, name, announce=console.print)
+    else:
+        report = run_experiment(project, name, force, announce=console.print)
+    _show(project, name, report)
+    console.print(f"Report: {find_report_page(project, name)}", soft_wrap=True)
+    print_example_conversations(console, example_conversations(project, name))
+
+
+def _show(project: "Project", experiment: str, report: pl.DataFrame) -> None:
+    from stargate_assets.cli.driver import read_win_rates
     from stargate_assets.reporting.answers import answer_estimates
 
-    def show(experiment: str, report: pl.DataFrame) -> None:
-        print_report(experiment, report)
-        for grid in answer_estimates(report):
-            console.print(make_grid_table(grid))
-        win_rates = read_win_rates(project, experiment)
-        if win_rates is not None:
-            console.print(make_win_rates_table(experiment, win_rates))
-
-    started = time.monotonic()
-    project = load(name, all_of_it=all_of_it, **changes, max_dollars=max_dollars)
-    with progress_bars() as on_progress:
-        project.models.on_progress = on_progress
-        if all_of_it:
-            if force is not None:
-                raise click.UsageError("--force is for one experiment; leave --all out.")
-            names = list_family(project, name)
-            for experiment, report in run_experiments(project, names, announce=console.print):
-                show(experiment, report)
-            print_comparison(project, names)
-        elif name in project.data_sets:
-            if {force, *changes.values()} != {None}:
-                raise click.UsageError(f"{name} is a data set; the options are for experiments.")
-            print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
-        else:
-            show(name, run_experiment(project, name, force, announce=console.print))
-            console.print(f"Report: {find_report_page(project, name)}", soft_wrap=True)
-            print_example_conversations(console, example_conversations(project, name))
-    print_usage(project.models.usage, time.monotonic() - started)
+    print_report(experiment, report)
+    for grid in answer_estimates(report):
+        console.print(make_grid_table(grid))
+    win_rates = read_win_rates(project, experiment)
+    if win_rates is not None:
+        console.print(make_win_rates_table(experiment, win_rates))
 
 
 @main.command()
@@ -153,6 +187,13 @@ def status(experiment: str) -> None:
     used = [row for row in record_usage(project) if row.schema_name in schemas]
     if used:
         print_rows(pl.DataFrame(used), f"{experiment}: model calls")
+    print_failures(
+        experiment,
+        [
+            (f"{row.schema_name} {row.slice}", row.role, row.model, row.reason, row.said)
+            for row in project.models.store().failures(schemas)
+        ],
+    )
 
 
 @main.command()

@@ -194,7 +194,7 @@ class CompletionStore:
             return [row for row in (FailureRow(*row) for row in rows) if row.schema_name in schemas]
 
     def forget_failures(self, schema: str, slices: Sequence[str]) -> None:
-        """Let the requests of these slices that have no answer be asked as if for the first time."""
+        """Let what has no answer in these slices be asked as if for the first time."""
         with closing(self._connect()) as connection:
             connection.executemany(
                 "DELETE FROM failures WHERE schema_name = ? AND slice = ?",

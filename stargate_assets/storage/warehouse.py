@@ -150,6 +150,18 @@ class Warehouse:
             update_comments(connection, schema, "warehouse", ALL_EXPERIMENTS)
             connection.execute("COMMIT")
 
+    def forget(self, schema: str, slices: Sequence[str]) -> None:
+        """Take the slices of these names for not written, so that they are due."""
+        if not self.path.exists():
+            return
+        with self.connect(read_only=False) as connection:
+            connection.execute(_CREATE_BOOKKEEPING)
+            connection.execute(
+                "DELETE FROM warehouse.materializations "
+                "WHERE schema_name = ? AND list_contains(?, slice)",
+                [schema, list(slices)],
+            )
+
     def read(self, schema: str, table: str, slices: Sequence[Slice]) -> pl.DataFrame:
         """The rows of these slices. A slice that was never written raises MissingSliceError; one
         that was written without rows has none.
