@@ -1,6 +1,6 @@
 """Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterAssetCheckFailedError
 
-from stargate_assets.cli.retry import Slices, forget_failed_slices
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import load_machine
 from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
@@ -30,7 +29,6 @@ from stargate_assets.reporting.comparison import compare, comparison_grids
 from stargate_assets.reporting.quality import Grid
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.io_manager import slice_of
 
 Announce = Callable[[str], None]
 Launch = Callable[[str, str | None], None]
@@ -175,26 +173,7 @@ def run_experiment(
     """
     forced = _find_forced_step(find_experiment(project, name), force)
     with launcher(project, models=True) as launch:
-        return _walk(project, name, forced, launch, announce)
-
-
-def retry_failed(project: Project, name: str, announce: Announce) -> pl.DataFrame:
-    """Ask again what had no answer in an experiment or data set, and nothing that is not made from
-    it; returns the report, or the rows of the data set.
-    """
-    is_data_set = name in project.data_sets
-    if not is_data_set:
-        find_experiment(project, name)
-    due = forget_failed_slices(project, name)
-    if not due:
-        raise DriverError(f"Every request of {name} has an answer; there is nothing to ask again.")
-    if is_data_set:
-        return run_data_set(project, name, announce, due[name])
-    with launcher(project, models=True) as launch:
-        report = _walk(project, name, None, launch, announce, due)
-    if any(cell.state == "next" for cell in list_cell_states(project, name)):
-        announce(f"{name}: other cells are due; stargate run {name} makes them")
-    return report
+        return walk(project, name, forced, launch, announce)
 
 
 def run_experiments(
@@ -205,18 +184,20 @@ def run_experiments(
     """
     with launcher(project, models=True) as launch:
         for name in names:
-            yield name, _walk(project, name, None, launch, announce)
+            yield name, walk(project, name, None, launch, announce)
 
 
-def _walk(
+def walk(
     project: Project,
     name: str,
     forced: Step | None,
     launch: Launch,
     announce: Announce,
-    only: Slices | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> pl.DataFrame:
-    """`only` are the slices that may be made; all unless stated."""
+    """The same while jobs can be launched. `only` are the slices that may be made, by schema; all
+    unless stated.
+    """
     experiment = find_experiment(project, name)
     splits = needed_splits(experiment)
     if only is not None:
@@ -241,17 +222,6 @@ def _walk(
     if report_is_due(project.warehouse, name):
         launch(report_job_name(name), None)
     return project.warehouse.read(name, "report", [{}])
-
-
-def read_win_rates(project: Project, name: str) -> pl.DataFrame | None:
-    """Read the win rates of the test cells that are done; None if nothing is judged there."""
-    experiment = find_experiment(project, name)
-    if experiment.judge is None:
-        return None
-    done = done_steps(project.warehouse, name, experiment)
-    slices = [slice_of(step.cell.key) for step in done if step.purpose == "evaluate"]
-    rows = project.warehouse.read(name, "win_rates", slices) if slices else None
-    return rows if rows is not None and rows.height else None
 
 
 def write_report(project: Project, names: Sequence[str]) -> Path:

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import polars as pl
@@ -16,21 +16,15 @@ from rich.table import Table
 from stargate_assets.cli.declare import init, new, path_option
 from stargate_assets.cli.terminal import (
     console,
-    make_grid_table,
     print_comparison,
     print_estimate,
     print_estimates,
     print_failures,
-    print_report,
     print_rows,
     print_usage,
     progress_bars,
     usage_failures,
 )
-from stargate_assets.cli.win_rates_table import make_win_rates_table
-
-if TYPE_CHECKING:
-    from stargate_assets.definitions.project import Project
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -103,6 +97,7 @@ def run(
     rows. The options change an experiment.
     """
     from stargate_assets.cli.driver import load
+    from stargate_assets.cli.runs import run_family, run_one
 
     if retries and (all_of_it or force is not None):
         raise click.UsageError("--retry-failed asks for one NAME; leave --all and --force out.")
@@ -115,58 +110,12 @@ def run(
     try:
         with progress_bars() as project.models.on_progress:
             if all_of_it:
-                _run_family(project, name)
+                run_family(project, name)
             else:
-                _run_one(project, name, force, retries=retries)
+                run_one(project, name, force, retries=retries)
     finally:
         print_failures(name, usage_failures(project.models.usage))
     print_usage(project.models.usage, time.monotonic() - started)
-
-
-def _run_family(project: "Project", name: str) -> None:
-    from stargate_assets.cli.driver import list_family, run_experiments
-
-    names = list_family(project, name)
-    for experiment, report in run_experiments(project, names, announce=console.print):
-        _show(project, experiment, report)
-    print_comparison(project, names)
-
-
-def _run_one(project: "Project", name: str, force: str | None, *, retries: bool) -> None:
-    from stargate_assets.cli.driver import (
-        find_report_page,
-        retry_failed,
-        run_data_set,
-        run_experiment,
-    )
-    from stargate_assets.cli.example_conversations import (
-        example_conversations,
-        print_example_conversations,
-    )
-
-    if name in project.data_sets:
-        make = retry_failed if retries else run_data_set
-        print_rows(make(project, name, announce=console.print), f"{name}: rows")
-        return
-    if retries:
-        report = retry_failed(project, name, announce=console.print)
-    else:
-        report = run_experiment(project, name, force, announce=console.print)
-    _show(project, name, report)
-    console.print(f"Report: {find_report_page(project, name)}", soft_wrap=True)
-    print_example_conversations(console, example_conversations(project, name))
-
-
-def _show(project: "Project", experiment: str, report: pl.DataFrame) -> None:
-    from stargate_assets.cli.driver import read_win_rates
-    from stargate_assets.reporting.answers import answer_estimates
-
-    print_report(experiment, report)
-    for grid in answer_estimates(report):
-        console.print(make_grid_table(grid))
-    win_rates = read_win_rates(project, experiment)
-    if win_rates is not None:
-        console.print(make_win_rates_table(experiment, win_rates))
 
 
 @main.command()

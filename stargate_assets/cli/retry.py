@@ -2,6 +2,17 @@
 
 from collections.abc import Iterable
 
+import polars as pl
+
+from stargate_assets.cli.driver import (
+    Announce,
+    DriverError,
+    find_experiment,
+    launcher,
+    list_cell_states,
+    run_data_set,
+    walk,
+)
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.arms import BASE
 from stargate_assets.method.plan import TEST_SPLIT
@@ -11,6 +22,25 @@ Slices = dict[str, set[str]]
 """By DuckDB schema."""
 REPORT = "all"
 """The slice of a table without partitions."""
+
+
+def retry_failed(project: Project, name: str, announce: Announce) -> pl.DataFrame:
+    """Ask again what had no answer in an experiment or data set, and nothing that is not made from
+    it; returns the report, or the rows of the data set.
+    """
+    is_data_set = name in project.data_sets
+    if not is_data_set:
+        find_experiment(project, name)
+    due = forget_failed_slices(project, name)
+    if not due:
+        raise DriverError(f"Every request of {name} has an answer; there is nothing to ask again.")
+    if is_data_set:
+        return run_data_set(project, name, announce, due[name])
+    with launcher(project, models=True) as launch:
+        report = walk(project, name, None, launch, announce, due)
+    if any(cell.state == "next" for cell in list_cell_states(project, name)):
+        announce(f"{name}: other cells are due; stargate run {name} makes them")
+    return report
 
 
 def forget_failed_slices(project: Project, name: str) -> Slices:

@@ -142,3 +142,8 @@ def truncated(request: Request) -> Response:
 def no_choices(request: Request) -> Response:
     del request
     return reply({"choices": []})
+
+
+def assert_no_secret(directory: Path, printed: str = "") -> None:
+    everything = [printed.encode(), *(p.read_bytes() for p in directory.iterdir() if p.is_file())]
+    assert not any(KEY.encode() in text or b"127.0.0.1" in text for text in everything)
