@@ -151,7 +151,7 @@ class Servers:
             try:
                 return await self.ask_once(path, body, shape, missing)
             except RequestError as error:
-                if not error.failure.reason.may_pass:
+                if not error.failure.may_pass:
                     raise
             await asyncio.sleep(0.1 * attempt)
         return await self.ask_once(path, body, shape, missing)
@@ -235,7 +235,7 @@ class Servers:
             return RequestError(
                 f"The endpoint {self.at.label} fails at a request to {self.model!r} ({shown}); "
                 f"look at its log, and run again: {KEPT}.",
-                Failure(FailureReason.SERVER_ERROR, shown),
+                Failure(FailureReason.SERVER_ERROR, shown, is_settled=answered is not None),
                 paid=answered is None,
             )
         return error.endpoint_error

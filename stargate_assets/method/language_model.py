@@ -63,22 +63,22 @@ class FailureReason(StrEnum):
     LOST = "lost"
     """The request was sent, and no answer came, or not all of it."""
 
-    @property
-    def may_pass(self) -> bool:
-        """Whether the same request may have an answer if it is sent again."""
-        return self in (
-            FailureReason.SERVER_ERROR,
-            FailureReason.NO_ANSWER,
-            FailureReason.LOST,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one request has no answer; `said` is what the server said, without keys."""
+    """Why one request has no answer; `said` is what the server said, without keys. `is_settled`: it
+    was sent again already, as often as makes sense.
+    """
 
     reason: FailureReason
     said: str
+    is_settled: bool = False
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may have an answer if it is sent again."""
+        passing = (FailureReason.SERVER_ERROR, FailureReason.NO_ANSWER, FailureReason.LOST)
+        return self.reason in passing and not self.is_settled
 
 
 @dataclass(frozen=True, slots=True)

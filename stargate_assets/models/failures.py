@@ -35,7 +35,7 @@ class FailureCount:
 
     def count_try(self, failure: Failure | None) -> None:
         """Count what came of one call. Raises EngineError if nothing has come of many."""
-        if failure is None or not failure.reason.may_pass:
+        if failure is None or not failure.may_pass:
             self.silent = 0
         else:
             self.silent += 1

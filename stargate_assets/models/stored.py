@@ -151,7 +151,7 @@ class StoredModel:
                     for index, result in answers:
                         key, failure = keys[index], _failure(result)
                         seconds, last = time.monotonic() - last, time.monotonic()
-                        is_final = not (tries_left and failure and failure.reason.may_pass)
+                        is_final = not (tries_left and failure and failure.may_pass)
                         kept = failure if is_final else None
                         store.write(key, result, seconds, self._pay(result), kept)
                         failures.count_try(failure)

@@ -127,10 +127,10 @@ def test_a_server_error_at_one_request_among_answers_is_that_request_s(
         others_are_answered.set()  # whoever sends this request has its last answer
         return answer("b!")
 
-    server.faults = {"bad": [fail_late] * 3, "b": [go_on]}
+    server.faults = {"bad": [fail_late], "b": [go_on]}
     model = server.model(tmp_path, retries=0, at_once=2)
     bad, *good = model.chat(requests("bad", "a", "b"), "asking")
-    assert bad.failure == Failure(FailureReason.SERVER_ERROR, "No, ***.")
+    assert bad.failure == Failure(FailureReason.SERVER_ERROR, "No, ***.", is_settled=True)
     assert good == right("a", "b")
 
 
