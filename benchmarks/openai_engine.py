@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from stargate_assets.engines.endpoints import Endpoint, RequestLimits
 from stargate_assets.engines.openai import OpenAIEngine
+from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.method.language_model import ChatRequest, Message, Sampling
 from stargate_assets.models.stored import StoredModel
 from stargate_assets.storage.completions import CompletionStore, Use
@@ -72,7 +73,7 @@ def main(count: int, at_once: int, latency: int, rounds: int) -> None:
     server = get_context("spawn").Process(target=serve, args=(listening, latency / 1000))
     server.start()
     at = Endpoint("BENCHMARK", (f"http://127.0.0.1:{port}/v1",), "none")
-    engine = OpenAIEngine("any", at, "max_tokens", RequestLimits(at_once=at_once))
+    engine = OpenAIEngine("any", at, RequestFields(), RequestLimits(at_once=at_once))
     messages, sampling = (Message("user", PROMPT),), Sampling(32, 0.9)
     chats = [ChatRequest(messages, sampling, seed) for seed in range(count)]
     ideal = math.ceil(count / at_once) * latency / 1000

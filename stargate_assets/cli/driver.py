@@ -1,6 +1,6 @@
 """Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,6 @@ from stargate_assets.reporting.comparison import compare, comparison_grids
 from stargate_assets.reporting.quality import Grid
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.io_manager import slice_of
 
 Announce = Callable[[str], None]
 Launch = Callable[[str, str | None], None]
@@ -150,14 +149,19 @@ def record_usage(project: Project) -> list[UsageRow]:
     return rows
 
 
-def run_data_set(project: Project, name: str, announce: Announce) -> pl.DataFrame:
-    """Materialise every split that is missing or out of date; returns the rows of each table."""
+def run_data_set(
+    project: Project, name: str, announce: Announce, splits: Iterable[str] = SPLITS
+) -> pl.DataFrame:
+    """Materialise those of the splits that are missing or out of date; returns the rows of each
+    table in every split that is there.
+    """
     with launcher(project, models=project.data_sets[name].needs_models) as launch:
-        _fill(project, name, SPLITS, launch, announce)
+        _fill(project, name, splits, launch, announce)
     there = project.warehouse.materializations(name)
     tables = project.data_sets[name].tables
+    made = [s for s in SPLITS if all((table, s) in there for table in tables)]
     return pl.DataFrame(
-        [{"split": s, **{table: there[table, s].rows for table in tables}} for s in SPLITS]
+        [{"split": s, **{table: there[table, s].rows for table in tables}} for s in made]
     )
 
 
@@ -169,7 +173,7 @@ def run_experiment(
     """
     forced = _find_forced_step(find_experiment(project, name), force)
     with launcher(project, models=True) as launch:
-        return _walk(project, name, forced, launch, announce)
+        return walk(project, name, forced, launch, announce)
 
 
 def run_experiments(
@@ -180,18 +184,31 @@ def run_experiments(
     """
     with launcher(project, models=True) as launch:
         for name in names:
-            yield name, _walk(project, name, None, launch, announce)
+            yield name, walk(project, name, None, launch, announce)
 
 
-def _walk(
-    project: Project, name: str, forced: Step | None, launch: Launch, announce: Announce
+def walk(
+    project: Project,
+    name: str,
+    forced: Step | None,
+    launch: Launch,
+    announce: Announce,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> pl.DataFrame:
+    """The same while jobs can be launched. `only` are the slices that may be made, by schema; all
+    unless stated.
+    """
     experiment = find_experiment(project, name)
-    _fill(project, experiment.data_set, needed_splits(experiment), launch, announce)
+    splits = needed_splits(experiment)
+    if only is not None:
+        splits = [split for split in splits if split in only.get(experiment.data_set, ())]
+    _fill(project, experiment.data_set, splits, launch, announce)
     step: Step | None = None
     while True:
         done = done_steps(project.warehouse, name, experiment)
         ready = [forced] if forced else ready_steps(experiment.iterations, done)
+        if only is not None:
+            ready = [step for step in ready if step.cell.key in only[name]]
         if not ready:
             break
         if step is not None and step == ready[0]:
@@ -205,17 +222,6 @@ def _walk(
     if report_is_due(project.warehouse, name):
         launch(report_job_name(name), None)
     return project.warehouse.read(name, "report", [{}])
-
-
-def read_win_rates(project: Project, name: str) -> pl.DataFrame | None:
-    """Read the win rates of the test cells that are done; None if nothing is judged there."""
-    experiment = find_experiment(project, name)
-    if experiment.judge is None:
-        return None
-    done = done_steps(project.warehouse, name, experiment)
-    slices = [slice_of(step.cell.key) for step in done if step.purpose == "evaluate"]
-    rows = project.warehouse.read(name, "win_rates", slices) if slices else None
-    return rows if rows is not None and rows.height else None
 
 
 def write_report(project: Project, names: Sequence[str]) -> Path:

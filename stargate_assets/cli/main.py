@@ -16,16 +16,15 @@ from rich.table import Table
 from stargate_assets.cli.declare import init, new, path_option
 from stargate_assets.cli.terminal import (
     console,
-    make_grid_table,
     print_comparison,
     print_estimate,
     print_estimates,
-    print_report,
+    print_failures,
     print_rows,
     print_usage,
     progress_bars,
+    usage_failures,
 )
-from stargate_assets.cli.win_rates_table import make_win_rates_table
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -80,58 +79,42 @@ _all_option = click.option(
     type=click.FloatRange(0, min_open=True),
     help="Stop before the call that could cost more than this in all.",
 )
+@click.option(
+    "--retry-failed",
+    "retries",
+    is_flag=True,
+    help="Ask again what had no answer, make again what is made from it, and nothing else.",
+)
 def run(
     name: str,
     all_of_it: bool,
     force: str | None,
     max_dollars: float | None,
+    retries: bool,
     **changes: Any,
 ) -> None:
     """Materialise what is missing of the experiment or data set NAME, and print its figures or its
     rows. The options change an experiment.
     """
-    from stargate_assets.cli.driver import (
-        find_report_page,
-        list_family,
-        load,
-        read_win_rates,
-        run_data_set,
-        run_experiment,
-        run_experiments,
-    )
-    from stargate_assets.cli.example_conversations import (
-        example_conversations,
-        print_example_conversations,
-    )
-    from stargate_assets.reporting.answers import answer_estimates
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.runs import run_family, run_one
 
-    def show(experiment: str, report: pl.DataFrame) -> None:
-        print_report(experiment, report)
-        for grid in answer_estimates(report):
-            console.print(make_grid_table(grid))
-        win_rates = read_win_rates(project, experiment)
-        if win_rates is not None:
-            console.print(make_win_rates_table(experiment, win_rates))
-
+    if retries and (all_of_it or force is not None):
+        raise click.UsageError("--retry-failed asks for one NAME; leave --all and --force out.")
+    if force is not None and all_of_it:
+        raise click.UsageError("--force is for one experiment; leave --all out.")
     started = time.monotonic()
     project = load(name, all_of_it=all_of_it, **changes, max_dollars=max_dollars)
-    with progress_bars() as on_progress:
-        project.models.on_progress = on_progress
-        if all_of_it:
-            if force is not None:
-                raise click.UsageError("--force is for one experiment; leave --all out.")
-            names = list_family(project, name)
-            for experiment, report in run_experiments(project, names, announce=console.print):
-                show(experiment, report)
-            print_comparison(project, names)
-        elif name in project.data_sets:
-            if {force, *changes.values()} != {None}:
-                raise click.UsageError(f"{name} is a data set; the options are for experiments.")
-            print_rows(run_data_set(project, name, announce=console.print), f"{name}: rows")
-        else:
-            show(name, run_experiment(project, name, force, announce=console.print))
-            console.print(f"Report: {find_report_page(project, name)}", soft_wrap=True)
-            print_example_conversations(console, example_conversations(project, name))
+    if not all_of_it and name in project.data_sets and {force, *changes.values()} != {None}:
+        raise click.UsageError(f"{name} is a data set; the options are for experiments.")
+    try:
+        with progress_bars() as project.models.on_progress:
+            if all_of_it:
+                run_family(project, name)
+            else:
+                run_one(project, name, force, retries=retries)
+    finally:
+        print_failures(name, usage_failures(project.models.usage))
     print_usage(project.models.usage, time.monotonic() - started)
 
 
@@ -153,6 +136,13 @@ def status(experiment: str) -> None:
     used = [row for row in record_usage(project) if row.schema_name in schemas]
     if used:
         print_rows(pl.DataFrame(used), f"{experiment}: model calls")
+    print_failures(
+        experiment,
+        [
+            (f"{row.schema_name} {row.slice}", row.role, row.model, row.reason, row.said)
+            for row in project.models.store().failures(schemas)
+        ],
+    )
 
 
 @main.command()

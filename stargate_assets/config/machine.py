@@ -88,6 +88,13 @@ class Machine(Frozen):
     max_dollars: PositiveFloat | None = Field(
         default=None, description="A run stops before the call that could cost more than this."
     )
+    max_failure_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="A run stops where more than this share of the requests that are asked "
+        "together have no answer. Fewer than ten never stop it.",
+    )
     prices: tuple[Price, ...] = ()
 
     @field_validator("prices")

@@ -26,6 +26,11 @@ SAID_BY_ENGINES = frozenset(
 """What a chat template's rendering takes besides, which is no experiment's business."""
 
 
+LimitField = Literal["max_tokens", "max_completion_tokens"]
+OptionalField = Literal["temperature", "top_p", "seed", "response_format"]
+BoundedField = Literal["temperature", "top_p", "seed", "max_tokens"]
+
+
 class Frozen(BaseModel):
     """What a defs.yaml states: nothing else may stand there, and nothing changes it."""
 
@@ -65,10 +70,18 @@ class ModelSpec(Frozen):
         description="Of engine openai: a label. Addresses and key are in the environment, as "
         "<endpoint>_BASE_URL (several servers: separated by commas) and <endpoint>_API_KEY.",
     )
-    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+    limit_field: LimitField | None = Field(
         default="max_tokens",
         description="Of engine openai: the field that limits a completion. Newer models of "
-        "OpenAI's take max_completion_tokens, which counts what they think too.",
+        "OpenAI's take max_completion_tokens, which counts what they think too. null sends none.",
+    )
+    omit_fields: tuple[OptionalField, ...] = Field(
+        default=(), description="Of engine openai: fields that requests are sent without."
+    )
+    field_bounds: dict[BoundedField, tuple[float, float]] = Field(
+        default={},
+        description="Of engine openai: the least and the most that a field is sent as, e.g. "
+        "{seed: [0, 2147483647]}. A seed outside is folded into them.",
     )
     quantization: str | None = Field(
         default=None, description="Of engine vllm: how the weights are quantised, e.g. fp8."
@@ -105,12 +118,30 @@ class ModelSpec(Frozen):
             raise ValueError(f"{min(taken)} is said by the engine; leave it out")
         return dict(sorted(stated.items()))
 
+    @field_validator("omit_fields")
+    @classmethod
+    def _each_once(cls, stated: tuple[OptionalField, ...]) -> tuple[OptionalField, ...]:
+        return tuple(sorted(set(stated)))
+
+    @field_validator("field_bounds")
+    @classmethod
+    def _least_first(
+        cls, stated: dict[BoundedField, tuple[float, float]]
+    ) -> dict[BoundedField, tuple[float, float]]:
+        for name, (least, most) in stated.items():
+            if not least <= most:
+                raise ValueError(f"{name}: write [least, most]")
+        return dict(sorted(stated.items()))
+
     @model_validator(mode="after")
     def _has_what_its_engine_knows(self) -> "ModelSpec":
         for name, entry in ENGINES.items():
             for field in entry.fields:
                 if name != self.engine and getattr(self, field) is not None:
                     raise ValueError(f"{field} needs engine: {name}")
+        for field in ("omit_fields", "field_bounds"):
+            if getattr(self, field) and not self.entry.remote:
+                raise ValueError(f"{field} needs an engine that asks an endpoint, such as openai")
         if self.chat_template_kwargs and not self.entry.weights:
             raise ValueError(
                 f"chat_template_kwargs needs a chat template, and engine {self.engine} has none"

@@ -7,7 +7,6 @@ into the identity of a model.
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -15,33 +14,27 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx2
 import openai
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
-from stargate_assets.method.language_model import EngineError
+from stargate_assets.engines.endpoint_errors import (
+    KEPT,
+    NO_KEY,
+    SHOWN,
+    RequestError,
+    ServerError,
+    mask,
+    quote,
+    read_json,
+    says_no_credit,
+    status_in,
+)
+from stargate_assets.engines.engine import ANSWERS
+from stargate_assets.method.language_model import EngineError, Failure, FailureReason
 
 OPENAI = "OPENAI"
-NO_KEY = "none"
-"""What a server on loopback is sent where no key is set: the SDK wants one."""
-ANSWERS = 3
-"""How often an answer that makes no sense is asked for."""
-SHOWN = 300
-"""Characters of a server's message that an error quotes."""
-KEPT = "what was answered is kept"
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Result = TypeVar("Result")
-
-
-class RefusedError(EngineError):
-    """A content filter does not take the request. For a chat that is an answer of its kind."""
-
-
-class NotTakenError(EngineError):
-    """A server does not take a request as it is."""
-
-
-class NonsenseError(EngineError):
-    """A server says what is no answer, or not even HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +79,30 @@ def endpoint(label: str, environment: Mapping[str, str]) -> Endpoint:
     return Endpoint(label, urls or (None,), key or NO_KEY)
 
 
+class _LostAnswerError(openai.OpenAIError):
+    """A request was sent, and no answer came, or not all of it. The SDK does not retry this error:
+    whoever sends the request again may pay again.
+    """
+
+
+class _Client(openai.DefaultAioHttpClient):  # half of the processor's time of the default one
+    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        try:
+            return await super().send(request, **how)
+        except (httpx2.TransportError, aiohttp.ClientError) as error:
+            if isinstance(error.__cause__, _NEVER_SENT):
+                raise
+            lost = _LostAnswerError(
+                "it was silent for too long"
+                if isinstance(error, httpx2.ReadTimeout)
+                else "it dropped the connection, or did not speak HTTP"
+            )
+        raise lost  # outside, so that it has no context: that one may quote the key
+
+
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
 class Servers:
     """An endpoint's servers while an event loop runs. A request goes to the one that has the fewest
     under way, so that a slow one gets less.
@@ -105,8 +122,7 @@ class Servers:
                 base_url=url,
                 timeout=timeout,
                 max_retries=limits.retries,
-                # Half of the processor's time of the default one.
-                http_client=openai.DefaultAioHttpClient(
+                http_client=_Client(
                     timeout=timeout,
                     limits=httpx2.Limits(max_connections=None),
                     event_hooks={"response": [_give_up_without_credit]},
@@ -115,6 +131,8 @@ class Servers:
             for url in at.base_urls
         ]
         self.in_flight = [0] * len(self.clients)
+        self.answered = 0
+        """Requests that had an answer, which shows that the endpoint works."""
 
     async def __aenter__(self) -> "Servers":
         return self
@@ -126,29 +144,44 @@ class Servers:
     async def ask(
         self, path: str, body: Mapping[str, Any], shape: type[Answer], missing: str
     ) -> Answer:
-        """What a server answers to `body` at `path`, which is relative to the base URL.
+        """What a server answers to `body`; where an answer is lost or makes no sense, it is asked
+        for again, `ANSWERS` times in all. Raises as `ask_once`.
+        """
+        for attempt in range(1, ANSWERS):
+            try:
+                return await self.ask_once(path, body, shape, missing)
+            except RequestError as error:
+                if not error.failure.may_pass:
+                    raise
+            await asyncio.sleep(0.1 * attempt)
+        return await self.ask_once(path, body, shape, missing)
 
-        An answer that has not the shape is a fault of the server: it is asked for again, `ANSWERS`
-        times in all. `missing` says what to do where there is no such model or path. Raises
-        EngineError, and RefusedError where a content filter refuses the request.
+    async def ask_once(
+        self, path: str, body: Mapping[str, Any], shape: type[Answer], missing: str
+    ) -> Answer:
+        """What a server answers to `body` at `path`, which is relative to the base URL. `missing`
+        says what to do where there is no such model or path. Raises RequestError for what is wrong
+        with this request alone, and EngineError for what is wrong with the endpoint.
         """
         number = min(range(len(self.clients)), key=self.in_flight.__getitem__)
         self.in_flight[number] += 1
         try:
-            said = b""
-            for attempt in range(ANSWERS):
-                await asyncio.sleep(0.1 * attempt)
-                with suppress(ValidationError, NonsenseError):
-                    said = await self.post(path, body, missing, number)
-                    return shape.model_validate_json(said)
+            said = await self.post(path, body, missing, number)
         finally:
             self.in_flight[number] -= 1
-        raise NonsenseError(self._nonsense(said))
+        try:
+            found = shape.model_validate_json(said)
+        except ValidationError:
+            raise self._no_answer(said, missing) from None  # what it holds may quote the key
+        self.answered += 1
+        return found
 
     async def post(
         self, path: str, body: Mapping[str, Any], missing: str, number: int = 0
     ) -> bytes:
-        """The raw answer of one server; what may pass is retried by the SDK. Raises as `ask`."""
+        """The raw answer of one server; what may pass and costs nothing is retried by the SDK.
+        Raises as `ask_once`.
+        """
         client = self.clients[number]
         if path.startswith("../"):  # the SDK does not lead out of the base URL
             path = str(client.base_url.join(path))
@@ -156,84 +189,76 @@ class Servers:
         return (await self._translate_errors(call, missing)).content
 
     async def models(self, missing: str, number: int = 0) -> set[str]:
-        """What one server serves. Raises as `ask`."""
+        """What one server serves. Raises as `ask_once`."""
         page = await self._translate_errors(self.clients[number].models.list(), missing)
         return {model.id for model in page.data}
 
+    def mask(self, said: str) -> str:
+        """What a server says on one line, without the key."""
+        return mask(said, self.at.api_key)
+
     async def _translate_errors(self, call: Awaitable[Result], missing: str) -> Result:
+        answered, label = self.answered, self.at.label
         try:
             return await call
-        except openai.APIError as error:
-            failure = self._failure(error, missing)
-        except aiohttp.ClientError:  # what the SDK's transport does not translate: no HTTP
-            failure = NonsenseError(self._nonsense())
+        except _LostAnswerError as error:
+            failure = RequestError(
+                f"The endpoint {label} gives no answer: {error}; see that it runs where "
+                f"{label}_BASE_URL says, and run again: {KEPT}.",
+                Failure(FailureReason.LOST, str(error)),
+                paid=True,
+            )
+        except openai.APIStatusError as error:
+            said = read_json(error.response.content)
+            failure = self._read_error(error.status_code, said, missing, answered)
+        except openai.APIError:
+            failure = EngineError(
+                f"The endpoint {label} cannot be reached after all retries; see that it runs where "
+                f"{label}_BASE_URL says, and run again: {KEPT}."
+            )
         raise failure  # outside, so that it has no context: that one may quote the key
 
-    def _failure(self, error: openai.APIError, missing: str) -> EngineError:
-        label, model = self.at.label, self.model
-        if not isinstance(error, openai.APIStatusError):
-            return EngineError(
-                f"The endpoint {label} gives no answer, or drops the connection, after all "
-                f"retries; see that it runs where {label}_BASE_URL says, and run again: {KEPT}."
+    def _read_error(
+        self, status: int, body: JsonValue, missing: str, answered: int | None
+    ) -> EngineError:
+        """`answered` is how many requests had an answer when this one was sent: where others had
+        one since, the endpoint works. None stands for an error in an answer with status 200.
+        """
+        shown = quote(body, self.at.api_key)
+        error = ServerError(status, body, shown, self.at.label, self.model, missing)
+        if found := error.request_error:
+            return found
+        one_of_many = answered is None or self.answered > answered
+        fails_here = status == 200 or (status >= 500 and status != 501)
+        limits_here = status == 429 and answered is None and not error.has_no_credit
+        if one_of_many and (fails_here or limits_here):
+            return RequestError(
+                f"The endpoint {self.at.label} fails at a request to {self.model!r} ({shown}); "
+                f"look at its log, and run again: {KEPT}.",
+                Failure(FailureReason.SERVER_ERROR, shown, is_settled=answered is not None),
+                paid=answered is None,
             )
-        code, status = {error.code, error.type}, error.status_code
-        said = self._mask(error.message).splitlines()[0][:SHOWN]
-        if status == 400 and "content_filter" in code:
-            return RefusedError(
-                f"The content filter of the endpoint {label} refuses what {model!r} is asked; ask "
-                "another model."
-            )
-        if status == 401:
-            return EngineError(
-                f"The endpoint {label} refuses the key; set {label}_API_KEY to one that is valid."
-            )
-        if status == 403:
-            return EngineError(
-                f"The endpoint {label} does not allow this key to use {model!r} ({said}); use "
-                "another key or model."
-            )
-        if status in (404, 405, 501):
-            return EngineError(f"{missing} ({said}).")
-        if status == 429 and "insufficient_quota" in code:
-            return EngineError(
-                f"The account of {label}_API_KEY has no credit left; add some and run again: "
-                f"{KEPT}."
-            )
-        if status == 429:
-            return EngineError(
-                f"The endpoint {label} still limits the rate after all retries; lower "
-                f"requests_at_once, or run again later: {KEPT}."
-            )
-        if status >= 500:
-            return EngineError(
-                f"The endpoint {label} still fails after all retries ({said}); run again when it "
-                f"works: {KEPT}."
-            )
-        if "unsupported_parameter" in code and error.param == "max_tokens":
-            return EngineError(
-                f"The model {model!r} does not take max_tokens; set limit_field: "
-                "max_completion_tokens where the experiment names it."
-            )
-        return NotTakenError(
-            f"The endpoint {label} does not take a request to {model!r} ({said}); correct what "
-            "the experiment says of this model."
-        )
+        return error.endpoint_error
 
-    def _nonsense(self, said: bytes = b"") -> str:
-        shown = " ".join(self._mask(said.decode(errors="replace")).split())[:SHOWN]
-        return (
-            f"The endpoint {self.at.label} says what is no answer "
-            f"({shown or 'nothing that could be read'}); look at its log, and run again: {KEPT}."
+    def _no_answer(self, said: bytes, missing: str) -> EngineError:
+        """What an answer means that has not the shape of one: an error, or nonsense."""
+        body = read_json(said)
+        fields = body if isinstance(body, dict) else {}
+        if not fields.get("choices") and (fields.get("error") or fields.get("object") == "error"):
+            return self._read_error(status_in(fields), body, missing, None)
+        shown = self.mask(said.decode(errors="replace"))[:SHOWN] or "nothing that could be read"
+        return RequestError(
+            f"The endpoint {self.at.label} says what is no answer ({shown}); look at its log, and "
+            f"run again: {KEPT}.",
+            Failure(FailureReason.NO_ANSWER, shown),
+            paid=True,
+            usage=fields.get("usage"),
         )
-
-    def _mask(self, said: str) -> str:
-        """What a server says, without the key, which it may quote."""
-        return said.replace(self.at.api_key, "***")
 
 
 async def _give_up_without_credit(response: httpx2.Response) -> None:
     """Waiting brings no credit: the SDK obeys this header."""
-    if response.status_code == 429 and b'"insufficient_quota"' in await response.aread():
+    if response.status_code == 429 and says_no_credit(read_json(await response.aread())):
         response.headers["x-should-retry"] = "false"
 
 

@@ -18,6 +18,9 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 
+ANSWERS = 3
+"""How often an answer is asked for that makes no sense or does not come."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:

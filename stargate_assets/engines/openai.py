@@ -4,28 +4,21 @@ Any endpoint completes chats. Scoring needs the log-probabilities of a prompt an
 be loaded while a server runs; of servers only vLLM's do either, so these two speak its protocol.
 """
 
-import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from stargate_assets.engines.chat_answers import ChatAnswer
+from stargate_assets.engines.chat_answers import ChatAnswer, read_usage
 from stargate_assets.engines.concurrent_calls import results_as_completed
-from stargate_assets.engines.endpoints import (
-    ANSWERS,
-    Endpoint,
-    NotTakenError,
-    RefusedError,
-    RequestLimits,
-    Servers,
-    endpoint,
-)
+from stargate_assets.engines.endpoint_errors import SHOWN, NotTakenError, RequestError
+from stargate_assets.engines.endpoints import Endpoint, RequestLimits, Servers, endpoint
 from stargate_assets.engines.engine import Checkpoint, Opening
+from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
 from stargate_assets.engines.turns import turns
 from stargate_assets.method.language_model import (
@@ -36,10 +29,15 @@ from stargate_assets.method.language_model import (
     Results,
     Score,
     ScoreRequest,
+    most_tokens,
 )
 
 Answer = TypeVar("Answer")
-LimitField = Literal["max_tokens", "max_completion_tokens"]
+Learned = dict[str, RequestFields]
+"""How requests to a model are written, where a server has not taken them as they were stated."""
+_LEARNED: dict[tuple[Endpoint, str], Learned] = {}
+"""By endpoint and what is stated of the model; of this process, so that a server says it once."""
+_log = logging.getLogger(__name__)
 PROBE = ScoreRequest((Message("user", "What should I cook tonight?"),), "Who will eat with you?")
 """Scored with and without an adapter: a server may load one and not apply it."""
 
@@ -61,23 +59,24 @@ def open_engine(opening: Opening) -> "OpenAIEngine":
     spec, machine = opening.spec, opening.machine
     limits = RequestLimits(machine.requests_at_once, read_seconds=machine.answer_seconds)
     at = endpoint(spec.endpoint, os.environ)
-    return OpenAIEngine(spec.model, at, spec.limit_field, limits, spec.chat_template_kwargs)
+    stated = RequestFields(spec.limit_field, frozenset(spec.omit_fields), spec.field_bounds)
+    learned = _LEARNED.setdefault((at, spec.model_dump_json()), {})
+    return OpenAIEngine(spec.model, at, stated, limits, spec.chat_template_kwargs, learned)
 
 
 @dataclass(slots=True)
 class OpenAIEngine:
-    """`model` is what the server calls it. `limit_field` is the field that the model takes the most
-    tokens of a completion in: newer models of OpenAI's refuse `max_tokens`. `chat_template_kwargs`
-    go out where there are any. `no_structures` are the models that were found to take no structure,
-    and `base` is the model without an adapter.
+    """`model` is what the server calls it. `stated` is how its requests are to be written, and
+    `learned` how they are, by model, where the server did not take that. `chat_template_kwargs` go
+    out where there are any. `base` is the model without an adapter.
     """
 
     model: str
     endpoint: Endpoint
-    limit_field: LimitField
+    stated: RequestFields
     limits: RequestLimits
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    no_structures: set[str] = field(default_factory=set[str], compare=False)
+    learned: Learned = field(default_factory=Learned, compare=False)
     base: str = ""
 
     def __post_init__(self) -> None:
@@ -95,8 +94,10 @@ class OpenAIEngine:
         """Nothing is held between calls."""
 
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
-        """Completions in the order in which they end. What a content filter refuses, and what the
-        server fails at each time, has the finish reason `refused` and no text. Raises EngineError.
+        """Completions in the order in which they end. A request that has no answer has the finish
+        reason `refused`, no text, and a failure that says why; it is sent once, so that whoever
+        pays decides whether it is sent again. Raises EngineError for what is wrong with the
+        endpoint.
         """
         has_system_role = self._has_system_role(requests)
 
@@ -165,44 +166,66 @@ class OpenAIEngine:
     async def _complete(
         self, servers: Servers, request: ChatRequest, has_system_role: bool
     ) -> Completion:
+        most = most_tokens(request)
+        try:
+            answer = await self._answer(servers, request, has_system_role)
+        except RequestError as error:
+            prompt, completion, estimated = 0, 0, False
+            if error.paid:
+                prompt, completion, estimated = read_usage(error.usage, most)
+            return Completion(
+                "", "refused", prompt, completion, estimated=estimated, failure=error.failure
+            )
+        found = answer.completion(most)
+        if found.failure is None:
+            return found
+        said = servers.mask(found.failure.said)[:SHOWN]
+        return replace(found, failure=replace(found.failure, said=said))
+
+    async def _answer(
+        self, servers: Servers, request: ChatRequest, has_system_role: bool
+    ) -> ChatAnswer:
+        """Ask without what the server says it does not take, a field at a time. What was taken is
+        remembered. Raises as `Servers.ask_once`.
+        """
         body: dict[str, Any] = {
             "model": self.model,
             "messages": turns(request.messages, has_system_role),
-            "temperature": request.sampling.temperature,
-            "top_p": request.sampling.top_p,
-            "seed": request.seed,
-            self.limit_field: request.sampling.max_tokens,
         }
         if self.chat_template_kwargs:
             body["chat_template_kwargs"] = self.chat_template_kwargs
-        try:
-            answer = await self._answer(servers, body, request.structure)
-            for _ in range(ANSWERS - 1):
-                if answer.failed:
-                    answer = await self._answer(servers, body, request.structure)
-        except RefusedError:
-            return Completion("", "refused", 0, 0)
-        return answer.completion()
-
-    async def _answer(
-        self, servers: Servers, body: Mapping[str, object], structure: str | None
-    ) -> ChatAnswer:
-        """With the structure that is asked for, unless the server does not take one."""
         missing = (
             f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
             f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
         )
-        plain = partial(servers.ask, "chat/completions", body, ChatAnswer, missing)
-        if structure is None or self.model in self.no_structures:
-            return await plain()
-        schema = {"name": "answer", "schema": json.loads(structure), "strict": True}
-        asked = {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
-        try:
-            return await servers.ask("chat/completions", asked, ChatAnswer, missing)
-        except NotTakenError:
-            answer = await plain()
-        self.no_structures.add(self.model)  # the rest of the request was taken
-        return answer
+        fields = before = self.learned.get(self.model, self.stated)
+        said = list[str]()
+        while True:
+            whole = {**body, **fields.values(request)}
+            try:
+                answer = await servers.ask_once("chat/completions", whole, ChatAnswer, missing)
+            except NotTakenError as error:
+                fewer = fields.without(error.named, request)
+                if fewer is None or fewer.limit == before.limit != fields.limit:
+                    raise  # there is nothing left to leave out, and a limit has two names
+                fields = fewer
+                said.append(error.failure.said)
+            else:
+                self._remember(fields, before, said)
+                return answer
+
+    def _remember(self, fields: RequestFields, before: RequestFields, said: list[str]) -> None:
+        """Write the next requests like one that was taken, and say so once."""
+        if fields == before:
+            return
+        known = self.learned.get(self.model, self.stated)
+        self.learned[self.model] = now = known.merge(fields, before)
+        for change, statement in now.describe_changes(known):
+            _log.warning(
+                "The endpoint %s does not take %s (it says: %s). State %s where the experiment "
+                "names %s.",
+                *(self.endpoint.label, change, "; ".join(said), statement, self.model),
+            )
 
     async def _score(self, servers: Servers, prompt: list[int], said: list[int]) -> Score:
         body = {

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stargate_assets.engines.endpoints import NotTakenError, Servers
+from stargate_assets.engines.endpoint_errors import NotTakenError
+from stargate_assets.engines.endpoints import Servers
 from stargate_assets.engines.turns import (
     ANSWERED,
     ASKED,

@@ -4,15 +4,18 @@ continuation.
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal, Protocol, TypeVar
 
 from stargate_assets.method.errors import StargateError
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refused"]
-"""`refused`: a content filter let nothing through, or a server failed at this request alone; the
-text is empty, and is nobody's answer.
+"""`refused`: this request alone has no answer, because a content filter let nothing through or for
+another `FailureReason`; the text is empty, and is nobody's answer.
 """
+_TOKENS_OF_A_MESSAGE = 16
+"""More than any chat template adds to one."""
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how many of it are done, and how many there are."""
 
@@ -47,6 +50,37 @@ class ChatRequest:
     """
 
 
+class FailureReason(StrEnum):
+    """Why one request has no answer, while others may have."""
+
+    CONTENT_FILTER = "content_filter"
+    TOO_LONG = "too_long"
+    REJECTED = "rejected"
+    """The server does not take the request, for a reason that is none of the others."""
+    SERVER_ERROR = "server_error"
+    NO_ANSWER = "no_answer"
+    """What came is nothing that an answer looks like."""
+    LOST = "lost"
+    """The request was sent, and no answer came, or not all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one request has no answer; `said` is what the server said, without keys. `is_settled`: it
+    was sent again already, as often as makes sense.
+    """
+
+    reason: FailureReason
+    said: str
+    is_settled: bool = False
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may have an answer if it is sent again."""
+        passing = (FailureReason.SERVER_ERROR, FailureReason.NO_ANSWER, FailureReason.LOST)
+        return self.reason in passing and not self.is_settled
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     text: str
@@ -58,6 +92,12 @@ class Completion:
     """What a reasoning model thought before it said `text`. It is kept with the completion, and
     goes nowhere else.
     """
+    estimated: bool = False
+    """Whether the server did not report all tokens: those that it left out are our own count, which
+    is no less than they can have been.
+    """
+    failure: Failure | None = None
+    """Why it is `refused`, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +128,16 @@ class Score:
     @property
     def mean(self) -> float:
         return self.total / len(self.log_probs)
+
+
+def most_tokens(request: ChatRequest | ScoreRequest) -> tuple[int, int]:
+    """No more prompt and completion tokens than these can be asked for: no tokenizer makes more
+    tokens than there are bytes.
+    """
+    prompt = sum(len(m.content.encode()) + _TOKENS_OF_A_MESSAGE for m in request.messages)
+    if isinstance(request, ScoreRequest):
+        return prompt + len(request.continuation.encode()) + _TOKENS_OF_A_MESSAGE, 1
+    return prompt + len((request.structure or "").encode()), request.sampling.max_tokens
 
 
 Result = TypeVar("Result")

@@ -50,6 +50,8 @@ class ModelPool:
             name=spec.label,
             price=self.machine.price(spec),
             max_dollars=self.machine.max_dollars,
+            max_failure_share=self.machine.max_failure_share,
+            has_limit=spec.limit_field is not None,
             usage=self.usage,
         )
 

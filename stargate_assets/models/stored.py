@@ -3,29 +3,37 @@ what the run may spend.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeVar
 
 from stargate_assets.config.machine import FREE, Price
-from stargate_assets.engines.engine import Engine
+from stargate_assets.engines.engine import ANSWERS, Engine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,
+    Failure,
+    FailureReason,
     OnProgress,
     Results,
     Score,
     ScoreRequest,
+    most_tokens,
 )
-from stargate_assets.storage.completions import CompletionStore, Use, request_key
+from stargate_assets.models.failures import FailureCount
+from stargate_assets.storage.completions import (
+    CompletionStore,
+    Use,
+    Writer,
+    is_refusal,
+    request_key,
+)
 
 Request = TypeVar("Request", ChatRequest, ScoreRequest)
 Result = TypeVar("Result", Completion, Score)
-_TOKENS_OF_A_MESSAGE = 16
-"""More than any chat template adds to one."""
 
 
 class SpendingError(EngineError):
@@ -35,11 +43,17 @@ class SpendingError(EngineError):
 @dataclass(slots=True)
 class Usage:
     """Calls that a run made, calls that the store answered, seconds in engines and training, and
-    what providers were paid.
+    what providers were paid. `estimated` are calls whose tokens no server reported; `failures` are
+    requests without an answer, by the store's key and what they were made for.
     """
 
     made: int = 0
     stored: int = 0
+    estimated: int = 0
+    failures: dict[tuple[str, Use], tuple[str, Failure]] = field(
+        default_factory=dict[tuple[str, Use], tuple[str, Failure]]
+    )
+    """Each with the name of the model."""
     seconds: float = 0.0
     training_seconds: float = 0.0
     dollars: float = 0.0
@@ -59,6 +73,9 @@ class StoredModel:
     name: str = ""
     price: Price | None = FREE
     max_dollars: float | None = None
+    max_failure_share: float = 1.0
+    has_limit: bool = True
+    """Whether requests say how long a completion may be."""
     usage: Usage = field(default_factory=Usage)
 
     def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
@@ -76,49 +93,86 @@ class StoredModel:
         keys = [request_key(self.identity, request) for request in requests]
         distinct = dict(zip(keys, requests, strict=True))
         results: dict[str, Completion | Score] = self.store.read(list(distinct))
-        missing = [key for key in distinct if key not in results]
+        failures = FailureCount(self.name, doing, len(distinct), self.max_failure_share)
+        for key, failure in self.store.given_up([k for k in distinct if k not in results]).items():
+            results[key] = Completion("", "refused", 0, 0, failure=failure)
+            self._fail(key, failure, failures, len(results))
+        missing = {key: distinct[key] for key in distinct if key not in results}
         self.usage.stored += len(requests) - len(missing)
         if missing:
-            results |= self._call(
-                call, {key: distinct[key] for key in missing}, len(distinct), doing
-            )
+            results |= self._call(call, missing, failures, doing)
         return [results[key] for key in keys]  # pyright: ignore[reportReturnType]
 
     def _call(
         self,
         call: Callable[[Engine, Sequence[Request]], Results[Result]],
         missing: Mapping[str, Request],
-        total: int,
+        failures: FailureCount,
         doing: str,
     ) -> dict[str, Completion | Score]:
         """Ask the engine, and store each result when it comes: a call that was answered is never
-        made again, whatever happens to the next one. Refusals are answers of this run alone.
+        made again, whatever happens to the next one. A request whose answer is lost or makes no
+        sense is asked again, `ANSWERS` times in all; each time is a call that is counted and paid.
         """
         results: dict[str, Completion | Score] = {}
         started = time.monotonic()
-        there = total - len(missing)
-        self.on_progress(doing, there, total)
+        there = failures.total - len(missing)
+        self.on_progress(doing, there, failures.total)
         try:
-            engine = self.engine()
-            with self.store.writer(self.identity, self.use, self.name) as store:
-                for keys in self._affordable(missing):
-                    last = time.monotonic()
-                    with closing(call(engine, [missing[key] for key in keys])) as answers:
-                        for index, result in answers:
-                            seconds, last = time.monotonic() - last, time.monotonic()
-                            store.write(keys[index], result, seconds, self._pay(result))
-                            results[keys[index]] = result
-                            self.on_progress(doing, there + len(results), total)
+            with (
+                self.store.writer(self.identity, self.use, self.name) as store,
+                closing(self._ask(call, missing, failures, store)) as answers,
+            ):
+                for key, result in answers:
+                    results[key] = result
+                    if failure := _failure(result):
+                        self._fail(key, failure, failures, there + len(results))
+                    self.on_progress(doing, there + len(results), failures.total)
         finally:
             self.usage.made += len(results)
             self.usage.seconds += time.monotonic() - started
+        failures.check_reached()
         return results
+
+    def _ask(
+        self,
+        call: Callable[[Engine, Sequence[Request]], Results[Result]],
+        missing: Mapping[str, Request],
+        failures: FailureCount,
+        store: Writer,
+    ) -> Generator[tuple[str, Result]]:
+        """What comes of each request in the end, with its key."""
+        engine, waiting = self.engine(), missing
+        for tries_left in reversed(range(ANSWERS)):
+            again: dict[str, Request] = {}
+            for keys in self._affordable(waiting):
+                last = time.monotonic()
+                with closing(call(engine, [waiting[key] for key in keys])) as answers:
+                    for index, result in answers:
+                        key, failure = keys[index], _failure(result)
+                        seconds, last = time.monotonic() - last, time.monotonic()
+                        is_final = not (tries_left and failure and failure.may_pass)
+                        kept = failure if is_final else None
+                        store.write(key, result, seconds, self._pay(result), kept)
+                        failures.count_try(failure)
+                        if is_final:
+                            yield key, result
+                        else:
+                            again[key] = waiting[key]
+            waiting = again
+
+    def _fail(self, key: str, failure: Failure, failures: FailureCount, done: int) -> None:
+        """Note that a request has no answer. Raises EngineError if there are too many."""
+        self.usage.failures[key, self.use] = self.name, failure
+        failures.count_failure(failure, done)
 
     def _affordable(self, missing: Mapping[str, Request]) -> Iterator[list[str]]:
         """The requests in batches that the run can pay whatever they turn out to cost. Raises
         SpendingError before the first one that it might not be able to.
         """
         waiting = list(missing)
+        if not waiting:
+            return
         if self.max_dollars is None or self.price == FREE:
             yield waiting
             return
@@ -126,6 +180,11 @@ class StoredModel:
             raise SpendingError(
                 f"Nobody has stated what {self.name} costs, so a limit of {self.max_dollars:.2f} "
                 "dollars cannot be kept; add its price to machine.yaml, or run without max_dollars."
+            )
+        if not self.has_limit:
+            raise SpendingError(
+                f"Nothing limits what {self.name} writes, so a limit of {self.max_dollars:.2f} "
+                "dollars cannot be kept; state its limit_field, or run without max_dollars."
             )
         while waiting:
             most = [self.price.dollars(*most_tokens(missing[key])) for key in waiting]
@@ -142,6 +201,7 @@ class StoredModel:
             waiting = waiting[count:]
 
     def _pay(self, result: Completion | Score) -> float | None:
+        self.usage.estimated += isinstance(result, Completion) and result.estimated
         if self.price is None:
             return None
         tokens = result.prompt_tokens, result.completion_tokens
@@ -153,11 +213,8 @@ class StoredModel:
         return dollars
 
 
-def most_tokens(request: ChatRequest | ScoreRequest) -> tuple[int, int]:
-    """No more prompt and completion tokens than these can be asked for: no tokenizer makes more
-    tokens than there are bytes.
-    """
-    prompt = sum(len(m.content.encode()) + _TOKENS_OF_A_MESSAGE for m in request.messages)
-    if isinstance(request, ScoreRequest):
-        return prompt + len(request.continuation.encode()) + _TOKENS_OF_A_MESSAGE, 1
-    return prompt + len((request.structure or "").encode()), request.sampling.max_tokens
+def _failure(result: Completion | Score) -> Failure | None:
+    """Why there is no answer, if there is none; engines that do not say mean a content filter."""
+    if not isinstance(result, Completion) or not is_refusal(result):
+        return None
+    return result.failure or Failure(FailureReason.CONTENT_FILTER, "")

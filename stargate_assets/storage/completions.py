@@ -1,8 +1,9 @@
 """The completion store: the results of model calls on disk, so that no call is made twice.
 
-It is SQLite in WAL mode, so that several processes may read while one writes. Only results are
-stored, never refusals or errors. Every call is counted, a refused one too, in the transaction that
-stores its result.
+It is SQLite in WAL mode, so that several processes may read while one writes. Results are stored
+for ever; a request that had no answer is stored as a failure, to be asked again by the next run,
+and is given up when `RUNS` of them had none. Every call is counted, one without an answer too, in
+the transaction that stores what came of it.
 """
 
 import hashlib
@@ -14,9 +15,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stargate_assets.method.language_model import ChatRequest, Completion, Score, ScoreRequest
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    Failure,
+    FailureReason,
+    Score,
+    ScoreRequest,
+)
 from stargate_assets.method.thoughts import read_completion
 
+RUNS = 3
+"""Runs that ask a request which has no answer; later ones take that for what it is."""
 _KEYS_PER_QUERY = 500
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS completions (
@@ -36,16 +46,35 @@ CREATE TABLE IF NOT EXISTS usage (
     completion_tokens INTEGER NOT NULL,
     seconds REAL NOT NULL,
     dollars REAL,
+    estimated_calls INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (schema_name, slice, role, model, kind)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (
+    key TEXT NOT NULL,
+    schema_name TEXT NOT NULL,
+    slice TEXT NOT NULL,
+    role TEXT NOT NULL,
+    model TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    said TEXT NOT NULL,
+    runs INTEGER NOT NULL,
+    PRIMARY KEY (key, schema_name, slice, role)
+) WITHOUT ROWID;
 """
+_ADD_COLUMN = "ALTER TABLE usage ADD COLUMN estimated_calls INTEGER NOT NULL DEFAULT 0"
+"""For stores that are older than it."""
 _COUNT_CALL = """
-INSERT INTO usage VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)
+INSERT INTO usage VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET calls = calls + 1,
     prompt_tokens = prompt_tokens + excluded.prompt_tokens,
     completion_tokens = completion_tokens + excluded.completion_tokens,
     seconds = seconds + excluded.seconds,
-    dollars = dollars + excluded.dollars
+    dollars = dollars + excluded.dollars,
+    estimated_calls = estimated_calls + excluded.estimated_calls
+"""
+_COUNT_FAILURE = """
+INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+ON CONFLICT DO UPDATE SET runs = runs + 1, reason = excluded.reason, said = excluded.said
 """
 
 
@@ -77,11 +106,27 @@ class UsageRow:
     completion_tokens: int
     seconds: float
     dollars: float | None
+    estimated_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """A request that had no answer when it was last asked for one use. `runs` have asked it."""
+
+    key: str
+    schema_name: str
+    slice: str
+    role: str
+    model: str
+    reason: str
+    said: str
+    runs: int
 
 
 def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
-    """SHA-256 of everything that a result depends on: the model's identity and the whole
-    request.
+    """SHA-256 of everything that a result depends on: the model's identity and the whole request,
+    as the method asks it. What an endpoint is sent may be less (a server that takes no seed); the
+    key is the same, so that an answer is found again whichever fields the server takes by then.
     """
     fields = asdict(request)
     if (
@@ -101,20 +146,31 @@ class CompletionStore:
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
+            if not _has_new_column(connection):
+                connection.execute("BEGIN IMMEDIATE")  # another process may be adding it
+                if not _has_new_column(connection):
+                    connection.execute(_ADD_COLUMN)
+                connection.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=60, isolation_level=None)
 
     def read(self, keys: Sequence[str]) -> dict[str, Completion | Score]:
         """The stored results, by key; a key without a result is left out."""
-        found: dict[str, Completion | Score] = {}
+        query = "SELECT key, result FROM completions WHERE key IN"
+        return {key: _decode(json.loads(result)) for key, result in self._find(query, keys)}
+
+    def given_up(self, keys: Sequence[str]) -> dict[str, Failure]:
+        """The failures, by key, of requests that had no answer in `RUNS` runs."""
+        query = f"SELECT key, reason, said FROM failures WHERE runs >= {RUNS} AND key IN"
+        return {key: Failure(FailureReason(r), said) for key, r, said in self._find(query, keys)}
+
+    def _find(self, query: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
         with closing(self._connect()) as connection:
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 batch = keys[start : start + _KEYS_PER_QUERY]
-                marks = ", ".join("?" * len(batch))
-                query = f"SELECT key, result FROM completions WHERE key IN ({marks})"
-                for key, result in connection.execute(query, batch):
-                    found[key] = _decode(json.loads(result))
+                found += connection.execute(f"{query} ({', '.join('?' * len(batch))})", batch)
         return found
 
     @contextmanager
@@ -131,6 +187,20 @@ class CompletionStore:
         with closing(self._connect()) as connection:
             return [UsageRow(*row) for row in connection.execute("SELECT * FROM usage")]
 
+    def failures(self, schemas: Sequence[str]) -> list[FailureRow]:
+        """The requests of these experiments and data sets that have no answer."""
+        with closing(self._connect()) as connection:
+            rows = connection.execute("SELECT * FROM failures ORDER BY schema_name, slice, role")
+            return [row for row in (FailureRow(*row) for row in rows) if row.schema_name in schemas]
+
+    def forget_failures(self, schema: str, slices: Sequence[str]) -> None:
+        """Let what has no answer in these slices be asked as if for the first time."""
+        with closing(self._connect()) as connection:
+            connection.executemany(
+                "DELETE FROM failures WHERE schema_name = ? AND slice = ?",
+                [(schema, where) for where in slices],
+            )
+
     def count(self) -> int:
         """The number of stored results."""
         with closing(self._connect()) as connection:
@@ -146,26 +216,45 @@ class Writer:
     usage_key: tuple[str, str, str, str]
 
     def write(
-        self, key: str, result: Completion | Score, seconds: float, dollars: float | None
+        self,
+        key: str,
+        result: Completion | Score,
+        seconds: float,
+        dollars: float | None,
+        failure: Failure | None = None,
     ) -> None:
-        """Store a result under its key, unless it is a refusal, and count it. When this returns,
-        both survive the death of this process; only a machine that loses power may lose the last
-        ones.
+        """Count a call, and store its result under its key; if there is none, `failure` instead, if
+        the run asks for it no more. When this returns, both survive the death of this process; only
+        a machine that loses power may lose the last ones.
         """
         kind = "score" if isinstance(result, Score) else "chat"
         tokens = result.prompt_tokens, result.completion_tokens
+        estimated = isinstance(result, Completion) and result.estimated
         self.connection.execute("BEGIN")
-        if not is_refusal(result):
+        if failure is not None:
+            values = (key, *self.usage_key, failure.reason, failure.said)
+            self.connection.execute(_COUNT_FAILURE, values)
+        elif not is_refusal(result):
+            fields = asdict(result)
+            fields.pop("failure", None)  # it has none
             self.connection.execute(
                 "INSERT OR IGNORE INTO completions (key, model, result) VALUES (?, ?, ?)",
-                (key, self.identity, json.dumps(asdict(result))),
+                (key, self.identity, json.dumps(fields)),
             )
-        self.connection.execute(_COUNT_CALL, (*self.usage_key, kind, *tokens, seconds, dollars))
+            self.connection.execute("DELETE FROM failures WHERE key = ?", (key,))
+        self.connection.execute(
+            _COUNT_CALL, (*self.usage_key, kind, *tokens, seconds, dollars, estimated)
+        )
         self.connection.execute("COMMIT")
 
 
+def _has_new_column(connection: sqlite3.Connection) -> bool:
+    columns = connection.execute("PRAGMA table_info(usage)")
+    return "estimated_calls" in [row[1] for row in columns]
+
+
 def is_refusal(result: Completion | Score) -> bool:
-    """Whether a content filter stopped the call."""
+    """Whether the request has no answer, because of a content filter or for another reason."""
     return isinstance(result, Completion) and result.finish_reason == "refused"
 
 

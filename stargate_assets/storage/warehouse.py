@@ -52,8 +52,10 @@ CREATE TABLE IF NOT EXISTS warehouse.materializations (
 );
 CREATE TABLE IF NOT EXISTS warehouse.usage (
     schema_name VARCHAR, slice VARCHAR, role VARCHAR, model VARCHAR, kind VARCHAR, calls BIGINT,
-    prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE
+    prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE,
+    estimated_calls BIGINT
 );
+ALTER TABLE warehouse.usage ADD COLUMN IF NOT EXISTS estimated_calls BIGINT;
 """
 
 
@@ -147,6 +149,18 @@ class Warehouse:
             refresh_views(connection, schema, table)
             update_comments(connection, schema, "warehouse", ALL_EXPERIMENTS)
             connection.execute("COMMIT")
+
+    def forget(self, schema: str, slices: Sequence[str]) -> None:
+        """Take the slices of these names for not written, so that they are due."""
+        if not self.path.exists():
+            return
+        with self.connect(read_only=False) as connection:
+            connection.execute(_CREATE_BOOKKEEPING)
+            connection.execute(
+                "DELETE FROM warehouse.materializations "
+                "WHERE schema_name = ? AND list_contains(?, slice)",
+                [schema, list(slices)],
+            )
 
     def read(self, schema: str, table: str, slices: Sequence[Slice]) -> pl.DataFrame:
         """The rows of these slices. A slice that was never written raises MissingSliceError; one

@@ -10,6 +10,7 @@ from pytest_httpserver import HTTPServer
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.endpoints import Endpoint, RequestLimits
 from stargate_assets.engines.openai import OpenAIEngine
+from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.method.language_model import (
     ChatRequest,
     EngineError,
@@ -32,7 +33,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 def engine(http: HTTPServer, *roots: str) -> OpenAIEngine:
     urls = tuple(http.url_for(f"{root}/v1") for root in roots or [""])
     return OpenAIEngine(
-        BASE, Endpoint("HERE", urls, "none"), "max_tokens", RequestLimits(retries=0)
+        BASE, Endpoint("HERE", urls, "none"), RequestFields(), RequestLimits(retries=0)
     )
 
 

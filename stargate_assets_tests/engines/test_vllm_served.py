@@ -9,6 +9,7 @@ import pytest
 from stargate_assets.engines.endpoints import NO_KEY, Endpoint, RequestLimits
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.openai import OpenAIEngine
+from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -36,7 +37,7 @@ SCHEMA = {
 @pytest.fixture(scope="module")
 def live(live_vllm: Live) -> OpenAIEngine:
     at = Endpoint("LIVE", tuple(f"{server.url}/v1" for server in live_vllm), NO_KEY)
-    return OpenAIEngine(NAME, at, "max_tokens", RequestLimits(retries=0))
+    return OpenAIEngine(NAME, at, RequestFields(), RequestLimits(retries=0))
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from stargate_assets.method.language_model import (
     Message,
     Sampling,
     ScoreRequest,
+    most_tokens,
 )
-from stargate_assets.models.stored import SpendingError, StoredModel, most_tokens
+from stargate_assets.models.stored import SpendingError, StoredModel
 from stargate_assets.storage.completions import CompletionStore, Use
 from stargate_assets_tests.conftest import USE
 

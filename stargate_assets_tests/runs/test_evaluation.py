@@ -11,9 +11,9 @@ from stargate_assets.cli.driver import (
     launcher,
     list_cell_states,
     open_instance,
-    read_win_rates,
     run_experiment,
 )
+from stargate_assets.cli.runs import read_win_rates
 from stargate_assets.definitions.project import Project
 from stargate_assets.engines.scripted import UTTERANCES
 from stargate_assets.pipeline.assets.cell_run import MissingReferenceError

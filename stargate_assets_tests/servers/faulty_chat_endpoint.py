@@ -15,6 +15,7 @@ from werkzeug import Request, Response
 
 from stargate_assets.engines.endpoints import Endpoint, RequestLimits
 from stargate_assets.engines.openai import OpenAIEngine
+from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.method.language_model import ChatRequest, Completion, Message, Sampling
 from stargate_assets.models.stored import StoredModel
 from stargate_assets.storage.completions import CompletionStore
@@ -67,7 +68,9 @@ class FaultServer:
 
     def engine(self, **limits: Any) -> OpenAIEngine:
         at = Endpoint("HERE", (self.url,), KEY)
-        return OpenAIEngine("judge-1", at, "max_tokens", RequestLimits(**{"retries": 3} | limits))
+        return OpenAIEngine(
+            "judge-1", at, RequestFields(), RequestLimits(**{"retries": 3} | limits)
+        )
 
     def model(self, path: Path, **limits: Any) -> StoredModel:
         store = CompletionStore(path / "completions.sqlite")
@@ -139,3 +142,8 @@ def truncated(request: Request) -> Response:
 def no_choices(request: Request) -> Response:
     del request
     return reply({"choices": []})
+
+
+def assert_no_secret(directory: Path, printed: str = "") -> None:
+    everything = [printed.encode(), *(p.read_bytes() for p in directory.iterdir() if p.is_file())]
+    assert not any(KEY.encode() in text or b"127.0.0.1" in text for text in everything)

@@ -10,12 +10,14 @@ import pytest
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
+    Failure,
+    FailureReason,
     Message,
     Sampling,
     Score,
     ScoreRequest,
 )
-from stargate_assets.storage.completions import CompletionStore, request_key
+from stargate_assets.storage.completions import RUNS, CompletionStore, request_key
 from stargate_assets_tests.conftest import USE
 
 CHAT = ChatRequest((Message("user", "Hé ✓"),), Sampling(5, 0.7), seed=1)
@@ -101,3 +103,36 @@ def test_a_key_is_for_ever() -> None:
     """Another key, and every store that is out there would be asked for nothing."""
     key = "239bc6ffe1371e4a286583dc93879e218b72fc45ee1fe9d9d9cb1d3b27034309"
     assert request_key("model", CHAT) == key
+
+
+def test_a_failure_is_given_up_after_some_runs_and_forgotten_on_demand_or_when_answered(
+    tmp_path: Path,
+) -> None:
+    store = CompletionStore(tmp_path / "completions.sqlite")
+    failure = Failure(FailureReason.TOO_LONG, "12 tokens at most")
+    refused = Completion("", "refused", 3, 4, estimated=True)
+    with store.writer("model", USE, "the model") as writer:
+        for run in range(RUNS):
+            assert store.given_up(["a", "b"]) == {}
+            writer.write("a", refused, 0.5, 0.25, failure)
+            writer.write("a", refused, 0.5, 0.25)  # a try that is not the run's last
+            assert [row.runs for row in store.failures([USE.schema])] == [run + 1]
+        writer.write("b", refused, 0.5, 0.25, failure)
+        assert store.given_up(["a", "b"]) == {"a": failure}
+        writer.write("b", Completion("yes", "stop", 1, 1), 0.5, 0.25)
+    assert [row.key for row in store.failures([USE.schema])] == ["a"]
+    assert (store.failures(["another"]), store.read(["a"])) == ([], {})
+    (row,) = store.usage()
+    assert (row.calls, row.estimated_calls) == (2 * RUNS + 2, 2 * RUNS + 1)
+    store.forget_failures(USE.schema, [USE.slice])
+    assert (store.failures([USE.schema]), store.given_up(["a"])) == ([], {})
+
+
+def test_a_store_from_before_estimates_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "completions.sqlite"
+    stored(CompletionStore(path), {"a": Completion("naïve", "stop", 3, 4)})
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript("ALTER TABLE usage DROP COLUMN estimated_calls; DROP TABLE failures")
+    again = CompletionStore(path)
+    stored(again, {"b": Completion("naïve", "stop", 3, 4, estimated=True)})
+    assert [(row.calls, row.estimated_calls) for row in again.usage()] == [(2, 1)]

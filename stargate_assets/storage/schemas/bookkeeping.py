@@ -41,3 +41,8 @@ class Usage(dy.Schema):
     dollars = dy.Float64(
         nullable=True, description="Price of the calls in US dollars, null if any is unknown"
     )
+    estimated_calls = dy.Int64(
+        nullable=True,
+        description="Calls of which the server did not report all tokens: no less than they can "
+        "have been are counted for them, null in rows that are older than this column",
+    )
