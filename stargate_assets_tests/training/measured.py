@@ -28,6 +28,7 @@ def kept_bytes(spec: TrainingSpec) -> int:
             if torch.is_tensor(tensor)
         ]
         found.append(sum(local(tensor).nbytes for tensor in tensors))
+        used.clear()  # what was rehearsed before the first step is gone
 
     hooks = [
         register_module_forward_pre_hook(lambda module, _: used.add(module)),
