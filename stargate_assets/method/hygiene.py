@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stargate_assets.method.text import mentions, without_punctuation
+from stargate_assets.method.text import mentions, without_marks
 
 MOST_CHARACTERS = {"text": 8000, "task": 8000, "name": 80, "persona": 80, "domain": 80}
 """By field. What is longer is no task or persona but a file whose quotes or columns went wrong."""
@@ -44,12 +44,12 @@ def fault(field: str, text: str) -> Fault | None:
 
 
 def repeated_texts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """(first, later) of texts that are the same but for case, spaces, Unicode form and
-    punctuation.
+    """(first, later) of texts that are the same but for case, spaces, Unicode form and the marks
+    that cannot change what they say.
     """
     first: dict[str, int] = {}
     for index, text in enumerate(texts):
-        earlier = first.setdefault(without_punctuation(text), index)
+        earlier = first.setdefault(without_marks(text), index)
         if earlier != index:
             yield earlier, index
 
