@@ -172,9 +172,7 @@ def _unlike_others(
     tasks: Sequence[str],
 ) -> Persona | Refusal:
     copied = {
-        without_marks(sentence)
-        for example in examples
-        for sentence in sentences(example.text)
+        without_marks(sentence) for example in examples for sentence in sentences(example.text)
     }
     if any(without_marks(sentence) in copied for sentence in said):
         return Refusal.EXAMPLE_COPIED
