@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import polars as pl
 from rich.table import Table
 
 from stargate_assets.cli.declare import init, new, path_option
+from stargate_assets.cli.query import sql
 from stargate_assets.cli.terminal import (
     console,
     make_grid_table,
@@ -24,6 +26,7 @@ from stargate_assets.cli.terminal import (
     print_rows,
     print_usage,
     progress_bars,
+    visible,
 )
 from stargate_assets.cli.win_rates_table import make_win_rates_table
 
@@ -41,7 +44,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except StargateError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,6 +68,7 @@ def _change_options(command: Callable[..., None]) -> Callable[..., None]:
 
 main.add_command(init)
 main.add_command(new)
+main.add_command(sql)
 _all_option = click.option(
     "--all", "all_of_it", is_flag=True, help="NAME and every experiment that is called NAME_..."
 )
@@ -239,22 +243,6 @@ def export(experiment: str, kind: Any, to: Path | None) -> None:
         console.print(f"Wrote {path}", soft_wrap=True)
 
 
-@main.command()
-@click.argument("query")
-def sql(query: str) -> None:
-    """Run a read-only QUERY on the warehouse, e.g. "from embedded.conversations limit 3"."""
-    import duckdb
-
-    from stargate_assets.definitions.project import WAREHOUSE
-    from stargate_assets.storage.warehouse import Warehouse
-
-    try:
-        frame = Warehouse(WAREHOUSE / "stargate.duckdb").query(query)
-    except duckdb.Error as error:
-        raise click.ClickException(str(error)) from error
-    print_rows(frame)
-
-
 def entry() -> None:
     """The console script. Leaves without tearing modules down: DuckDB's extension module would
     report the types that torch and Dagster still hold as leaks.
@@ -264,6 +252,7 @@ def entry() -> None:
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(BrokenPipeError):  # who read the output has had enough of it
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

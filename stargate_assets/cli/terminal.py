@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import polars as pl
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -17,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 
 from stargate_assets.method.language_model import OnProgress
@@ -34,9 +35,37 @@ WIDTH_OF_A_FILE = 110
 ESTIMATED = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
 LEAST_WORDS = 20
 """Columns for words between a row's name and its numbers."""
-console = Console()
+ANY_WIDTH = 1_000_000
+"""Of a console whose lines are not broken."""
+_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
+_VISIBLE = (
+    dict.fromkeys((*range(128, 160), *range(55296, 57344)), "�")
+    | _PICTURES
+    | {ord(letter): letter for letter in "\t\n"}
+)
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are seen and not obeyed: models and data sets may write what
+    a terminal would take for commands. Lines and tabs stay.
+    """
+    return text.translate(_VISIBLE)
+
+
+class _Console(Console):
+    """A console on which nothing that is shown commands the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(visible(text), style)
+
+
+console = _Console()
 if not console.is_terminal:
-    console = Console(width=WIDTH_OF_A_FILE)
+    console = _Console(width=WIDTH_OF_A_FILE)
 
 
 @contextmanager
@@ -73,12 +102,29 @@ def _log_progress(doing: str, done: int, total: int) -> None:
 
 def print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
     """A frame as a table."""
-    table = Table(title=title)
-    for column in frame.columns:
-        table.add_column(column)
-    for row in frame.iter_rows():
-        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
-    console.print(table)
+    print_table(frame.columns, frame.iter_rows(), title)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None
+) -> None:
+    """A table; where it is not for a terminal, each row is one line, however long."""
+    table = Table(title=title and escape(title))
+    for column in columns:
+        table.add_column(escape(_format_cell(column)))
+    for row in rows:
+        table.add_row(*(escape(_format_cell(value)) for value in row))
+    if console.is_terminal:
+        console.print(table)
+    else:
+        _Console(file=console.file, width=ANY_WIDTH).print(table)
+
+
+def _format_cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e9 else f"{value:.4g}"
+    text = visible("NULL" if value is None else str(value))
+    return text if console.is_terminal else text.translate(_PICTURES)
 
 
 def print_report(experiment: str, frame: pl.DataFrame) -> None:

@@ -21,8 +21,8 @@ _SAYING = frozenset("#%&*@/\\§‰‱′″‴\u066a\u0609\u060a")
 """Punctuation, as Unicode has it, that says something wherever it stands."""
 _OPENING = "\"'¿¡…"
 """Marks that stand before a word too, beside opening brackets and quotes."""
-_TYPED = dict.fromkeys("‘’ʼ", "'") | dict.fromkeys("“”", '"')
-_TYPED |= dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
+_HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2212"
+_TYPED = dict.fromkeys("‘’ʼ", "'") | dict.fromkeys("“”", '"') | dict.fromkeys(_HYPHENS, "-")
 """Apostrophes, quotes, hyphens and minus signs as typesetters have them: as keyboards do."""
 _TYPESET = re.compile("[" + "".join(_TYPED) + "]")
 
