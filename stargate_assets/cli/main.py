@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import polars as pl
+from rich.markup import escape
 from rich.table import Table
 
 from stargate_assets.cli.declare import init, new, path_option
@@ -143,10 +144,11 @@ def run(
 @click.argument("experiment")
 def status(experiment: str) -> None:
     """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
-    from stargate_assets.cli.driver import list_cell_states, load, record_usage
+    from stargate_assets.cli.driver import list_cell_states, load
 
     project = load(experiment)
     table = Table(title=f"{experiment}: cells and the rows of their tables")
+    console.print(f"Warehouse: {escape(project.warehouse.place)}", soft_wrap=True)
     for column in ("cell", "for", "state", "rows"):
         table.add_column(column)
     for state in list_cell_states(project, experiment):
@@ -154,7 +156,7 @@ def status(experiment: str) -> None:
         table.add_row(state.step.cell.key, state.step.purpose, state.state, rows)
     console.print(table)
     schemas = (project.experiments[experiment].data_set, experiment)
-    used = [row for row in record_usage(project) if row.schema_name in schemas]
+    used = [row for row in project.models.usage_rows() if row.schema_name in schemas]
     if used:
         print_rows(pl.DataFrame(used), f"{experiment}: model calls")
 
@@ -174,6 +176,7 @@ def prompts(experiment: str, pair: int, raw: bool) -> None:
         print_raw_prompts(console, project, shown)
     else:
         print_prompts(console, shown)
+    console.print(f"\nWarehouse: {escape(project.warehouse.place)}", soft_wrap=True)
 
 
 @main.command()
@@ -207,7 +210,7 @@ def report(experiments: tuple[str, ...]) -> None:
     from stargate_assets.cli.driver import load, write_report
 
     path = write_report(load(experiments[0]), experiments)
-    console.print(f"Wrote {path}; open it in a browser.", soft_wrap=True)
+    console.print(f"Wrote {escape(str(path))}; open it in a browser.", soft_wrap=True)
 
 
 @main.command()
@@ -240,7 +243,7 @@ def export(experiment: str, kind: Any, to: Path | None) -> None:
     from stargate_assets.cli.export import export as write
 
     for path in write(load(experiment), experiment, kind, to):
-        console.print(f"Wrote {path}", soft_wrap=True)
+        console.print(f"Wrote {escape(str(path))}", soft_wrap=True)
 
 
 def entry() -> None:

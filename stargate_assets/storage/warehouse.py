@@ -83,6 +83,11 @@ class Warehouse:
 
     path: Path
 
+    @property
+    def place(self) -> str:
+        """Where it is looked for, and whether it is there: for people who are elsewhere."""
+        return f"{self.path.absolute()}{'' if self.path.exists() else ', which is not there yet'}"
+
     @contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection for one short piece of work. If another process has locked the file,
