@@ -24,6 +24,13 @@ class Fault:
     message: str
 
 
+def without_control_characters(text: str) -> str:
+    """A text that can be stored and shown anywhere: the replacement mark in place of each control
+    character and half of a surrogate pair.
+    """
+    return _FORBIDDEN.sub("\ufffd", text)
+
+
 def fault(field: str, text: str) -> Fault | None:
     """The first thing that is wrong with a value; None if nothing is."""
     if found := _FORBIDDEN.search(text):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargate_assets.config.data_set import DATA_TABLES, DataError, DataSet, validate_data_set
+from stargate_assets.config.prompts import PromptError, read_prompts
 from stargate_assets.pipeline.sources.tables import content_version, read_tables, reader
 from stargate_assets_tests.conftest import mini_data_set, write_data_set
 
@@ -358,3 +359,16 @@ def test_files_start_from_the_folder_of_the_defs_yaml(data: Path) -> None:
     stated = {"tasks": {"file": "../mini/tasks.jsonl"}, "personas": {"file": "personas.jsonl"}}
     read = validate_data_set("d", stated, data)
     assert read.tasks.file == (data / "tasks.jsonl",)
+
+
+def test_a_path_leaves_the_project_only_if_it_is_absolute(data: Path) -> None:
+    outside, folder = data / "tasks.jsonl", data / "defs" / "d"
+    folder.mkdir(parents=True)
+    (data / "defs" / "dagster.yaml").touch()
+    stated = {"tasks": {"file": "../../tasks.jsonl"}, "personas": {"file": "../personas.jsonl"}}
+    with pytest.raises(DataError, match=r"tasks.jsonl, which is outside of the project; move it"):
+        validate_data_set("d", stated, folder)
+    read = validate_data_set("d", stated | {"tasks": {"file": str(outside)}}, folder)
+    assert read.tasks.file == (outside,)
+    with pytest.raises(PromptError, match=r"x\.j2, which is outside of the project; move it"):
+        read_prompts({"prompts": {"oracle": "../../x.j2"}}, folder / "defs.yaml")
