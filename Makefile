@@ -40,7 +40,7 @@ check: .venv/.installed-dev
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 ui: .venv/.installed
-	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev
+	DAGSTER_HOME='$(CURDIR)' $(BIN)/dagster dev
 
 clean:
 	rm -rf .venv .venv-vllm

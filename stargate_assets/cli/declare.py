@@ -52,7 +52,7 @@ def init(
     scaffold = scaffold_data_set(name, given, named_columns, oracle, seed)
     for line in scaffold.findings:
         console.print(escape(line), soft_wrap=True)
-    console.print(f"Wrote {scaffold.path}.", soft_wrap=True)
+    console.print(f"Wrote {escape(str(scaffold.path))}.", soft_wrap=True)
     if gold_responses is None and oracle is None:
         console.print("An experiment needs gold responses too: add a file or an oracle there.")
     console.print(f"Load it: stargate run {name}")
@@ -80,5 +80,5 @@ def new(name: str, like: str, fields: tuple[str, ...]) -> None:
         except yaml.YAMLError as error:
             raise click.UsageError(f"The value of {match[1]} is not YAML: {match[2]}.") from error
     path = scaffold_experiment(name, like, assignments)
-    console.print(f"Wrote {path}.", soft_wrap=True)
+    console.print(f"Wrote {escape(str(path))}.", soft_wrap=True)
     console.print(f"Run it: stargate run {name}")

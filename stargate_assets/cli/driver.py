@@ -129,6 +129,9 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
                 "models; wait for it to end, or terminate it in the UI (make ui)."
             )
 
+        with project.warehouse.connect(read_only=False):
+            pass  # what cannot be written is told of before anything is paid for
+
         def launch(job: str, partition: str | None) -> None:
             try:
                 repository.get_job(job).execute_in_process(
@@ -144,7 +147,7 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
 
 def record_usage(project: Project) -> list[UsageRow]:
     """Bring `warehouse.usage` up to what the completion store has counted, and return that."""
-    rows = project.models.store().usage()
+    rows = project.models.usage_rows()
     project.warehouse.write_usage(rows)
     return rows
 

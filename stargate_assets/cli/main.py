@@ -6,24 +6,26 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import polars as pl
+from rich.markup import escape
 from rich.table import Table
 
 from stargate_assets.cli.declare import init, new, path_option
+from stargate_assets.cli.query import sql
 from stargate_assets.cli.terminal import (
     console,
     print_comparison,
     print_estimate,
     print_estimates,
-    print_failures,
     print_rows,
     print_usage,
     progress_bars,
-    usage_failures,
+    visible,
 )
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -40,7 +42,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except StargateError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,6 +66,7 @@ def _change_options(command: Callable[..., None]) -> Callable[..., None]:
 
 main.add_command(init)
 main.add_command(new)
+main.add_command(sql)
 _all_option = click.option(
     "--all", "all_of_it", is_flag=True, help="NAME and every experiment that is called NAME_..."
 )
@@ -97,6 +100,7 @@ def run(
     rows. The options change an experiment.
     """
     from stargate_assets.cli.driver import load
+    from stargate_assets.cli.failures_table import print_failures, usage_failures
     from stargate_assets.cli.runs import run_family, run_one
 
     if retries and (all_of_it or force is not None):
@@ -122,10 +126,12 @@ def run(
 @click.argument("experiment")
 def status(experiment: str) -> None:
     """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
-    from stargate_assets.cli.driver import list_cell_states, load, record_usage
+    from stargate_assets.cli.driver import list_cell_states, load
+    from stargate_assets.cli.failures_table import print_failures
 
     project = load(experiment)
     table = Table(title=f"{experiment}: cells and the rows of their tables")
+    console.print(f"Warehouse: {escape(project.warehouse.place)}", soft_wrap=True)
     for column in ("cell", "for", "state", "rows"):
         table.add_column(column)
     for state in list_cell_states(project, experiment):
@@ -133,14 +139,14 @@ def status(experiment: str) -> None:
         table.add_row(state.step.cell.key, state.step.purpose, state.state, rows)
     console.print(table)
     schemas = (project.experiments[experiment].data_set, experiment)
-    used = [row for row in record_usage(project) if row.schema_name in schemas]
+    used = [row for row in project.models.usage_rows() if row.schema_name in schemas]
     if used:
         print_rows(pl.DataFrame(used), f"{experiment}: model calls")
     print_failures(
         experiment,
         [
             (f"{row.schema_name} {row.slice}", row.role, row.model, row.reason, row.said)
-            for row in project.models.store().failures(schemas)
+            for row in project.models.failure_rows(schemas)
         ],
     )
 
@@ -160,6 +166,7 @@ def prompts(experiment: str, pair: int, raw: bool) -> None:
         print_raw_prompts(console, project, shown)
     else:
         print_prompts(console, shown)
+    console.print(f"\nWarehouse: {escape(project.warehouse.place)}", soft_wrap=True)
 
 
 @main.command()
@@ -193,7 +200,7 @@ def report(experiments: tuple[str, ...]) -> None:
     from stargate_assets.cli.driver import load, write_report
 
     path = write_report(load(experiments[0]), experiments)
-    console.print(f"Wrote {path}; open it in a browser.", soft_wrap=True)
+    console.print(f"Wrote {escape(str(path))}; open it in a browser.", soft_wrap=True)
 
 
 @main.command()
@@ -226,23 +233,7 @@ def export(experiment: str, kind: Any, to: Path | None) -> None:
     from stargate_assets.cli.export import export as write
 
     for path in write(load(experiment), experiment, kind, to):
-        console.print(f"Wrote {path}", soft_wrap=True)
-
-
-@main.command()
-@click.argument("query")
-def sql(query: str) -> None:
-    """Run a read-only QUERY on the warehouse, e.g. "from embedded.conversations limit 3"."""
-    import duckdb
-
-    from stargate_assets.definitions.project import WAREHOUSE
-    from stargate_assets.storage.warehouse import Warehouse
-
-    try:
-        frame = Warehouse(WAREHOUSE / "stargate.duckdb").query(query)
-    except duckdb.Error as error:
-        raise click.ClickException(str(error)) from error
-    print_rows(frame)
+        console.print(f"Wrote {escape(str(path))}", soft_wrap=True)
 
 
 def entry() -> None:
@@ -254,6 +245,7 @@ def entry() -> None:
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(BrokenPipeError):  # who read the output has had enough of it
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

@@ -118,7 +118,7 @@ def print_raw_prompts(console: Console, project: Project, shown: Sequence[ShownP
         spec = prompt.model
         tokenizer = find_tokenizer(project.models.path(spec), spec.revision)
         if tokenizer is None or spec.entry.remote:
-            console.print(f"The chat template of {spec.label} is not to be had here.")
+            console.print(f"The chat template of {escape(spec.label)} is not to be had here.")
             continue
         chat = ChatTokenizer(tokenizer, spec.model, spec.chat_template_kwargs)
         for text in raw_texts(prompt, chat):

@@ -53,7 +53,7 @@ def forget_failed_slices(project: Project, name: str) -> Slices:
     experiment = project.experiments.get(name)
     schemas = [name] if experiment is None else [experiment.data_set, name]
     failed: Slices = {}
-    for row in project.models.store().failures(schemas):
+    for row in project.models.failure_rows(schemas):
         failed.setdefault(row.schema_name, set()).add(row.slice)
     due = _with_dependants(project, failed)
     for schema, slices in due.items():

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import polars as pl
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -17,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 
 from stargate_assets.method.language_model import OnProgress
@@ -34,9 +35,37 @@ WIDTH_OF_A_FILE = 110
 ESTIMATED = ("calls", "on disk", "prompt tokens", "tokens written", "dollars", "hours here")
 LEAST_WORDS = 20
 """Columns for words between a row's name and its numbers."""
-console = Console()
+ANY_WIDTH = 1_000_000
+"""Of a console whose lines are not broken."""
+_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
+_VISIBLE = (
+    dict.fromkeys((*range(128, 160), *range(55296, 57344)), "�")
+    | _PICTURES
+    | {ord(letter): letter for letter in "\t\n"}
+)
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are seen and not obeyed: models and data sets may write what
+    a terminal would take for commands. Lines and tabs stay.
+    """
+    return text.translate(_VISIBLE)
+
+
+class _Console(Console):
+    """A console on which nothing that is shown commands the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(visible(text), style)
+
+
+console = _Console()
 if not console.is_terminal:
-    console = Console(width=WIDTH_OF_A_FILE)
+    console = _Console(width=WIDTH_OF_A_FILE)
 
 
 @contextmanager
@@ -73,12 +102,29 @@ def _log_progress(doing: str, done: int, total: int) -> None:
 
 def print_rows(frame: pl.DataFrame, title: str | None = None) -> None:
     """A frame as a table."""
-    table = Table(title=title)
-    for column in frame.columns:
-        table.add_column(column)
-    for row in frame.iter_rows():
-        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row))
-    console.print(table)
+    print_table(frame.columns, frame.iter_rows(), title)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None
+) -> None:
+    """A table; where it is not for a terminal, each row is one line, however long."""
+    table = Table(title=title and escape(title))
+    for column in columns:
+        table.add_column(escape(_format_cell(column)))
+    for row in rows:
+        table.add_row(*(escape(_format_cell(value)) for value in row))
+    if console.is_terminal:
+        console.print(table)
+    else:
+        _Console(file=console.file, width=ANY_WIDTH).print(table)
+
+
+def _format_cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e9 else f"{value:.4g}"
+    text = visible("NULL" if value is None else str(value))
+    return text if console.is_terminal else text.translate(_PICTURES)
 
 
 def print_report(experiment: str, frame: pl.DataFrame) -> None:
@@ -231,36 +277,6 @@ def _describe_model(estimates: "Sequence[EstimatedCalls]", machine: "Machine") -
 
 def _format_known(value: float | None, digits: str) -> str:
     return "?" if value is None else f"{value:{digits}}"
-
-
-Failed = tuple[str, str, str, str, str]
-"""A request without an answer: slice, role, model, reason, and what the server said."""
-
-
-def usage_failures(usage: "Usage") -> list[Failed]:
-    """The requests that a run asked and that have no answer."""
-    return [
-        (f"{use.schema} {use.slice}", use.role, model, failure.reason, failure.said)
-        for (_, use), (model, failure) in usage.failures.items()
-    ]
-
-
-def print_failures(name: str, failed: Sequence[Failed]) -> None:
-    """How many requests have no answer, by reason; the first of each with the server's words."""
-    if not failed:
-        return
-    table = Table(title=f"{name}: requests without an answer", show_lines=True)
-    for column in ("slice", "role", "model", "reason"):
-        table.add_column(column, overflow="fold")
-    table.add_column("requests", justify="right")
-    table.add_column("what the server said", overflow="fold")
-    for kind in dict.fromkeys(row[:4] for row in failed):
-        said = [row[4] for row in failed if row[:4] == kind]
-        table.add_row(*map(escape, kind), str(len(said)), escape(said[0]))
-    console.print(table)
-    console.print(
-        f"stargate run {name} --retry-failed asks them again, and nothing else.", soft_wrap=True
-    )
 
 
 def print_usage(usage: "Usage", seconds: float) -> None:

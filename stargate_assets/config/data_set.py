@@ -16,6 +16,7 @@ from pydantic import (
 
 from stargate_assets.config.experiment import Experiment, ExperimentError
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
+from stargate_assets.config.paths import leaves_project
 from stargate_assets.config.prompts import DataPrompts
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.prompts import SHIPPED
@@ -168,6 +169,12 @@ def validate_data_set(name: str, stated: Mapping[str, Any], directory: Path) -> 
         raise DataError(
             f"The data set {name} is not valid: {first_fault(error)}; correct its defs.yaml."
         ) from error
+    for file in (file for source in data_set.sources() for file in source.file):
+        if leaves_project(directory, file):
+            raise DataError(
+                f"The data set {name} names the file {file}, which is outside of the project; move "
+                "it there, or state its absolute path."
+            )
     return with_sources(
         data_set,
         lambda source: source.model_copy(

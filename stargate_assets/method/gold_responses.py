@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from stargate_assets.method.conversation import Pair
+from stargate_assets.method.hygiene import fault
 from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.text import first_sentences, words
@@ -28,6 +29,7 @@ class Exclusion(StrEnum):
     EMPTY = "empty"
     TRUNCATED = "truncated"
     REFUSED = "refused"
+    NOT_TEXT = "not_text"
 
 
 def gold_response(completion: Completion) -> tuple[str, Exclusion | None]:
@@ -42,7 +44,7 @@ def gold_response(completion: Completion) -> tuple[str, Exclusion | None]:
     kept = first_sentences(completion.text, MOST_SENTENCES, broken_off=broken_off)
     if kept is None:
         return completion.text, Exclusion.TRUNCATED
-    return kept, None
+    return kept, Exclusion.NOT_TEXT if fault("text", kept) else None
 
 
 def write_gold_responses(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stargate_assets.method.text import mentions, without_punctuation
+from stargate_assets.method.text import mentions, without_marks
 
 MOST_CHARACTERS = {"text": 8000, "task": 8000, "name": 80, "persona": 80, "domain": 80}
 """By field. What is longer is no task or persona but a file whose quotes or columns went wrong."""
@@ -22,6 +22,13 @@ class Fault:
 
     reason: str
     message: str
+
+
+def without_control_characters(text: str) -> str:
+    """A text that can be stored and shown anywhere: the replacement mark in place of each control
+    character and half of a surrogate pair.
+    """
+    return _FORBIDDEN.sub("\ufffd", text)
 
 
 def fault(field: str, text: str) -> Fault | None:
@@ -44,12 +51,12 @@ def fault(field: str, text: str) -> Fault | None:
 
 
 def repeated_texts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """(first, later) of texts that are the same but for case, spaces, Unicode form and
-    punctuation.
+    """(first, later) of texts that are the same but for case, spaces, Unicode form and the marks
+    that cannot change what they say.
     """
     first: dict[str, int] = {}
     for index, text in enumerate(texts):
-        earlier = first.setdefault(without_punctuation(text), index)
+        earlier = first.setdefault(without_marks(text), index)
         if earlier != index:
             yield earlier, index
 

@@ -26,7 +26,7 @@ from stargate_assets.method.text import (
     sentences,
     shingles,
     similarity,
-    without_punctuation,
+    without_marks,
 )
 
 FEWEST_SENTENCES, MOST_SENTENCES = 3, 9
@@ -71,7 +71,7 @@ class _Taken:
     texts: list[frozenset[str]] = field(default_factory=list[frozenset[str]])
 
     def add(self, name: str, text: str) -> None:
-        self.names.add(without_punctuation(name))
+        self.names.add(without_marks(name))
         self.texts.append(shingles(text))
 
 
@@ -93,7 +93,7 @@ def generate_personas(
     """
     taken = _Taken()
     for example in examples:
-        taken.names.add(without_punctuation(example.name))
+        taken.names.add(without_marks(example.name))
     written: dict[tuple[str, int], Persona] = {}
     refusals: list[tuple[str, int, int, Refusal]] = []
     slots = [(split, number) for split, size in sizes.items() for number in range(size)]
@@ -158,7 +158,7 @@ def _accept(
         return Refusal.MORE_THAN_ONE_PERSONA
     if any(own not in name.split() for own in _OWN_NAME.findall(text)):
         return Refusal.ANOTHER_NAME
-    if len(set(map(without_punctuation, said))) < len(said):
+    if len(set(map(without_marks, said))) < len(said):
         return Refusal.REPETITIVE
     return _unlike_others(name, text, said, examples, taken, tasks)
 
@@ -172,13 +172,11 @@ def _unlike_others(
     tasks: Sequence[str],
 ) -> Persona | Refusal:
     copied = {
-        without_punctuation(sentence)
-        for example in examples
-        for sentence in sentences(example.text)
+        without_marks(sentence) for example in examples for sentence in sentences(example.text)
     }
-    if any(without_punctuation(sentence) in copied for sentence in said):
+    if any(without_marks(sentence) in copied for sentence in said):
         return Refusal.EXAMPLE_COPIED
-    if without_punctuation(name) in taken.names:
+    if without_marks(name) in taken.names:
         return Refusal.NAME_TAKEN
     if any(mentions(task, name) for task in tasks):
         return Refusal.NAME_IN_A_TASK

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from stargate_assets.method.keys import normalise
 
@@ -16,6 +17,14 @@ _SENTENCE_END = re.compile(r"([.!?。！？؟][\"'”’»)\]]*)\s+|\n+|([。！
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Thai, Lao, Burmese, Khmer, Kana and Han, which write words without spaces between them."""
+_SAYING = frozenset("#%&*@/\\§‰‱′″‴\u066a\u0609\u060a")
+"""Punctuation, as Unicode has it, that says something wherever it stands."""
+_OPENING = "\"'¿¡…"
+"""Marks that stand before a word too, beside opening brackets and quotes."""
+_HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2212"
+_TYPED = dict.fromkeys("‘’ʼ", "'") | dict.fromkeys("“”", '"') | dict.fromkeys(_HYPHENS, "-")
+"""Apostrophes, quotes, hyphens and minus signs as typesetters have them: as keyboards do."""
+_TYPESET = re.compile("[" + "".join(_TYPED) + "]")
 
 
 def sentences(text: str) -> list[str]:
@@ -54,15 +63,47 @@ def runs(text: str, length: int) -> set[tuple[str, ...]]:
     }
 
 
-def without_punctuation(text: str) -> str:
-    """A text, normalised, without its punctuation; a text of nothing but punctuation keeps it. Two
-    texts of a data set may not be the same in this form.
+def without_marks(text: str) -> str:
+    """A text, normalised, without the marks that cannot change what it says: sentence marks, quotes
+    and brackets at the edge of a word, and dashes between spaces. What may be a part of a word or
+    number is kept: C#, .NET, -20, 1.5, O-, 5!, (2 + 3)*4. Two texts of a data set may not be the
+    same in this form.
     """
+    plain = _TYPESET.sub(lambda found: _TYPED[found[0]], normalise(text)).replace("...", "…")
     kept = "".join(
-        " " if unicodedata.category(letter).startswith("P") else letter
-        for letter in normalise(text)
+        " " if _is_mark(letter) and _is_at_edge(plain, place) else letter
+        for place, letter in enumerate(plain)
     )
     return " ".join(kept.split()) or normalise(text)
+
+
+@cache
+def _is_mark(letter: str) -> bool:
+    """Whether it is a sentence mark, quote, bracket or dash, of any script."""
+    category = unicodedata.category(letter)
+    if category == "Po":
+        return unicodedata.normalize("NFKC", letter) not in _SAYING
+    return category in ("Pd", "Ps", "Pe", "Pi", "Pf")
+
+
+def _is_at_edge(text: str, place: int) -> bool:
+    """Whether the mark at this place of a text stands before a word or after one, and is no part of
+    it.
+    """
+    mark, before, after = text[place], text[place - 1 : place], text[place + 1 : place + 2]
+    if mark == "-":
+        return before in ("", " ", "-") and after in ("", " ", "-")
+    if unicodedata.east_asian_width(mark) in "WF":  # which is written without a space
+        return not (before.isdigit() and after.isdigit())
+    if before.isdigit() and mark in "!'\"":  # a factorial, feet, inches
+        return False
+    if unicodedata.category(mark) in ("Ps", "Pi") or mark in _OPENING:
+        return _ends_word(before) or _ends_word(after)
+    return _ends_word(after)
+
+
+def _ends_word(letter: str) -> bool:
+    return letter in ("", " ") or _is_mark(letter)
 
 
 def mentions(text: str, name: str) -> bool:
@@ -101,10 +142,10 @@ def script(text: str) -> str:
 
 
 def shingles(text: str) -> frozenset[str]:
-    """The runs of SHINGLE characters of a text without punctuation; a shorter text is its only
+    """The runs of SHINGLE characters of a text without its marks; a shorter text is its only
     run.
     """
-    plain = without_punctuation(text)
+    plain = without_marks(text)
     return frozenset(plain[i : i + SHINGLE] for i in range(max(1, len(plain) - SHINGLE + 1)))
 
 

@@ -8,6 +8,7 @@ already, or messages on channels of which one alone is meant for the user.
 import re
 from dataclasses import dataclass
 
+from stargate_assets.method.hygiene import without_control_characters
 from stargate_assets.method.language_model import Completion, FinishReason
 
 BLOCKS = {
@@ -75,15 +76,18 @@ def read_completion(
     thought: str | None = None,
 ) -> Completion:
     """The completion that a model wrote, its thoughts apart. One that ends within a thought ran out
-    of tokens before it said anything. `thought` is what came apart already.
+    of tokens before it said anything. `thought` is what came apart already. Characters that no
+    table takes become replacement marks here, where they enter.
     """
     found = split_thoughts(written, opened)
     return Completion(
-        text=found.text.strip(),
+        text=without_control_characters(found.text).strip(),
         finish_reason=finish_reason if found.closed else "length",
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
-        thought=_joined([thought or "", found.thought or ""]),
+        thought=_joined(
+            [without_control_characters(part or "") for part in (thought, found.thought)]
+        ),
     )
 
 

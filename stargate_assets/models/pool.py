@@ -4,7 +4,7 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,7 @@ from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import EngineError, OnProgress
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
-from stargate_assets.storage.completions import CompletionStore, Use
+from stargate_assets.storage.completions import CompletionStore, FailureRow, UsageRow, Use
 
 COMPLETIONS = "completions.sqlite"
 
@@ -58,6 +58,15 @@ class ModelPool:
     def store(self) -> CompletionStore:
         """What was ever answered."""
         return CompletionStore(self.directory / COMPLETIONS)
+
+    def usage_rows(self) -> list[UsageRow]:
+        """The counts of all calls that were ever made here. Makes no store."""
+        return self.store().usage() if (self.directory / COMPLETIONS).exists() else []
+
+    def failure_rows(self, schemas: Sequence[str]) -> list[FailureRow]:
+        """The requests of these experiments and data sets without an answer. Makes no store."""
+        there = (self.directory / COMPLETIONS).exists()
+        return self.store().failures(schemas) if there else []
 
     def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
         """Everything about a model that a result depends on. What the template of a remote server

@@ -27,6 +27,7 @@ _STYLE: dict[Any, Any] = {
     "font.size": 11,
     "font.family": "sans-serif",
     "text.color": INK,
+    "text.parse_math": False,  # labels are of data, in which $ is money
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.titlesize": 11,

@@ -85,13 +85,22 @@ class Warehouse:
 
     path: Path
 
+    @property
+    def place(self) -> str:
+        """Where it is looked for, and whether it is there: for people who are elsewhere."""
+        return f"{self.path.absolute()}{'' if self.path.exists() else ', which is not there yet'}"
+
     @contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection for one short piece of work. If another process has locked the file,
-        wait up to LOCK_PATIENCE_SECONDS, then raise WarehouseError.
+        wait up to LOCK_PATIENCE_SECONDS, then raise WarehouseError. To read makes no file: one that
+        is not there raises MissingSliceError.
         """
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if read_only:
+            self._require_file()
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
                 connection = duckdb.connect(str(self.path), read_only=read_only)
@@ -166,7 +175,6 @@ class Warehouse:
         """The rows of these slices. A slice that was never written raises MissingSliceError; one
         that was written without rows has none.
         """
-        self._require_file()
         with self.connect(read_only=True) as connection:
             there = _read_materializations(connection, schema)
             for where in slices:
@@ -196,7 +204,6 @@ class Warehouse:
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
         """The result of a read-only query."""
-        self._require_file()
         with self.connect(read_only=True) as connection:
             return _query_frame(connection, sql, values)
 
@@ -208,7 +215,10 @@ class Warehouse:
 
     def _require_file(self) -> None:
         if not self.path.exists():
-            raise MissingSliceError(f"{self.path} is not there yet; run an experiment first.")
+            raise MissingSliceError(
+                f"{self.path.absolute()} is not there yet; run an experiment first, or call this "
+                "from the project's directory."
+            )
 
 
 @lru_cache(maxsize=64)

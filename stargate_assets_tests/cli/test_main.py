@@ -36,6 +36,23 @@ def test_status_of_an_experiment_that_has_not_run() -> None:
         assert state in output
 
 
+def test_what_only_looks_says_where_and_creates_nothing(tmp_path: Path) -> None:
+    place = f"{tmp_path}/warehouse/stargate.duckdb"
+    for code, words in (
+        (0, ("status", "embedded")),
+        (0, ("prompts", "embedded")),
+        (1, ("report", "embedded")),
+        (1, ("compare", "embedded")),
+        (1, ("export", "embedded", "--format", "sft")),
+        (1, ("sql", "select 1")),
+    ):
+        found, output = call(*words)
+        assert found == code, output
+        assert place in output
+        assert "not there yet" in output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     shutil.copy(ROOT / "dagster.yaml", Path.cwd())
     project = load("embedded")
@@ -57,7 +74,7 @@ def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     assert f"Wrote {page}, with a figure" in output
     code, output = call("compare", "embedded", "everyday_smoke")
     assert code == 1
-    assert "No test cell of everyday_smoke is there yet; run it first: stargate run" in output
+    assert "No test cell of everyday_smoke is there yet, in " in output
 
 
 def test_what_runs_nothing_builds_no_asset_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +156,7 @@ def test_a_query_that_duckdb_refuses_is_told_in_its_words() -> None:
         (("run", "--all", "embedded", "--force", "0|test"), "--force is for one experiment"),
         (("estimate", "--all", "nothing"), "No experiment is called 'nothing' or nothing_..."),
         (("compare", "nothing"), "no experiment 'nothing'; there are: embedded"),
-        (("sql", "select 1"), "stargate.duckdb is not there yet; run an experiment first"),
+        (("sql", "select 1"), "stargate.duckdb is not there yet; run an experiment first, or"),
     ],
 )
 def test_mistakes_are_one_sentence(words: tuple[str, ...], sentence: str) -> None:

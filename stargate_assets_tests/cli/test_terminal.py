@@ -1,5 +1,9 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
+from stargate_assets.cli.terminal import console, visible
 from stargate_assets.cli.win_rates_table import make_win_rates_table
 from stargate_assets.pipeline.assets.rows import table_rows
 
@@ -103,3 +107,26 @@ def test_what_nobody_scored_has_no_figure() -> None:
     )
     assert "│ nobody │ policy 0 │ │ │ 20, 2, 8 │ 2 │" in shown
     assert "Where the truth is known, oak[b] has no verdict." in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;title\x07\x1b[2J", "␛]0;title␇␛[2J"),
+        ("\x9b31m\x7f\x00\r", "\ufffd31m␡␀␍"),
+        ("half \ud83d", "half \ufffd"),
+        ("a\tb\nc שלום 👩‍👧", "a\tb\nc שלום 👩‍👧"),
+    ],
+)
+def test_what_would_command_a_terminal_is_seen(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    with console.capture() as capture:
+        console.print(text, markup=False, soft_wrap=True)
+    assert not {"\x1b", "\x9b", "\x07", "\r", "\0"} & set(capture.get())
+
+
+@given(st.text())
+def test_nothing_that_is_shown_has_a_control_character(text: str) -> None:
+    left = [letter for letter in visible(text) if ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0]
+    assert set(left) <= {"\t", "\n"}
+    visible(text).encode()

@@ -25,6 +25,7 @@ GOOD = "Ada, because nuts make your throat swell, bake plain bread."
         ("Ada, you said: I can't help it. Rest.", "stop", None),
         ("", "refused", "refused"),
         ("One. " * 10, "length", "truncated"),
+        ("Ada, bake \ufffd bread.", "stop", "not_text"),
     ],
 )
 def test_what_is_no_gold_response(text: str, finish: FinishReason, reason: str | None) -> None:

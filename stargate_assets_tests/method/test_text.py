@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from stargate_assets.method.text import (
     sentences,
     shingles,
     similarity,
-    without_punctuation,
+    without_marks,
     words,
 )
 
@@ -76,15 +78,47 @@ def test_a_text_that_was_broken_off_has_too_few_sentences_or_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Where to?", "where  to"), ("Café!", "cafe\u0301"), ("«Ja», sí", "ja sí")]
+    "same",
+    [
+        ("Where to?", "where  to", "“Where to...”", "(Where) to!"),
+        ("Café!", "cafe\u0301"),
+        ("«Ja», sí", "ja sí", "¡Ja, sí!", "— ja – sí"),
+        ("I don’t — really", "I don't - really."),
+        ("Is −20 °C cold?", "is -20 °C cold"),
+        ("今天，吃什么？", "今天。吃什么"),
+        ("ماذا، إذن؟", "ماذا إذن"),
+    ],
 )
-def test_bare_texts_differ_in_words_alone(one: str, other: str) -> None:
-    assert without_punctuation(one) == without_punctuation(other)
+def test_marks_that_cannot_change_what_a_text_says_make_no_other_text(same: Sequence[str]) -> None:
+    assert len(set(map(without_marks, same))) == 1
 
 
-def test_a_text_of_punctuation_is_not_like_every_other() -> None:
-    assert without_punctuation("?!") == "?!"
-    assert without_punctuation("C++") != without_punctuation("C")
+@pytest.mark.parametrize(
+    "different",
+    [
+        ("Learn C?", "Learn C#?", "Learn C++?"),
+        ("Is 20 warm?", "Is -20 warm?", "Is +20 warm?", "Is 20 % warm?", "Is 20' warm?"),
+        ("1.5", "1,5", "15", "1/5", "1-5", "1 5", "1:5"),
+        ("Blood O-?", "Blood O+?", "Blood O?"),
+        ("What is 5!", "What is 5?"),
+        ("NET", ".NET", "N.ET"),
+        ("(2+3)*4", "2+3*4"),
+        ("a = b", "a != b"),
+        ("we're", "were", "we re"),
+        ("R&D", "R D"),
+        ("$5", "€5", "5"),
+        ("3．5", "3，5", "35"),
+        ("?!", "!!"),
+    ],
+)
+def test_what_can_change_the_meaning_makes_another_text(different: Sequence[str]) -> None:
+    assert len(set(map(without_marks, different))) == len(different)
+
+
+@given(st.text())
+def test_a_text_without_marks_has_no_more_to_take(text: str) -> None:
+    assert without_marks(text) == without_marks(f" {text}\n")
+    assert without_marks(text) or not text.strip()
 
 
 TEXTS = st.lists(st.text(alphabet="ab ?ü", max_size=30), max_size=12)

@@ -90,3 +90,9 @@ def test_a_completion_has_its_thought_beside_it() -> None:
     assert cut == Completion("", "length", 3, 9, thought="Hm.")
     apart = read_completion("<think>b</think>Who?", "stop", 3, 9, thought="a")
     assert apart.thought == "a\n\nb"
+
+
+def test_what_no_table_takes_is_marked_where_it_enters() -> None:
+    found = read_completion("<think>a\0b</think>half \ud83d of\x1b[2J\ta face\n", "stop", 1, 1)
+    assert found.text == "half \ufffd of\ufffd[2J\ta face"
+    assert found.thought == "a\ufffdb"

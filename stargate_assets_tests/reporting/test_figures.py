@@ -38,6 +38,13 @@ def test_a_line_has_the_values_of_its_arm(tables: ExperimentTables) -> None:
     assert drawn[Arm.BASE_ANSWERS.label] == wanted["win_rate"].to_list()
 
 
+def test_a_domain_is_drawn_as_it_is_written() -> None:
+    rows = pl.DataFrame({"text": ["A?"], "domain": ["$x^ <b>$"], "kind": [None]})
+    picture = figures.lengths_and_domains(rows.cast({"kind": pl.String}))
+    assert "$x^ &lt;b&gt;$" in picture.svg()
+    assert "<b>" not in picture.markdown()
+
+
 def test_controls_are_drawn_where_they_are_asked_for(tables: ExperimentTables) -> None:
     report = tables.frame("report")
     assert set(lines(curves.log_probs(report))) == {"Q-experimental", "Q-random"}

@@ -9,8 +9,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from stargate_assets.cli.driver import DriverError, run_data_set
+from stargate_assets.cli.failures_table import usage_failures
 from stargate_assets.cli.retry import forget_failed_slices, retry_failed
-from stargate_assets.cli.terminal import usage_failures
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.method.language_model import Completion, Failure, FailureReason
 from stargate_assets.storage.completions import Use

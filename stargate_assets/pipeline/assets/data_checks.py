@@ -26,7 +26,7 @@ DESCRIPTIONS = {
     "valid": "The rows fit the table's schema; texts have a usable length and no control "
     "characters.",
     "disjoint": "Nothing stands twice, in one split or in two, whatever its case, spaces, Unicode "
-    "form and punctuation.",
+    "form and sentence marks.",
     NEAR_DUPLICATES: f"No two texts have shingles of {SHINGLE} characters with a Jaccard "
     f"similarity of {NEAR_DUPLICATE} or more.",
     "as_in_the_source": "The texts are those of the source, letter by letter.",

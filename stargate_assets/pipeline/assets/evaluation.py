@@ -83,7 +83,8 @@ def read_evaluated_tables(
     tables = experiment_tables(warehouse, name, experiment)
     if not tables.tested("conversations").height:
         raise NothingEvaluatedError(
-            f"No test cell of {name} is there yet; run it first: stargate run {name}."
+            f"No test cell of {name} is there yet, in {warehouse.place}; run it first: "
+            f"stargate run {name}."
         )
     return replace(tables, frames={**tables.frames, "report": report_rows(tables)})
 

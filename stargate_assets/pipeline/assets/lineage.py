@@ -133,7 +133,7 @@ LINEAGE = {
 """The tables of a cell, in the order in which they are made."""
 REPORT_RULES = 2
 """Raised when the same test cells would give another report."""
-DATA_RULES = {"tasks": 1, "personas": 1, "gold_responses": 2}
+DATA_RULES = {"tasks": 2, "personas": 2, "gold_responses": 3}
 """Raised when the same sources, or the same model, would give other rows."""
 
 SIMULATED = ("conversations", "gold_log_probs")

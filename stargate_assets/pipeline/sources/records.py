@@ -22,6 +22,20 @@ class Record:
     place: str
     values: Mapping[str, object]
 
+    @property
+    def left_out(self) -> str | None:
+        """Why it is no row: spreadsheets end with blank ones, and a file that was joined of several
+        has their headers in it. None if it is one.
+        """
+        said = {
+            column.strip(): str(value).strip(" \ufeff")
+            for column, value in self.values.items()
+            if value is not None and str(value).strip()
+        }
+        if not said:
+            return "blank_row"
+        return "repeated_header" if all(map(str.__eq__, said.values(), said)) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -61,6 +75,7 @@ def _json_lines(path: Path) -> Records:
 
 def _csv(path: Path) -> Records:
     text = _decode(path, path.read_bytes(), 1)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # hygiene says what is too long
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
 
     def rows() -> Iterator[tuple[int, list[str]]]:
@@ -77,27 +92,43 @@ def _csv(path: Path) -> Records:
             ) from error
 
     found = rows()
-    _, header = next(found, (1, []))
+    header = _without_empty_end([name.strip() for name in next(found, (1, []))[1]])
     if not header:
         raise DataError(f"{path} has no rows; add a header and rows.")
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
         raise DataError(
             f"{path}, line 1: no commas between the columns; save it as CSV with commas."
         )
-    twice = [column for column in header if header.count(column) > 1]
+    columns = [name for name in header if name]
+    twice = [column for column in columns if columns.count(column) > 1]
     if twice:
         raise DataError(f"{path}, line 1: two columns are called {twice[0]!r}; rename one.")
 
     def records() -> Iterator[Record]:
         for line, fields in found:
-            if len(fields) != len(header):
+            said = len(_without_empty_end(fields))
+            if said and not said <= len(header) <= len(fields):
+                count = max(said, min(len(fields), len(header)))
                 raise DataError(
-                    f"{path}, line {line}: {len(fields)} fields where the header has "
-                    f"{len(header)}; correct the commas, or put the text in double quotes."
+                    f"{path}, line {line}: {count} fields where the header has {len(header)}; "
+                    "correct the commas, or put the text in double quotes."
                 )
-            yield Record(f"line {line}", dict(zip(header, fields, strict=True)))
+            names = [value.strip(" \ufeff") for value in fields[: len(header)]]
+            if names != header and sorted(names) == sorted(header):
+                raise DataError(
+                    f"{path}, line {line}: the header again, with its columns in another order; "
+                    "save what follows as a file of its own, and state both."
+                )
+            values = zip(header, fields, strict=False)
+            yield Record(f"line {line}", {name: value for name, value in values if name})
 
-    return Records(str(path), header, records())
+    return Records(str(path), columns, records())
+
+
+def _without_empty_end(fields: list[str]) -> list[str]:
+    """The fields of a row up to the last that says something: spreadsheets write empty columns."""
+    said = [number for number, value in enumerate(fields, start=1) if value.strip()]
+    return fields[: said[-1]] if said else []
 
 
 def _parquet(path: Path) -> Records:

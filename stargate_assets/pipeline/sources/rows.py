@@ -81,6 +81,9 @@ def read_rows(source: Source, needed: Sequence[str]) -> Rows:
     for part in parts:
         _check_header(part, source, needed)
         for record in part.records:
+            if record.left_out:
+                rows.left_out[record.left_out] += 1
+                continue
             row = _row(rows, part.name, record, needed, pattern)
             if row is not None:
                 rows.rows.append(row)

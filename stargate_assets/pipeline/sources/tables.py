@@ -15,7 +15,7 @@ from stargate_assets.method.keys import text_id
 from stargate_assets.method.personas import EXAMPLES
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.splits import draw, draw_splits, split_sizes
-from stargate_assets.method.text import without_punctuation
+from stargate_assets.method.text import without_marks
 from stargate_assets.pipeline.sources.rows import Row, Rows, read_rows
 
 RECORDED, GENERATED = "recorded", "generated"
@@ -228,8 +228,8 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
     recorded: dict[tuple[str, str], tuple[str, Row]] = {}
     for row in rows.rows:
         task, persona = (
-            task_of.get(without_punctuation(row["task"])),
-            persona_of.get(without_punctuation(row["persona"])),
+            task_of.get(without_marks(row["task"])),
+            persona_of.get(without_marks(row["persona"])),
         )
         if task is None or persona is None:
             column, what = ("task", "task") if task is None else ("persona", "name of a persona")
@@ -264,9 +264,9 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
 
 
 def _ids_and_splits(table: Table, text: str, row_id: str) -> dict[str, tuple[str, str | None]]:
-    """The id and split of each row, by its text without punctuation."""
+    """The id and split of each row, by its text without marks."""
     rows = table.frame.select(text, row_id, "split").iter_rows()
-    return {without_punctuation(said): (found, split) for said, found, split in rows}
+    return {without_marks(said): (found, split) for said, found, split in rows}
 
 
 def _complain_of_missing_pairs(

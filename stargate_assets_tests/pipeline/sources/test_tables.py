@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargate_assets.config.data_set import DATA_TABLES, DataError, DataSet, validate_data_set
+from stargate_assets.config.prompts import PromptError, read_prompts
 from stargate_assets.pipeline.sources.tables import content_version, read_tables, reader
 from stargate_assets_tests.conftest import mini_data_set, write_data_set
 
@@ -134,13 +135,57 @@ def test_a_table_may_lie_in_several_files(tmp_path: Path) -> None:
         read_tables(from_csv(tmp_path, tasks=files))
 
 
+@pytest.mark.parametrize(
+    ("content", "left_out"),
+    [
+        ("text\nA?\nB?\nC?\ntext\nD?\n", {"repeated_header": 1}),
+        ("text,domain,,\nA?,x,,\nB?,,,\nC?,x,,\nD?,x\n", {}),
+        ("text,domain\nA?,x\n,\nB?,x\n  ,\t\nC?,,,,\nD?,\n,\n,,,,\n", {"blank_row": 4}),
+        ("text,domain\nA?,x\nB?,x\n\ufeff text ,domain,\nC?,x\nD?,x\n", {"repeated_header": 1}),
+        (",text, domain\n0,A?,x\n1,B?,x\n2,C?,x\n3,D?,x\n,,\n", {"blank_row": 1}),
+        ("notes,text\n" + "n" * 200_000 + ",A?\n,B?\n,C?\n,D?\n", {}),
+    ],
+)
+def test_what_spreadsheets_and_joined_files_leave_is_no_row_and_counted(
+    tmp_path: Path, content: str, left_out: dict[str, int]
+) -> None:
+    some_csv(tmp_path)
+    (tmp_path / "tasks.csv").write_text(content, encoding="utf-8", newline="")
+    read = read_tables(from_csv(tmp_path)).tasks
+    assert sorted(read.frame["text"]) == ["A?", "B?", "C?", "D?"]
+    assert set(read.frame["domain"]) <= {"x", None}
+    assert read.left_out == left_out
+
+
+def test_blank_rows_and_headers_are_no_rows_in_other_formats(tmp_path: Path) -> None:
+    some_csv(tmp_path)
+    texts = ["A?", "text", "B?", None, "C?", " "]
+    counted = {"blank_row": 2, "repeated_header": 1}
+    pl.DataFrame({"text": texts, "domain": None}).write_parquet(tmp_path / "tasks.parquet")
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (tmp_path / "tasks.jsonl").write_text(lines)
+    for file in ("tasks.parquet", "tasks.jsonl"):
+        read = read_tables(from_csv(tmp_path, tasks={"file": file})).tasks
+        assert sorted(read.frame["text"]) == ["A?", "B?", "C?"]
+        assert read.left_out == counted
+
+
+def test_texts_that_differ_in_a_sign_are_two_tasks(tmp_path: Path) -> None:
+    some_csv(tmp_path)
+    texts = ["How do I learn C?", "How do I learn C#?", "Is 20 warm?", "Is -20 warm?"]
+    write_csv(tmp_path / "tasks.csv", [["text"], *([text] for text in texts)])
+    assert sorted(read_tables(from_csv(tmp_path)).tasks.frame["text"]) == sorted(texts)
+
+
 def test_parquet_is_read_and_a_row_in_it_is_named(tmp_path: Path) -> None:
     some_csv(tmp_path)
     texts: list[str | None] = [f"Q{i}?" for i in range(5)]
     pl.DataFrame({"text": texts}).write_parquet(tmp_path / "tasks.parquet")
     tasks = {"file": "tasks.parquet"}
     assert read_tables(from_csv(tmp_path, tasks=tasks)).tasks.frame.height == 5
-    pl.DataFrame({"text": [*texts, None]}).write_parquet(tmp_path / "tasks.parquet")
+    domains = ["home"] * 6
+    frame = pl.DataFrame({"text": [*texts, None], "domain": domains})
+    frame.write_parquet(tmp_path / "tasks.parquet")
     with pytest.raises(DataError, match=r"tasks.parquet, row 6, column 'text': must be text"):
         read_tables(from_csv(tmp_path, tasks=tasks))
     (tmp_path / "tasks.parquet").write_bytes(b"no")
@@ -202,6 +247,8 @@ def test_a_bad_line_is_named_with_its_file_column_and_what_to_do(
         ("text;kind\na;b\n", "tasks.csv, line 1: no commas between the columns"),
         ("text,text\na,b\n", "tasks.csv, line 1: two columns are called 'text'; rename one"),
         ("text,kind\n\nA?\n", "tasks.csv, line 3: 1 fields where the header has 2"),
+        ("text,,\nA?, and B?,,\n", "tasks.csv, line 2: 2 fields where the header has 1"),
+        ("text,kind\nA?,\nkind,text\n", "line 3: the header again, with its columns in another"),
         ('text\n"A\nB?"\n"C?\nD', r"tasks.csv, line 4: not CSV \(.*\); correct the quotes"),
         ('text\n"A\nB?"\n\x1b[1m?\n', "tasks.csv, line 4, column 'text': .* U\\+001B"),
         ("text\nA?\nB?\n", "tasks.csv has 2 usable rows for splits of .*; add rows, or state"),
@@ -312,3 +359,16 @@ def test_files_start_from_the_folder_of_the_defs_yaml(data: Path) -> None:
     stated = {"tasks": {"file": "../mini/tasks.jsonl"}, "personas": {"file": "personas.jsonl"}}
     read = validate_data_set("d", stated, data)
     assert read.tasks.file == (data / "tasks.jsonl",)
+
+
+def test_a_path_leaves_the_project_only_if_it_is_absolute(data: Path) -> None:
+    outside, folder = data / "tasks.jsonl", data / "defs" / "d"
+    folder.mkdir(parents=True)
+    (data / "defs" / "dagster.yaml").touch()
+    stated = {"tasks": {"file": "../../tasks.jsonl"}, "personas": {"file": "../personas.jsonl"}}
+    with pytest.raises(DataError, match=r"tasks.jsonl, which is outside of the project; move it"):
+        validate_data_set("d", stated, folder)
+    read = validate_data_set("d", stated | {"tasks": {"file": str(outside)}}, folder)
+    assert read.tasks.file == (outside,)
+    with pytest.raises(PromptError, match=r"x\.j2, which is outside of the project; move it"):
+        read_prompts({"prompts": {"oracle": "../../x.j2"}}, folder / "defs.yaml")
