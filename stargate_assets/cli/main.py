@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ import polars as pl
 from rich.table import Table
 
 from stargate_assets.cli.declare import init, new, path_option
+from stargate_assets.cli.failures import describe_failure
+from stargate_assets.cli.interrupts import EXIT_CODE_OF_A_SIGNAL, ending_signal, notice_signals
 from stargate_assets.cli.terminal import (
     console,
     print_comparison,
@@ -26,24 +29,35 @@ from stargate_assets.cli.terminal import (
     usage_failures,
 )
 
+KEPT = (
+    "Every table that was written and every answer of a model is kept; the same command goes on "
+    "from there."
+)
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-class _Commands(click.Group):
-    """Shows what the user can mend as one sentence, with exit code 1; anything else is a bug and
-    keeps its trace.
+class Commands(click.Group):
+    """Shows whatever goes wrong as one sentence, with exit code 1; Ctrl-C and SIGTERM as one with
+    the exit codes that shells expect, 130 and 143. The trace of what came from elsewhere goes to a
+    file that is named.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        from stargate_assets.method.errors import StargateError
+        with notice_signals():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                ended_by = ending_signal() or Signals.SIGINT
+                click.echo(f"Ended by {ended_by.name}. {KEPT}", err=True)
+                ctx.exit(EXIT_CODE_OF_A_SIGNAL + ended_by)
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
+                raise
+            except Exception as error:
+                raise click.ClickException(describe_failure(error)) from error
 
-        try:
-            return super().invoke(ctx)
-        except StargateError as error:
-            raise click.ClickException(str(error)) from error
 
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="stargate-assets")
 def main() -> None:
     """STaR-GATE: teach a language model to ask good clarifying questions."""
@@ -254,6 +268,8 @@ def entry() -> None:
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:  # before or after the command itself
+        code = EXIT_CODE_OF_A_SIGNAL + Signals.SIGINT
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
