@@ -10,6 +10,7 @@ from stargate_assets_tests.faults.phases import STRUCK
 ASKING = ("simulate", "score", "answer", "judge")
 SOME = ("simulate", "publish", "write", "report")
 FAULTS = (
+    Fault("corrupt adapter", ("write",), causes.damaged_checkpoint, 1, "delete the directory, and"),
     Fault("kill -9", STRUCK, partial(causes.send, Signals.SIGKILL), -Signals.SIGKILL),
     Fault(
         "SIGINT", STRUCK, partial(causes.send, Signals.SIGINT), 130, "Ended by SIGINT. .*is kept"
@@ -26,9 +27,10 @@ FAULTS = (
         "locked by a writer", STRUCK, partial(causes.locked_by, "write"), 1, r"locked by .*PID \d+"
     ),
     Fault("damaged completion store", ASKING, causes.no_store, 1, "completion store .* is damaged"),
-    Fault("corrupt adapter", ("write",), causes.damaged_checkpoint, 1, "delete the directory, and"),
-    Fault(BESIDE_ANOTHER_RUN, SOME, causes.beside_another_run, says="is using the models"),
+    Fault(BESIDE_ANOTHER_RUN, SOME[:-1], causes.beside_another_run, says="is using the models"),
     Fault("stale upstream", ("simulate",), causes.stale_upstream),
     Fault("clock set back", SOME, causes.clock_set_back),
 )
-"""Each phase is run on hostile texts, one of them a huge persona."""
+"""Those that end a run happen in this order, so the first finds every call still to be made. Each
+phase is run on hostile texts, one of them a huge persona.
+"""

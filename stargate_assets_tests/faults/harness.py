@@ -36,7 +36,6 @@ from stargate_assets_tests.faults.phases import (
 
 SPACE = "size=96m"
 """Of the file system that a phase is run on, where one can be mounted."""
-SAID = Path("said")
 VOLATILE = {"written_at", "seconds"}
 """Columns that measure time."""
 BESIDE_ANOTHER_RUN = "two runs at once"
@@ -126,11 +125,16 @@ def make(phase: Phase, cause: Cause | None = None) -> None:
 
 def _make_in_child(directory: Path, phase: Phase, fault: Fault | None, meeting: Any) -> None:
     os.chdir(directory)
-    said = os.open(SAID, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    said = os.open(_said(directory), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, sys.stdout.fileno())
     os.dup2(said, sys.stderr.fileno())
     causes.MEETING = meeting
     make(phase, fault.cause if fault else None)
+
+
+def _said(directory: Path) -> Path:
+    """Where the words of a project's run go: not on its file system, which may be read-only."""
+    return directory.parent.with_suffix(".said")
 
 
 def start(
@@ -144,13 +148,13 @@ def start(
 def ended(directory: Path, process: ForkServerProcess) -> tuple[int | None, str]:
     """The exit code, and what was said."""
     process.join()
-    return process.exitcode, (directory / SAID).read_text(errors="replace")
+    return process.exitcode, _said(directory).read_text(errors="replace")
 
 
 def run_undisturbed(directory: Path) -> dict[str, tuple[Path, Rows, int]]:
     """Run every phase; for each, a copy of the directory before it, and rows and calls after it."""
-    whole = directory / "whole"
-    whole.mkdir()
+    whole = directory / "undisturbed" / "project"
+    whole.mkdir(parents=True)
     write_project(whole)
     found: dict[str, tuple[Path, Rows, int]] = {}
     for phase in PHASES:
