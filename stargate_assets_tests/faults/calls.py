@@ -15,6 +15,7 @@ from stargate_assets.method.language_model import (
     Sampling,
     ScoreRequest,
 )
+from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.models.stored import StoredModel
 from stargate_assets_tests.chat_templates import chat_tokenizer
 from stargate_assets_tests.faults.scope import Scope, Survived, refused
@@ -81,7 +82,7 @@ def malformed_verdict(scope: Scope) -> Survived:
     def verdicts(name: str) -> Sequence[object]:
         model: LanguageModel = at.model(scope.directory / name)
         compared = [Comparison(pair, "One.", "Other.") for pair in grid(1, 2)]
-        return [j.verdict for j in judge(model, "written", compared, Sampling(9))]
+        return [j.verdict for j in judge(model, "written", compared, Sampling(9), SHIPPED)]
 
     at.always = verdict(mumbles=True)
     (scope.directory / "mumbling").mkdir()
