@@ -54,6 +54,11 @@ def smollm() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_tiny_model` makes."""
+    return make_tiny_model(smollm, tmp_path_factory.mktemp("models") / "tiny")
+
+
+def make_tiny_model(smollm: Path, path: Path) -> Path:
     """A random two-layer model with the bundled model's tokenizer: trains in a second, says
     nothing.
     """
@@ -73,7 +78,6 @@ def tiny_model(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pad_token_id=2,
         bos_token_id=1,
     )
-    path = tmp_path_factory.mktemp("models") / "tiny"
     LlamaForCausalLM(config).save_pretrained(path)
     AutoTokenizer.from_pretrained(smollm).save_pretrained(path)
     return path

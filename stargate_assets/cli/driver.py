@@ -1,14 +1,15 @@
 """Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
-from dagster._core.errors import DagsterAssetCheckFailedError
 
+from stargate_assets.cli.dagster_errors import one_sentence
+from stargate_assets.cli.interrupts import ending_signal
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import load_machine
 from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
@@ -122,8 +123,11 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
     uses them.
     """
     repository = project.definitions.get_repository_def()
-    with open_instance() as instance:
-        for other in release_dead_runs(instance) if models else ():
+    with ExitStack() as stack:
+        with one_sentence(project.warehouse.path.parent):
+            instance = stack.enter_context(open_instance())
+            living = release_dead_runs(instance) if models else []
+        for other in living:
             raise DriverError(
                 f"The run {other.dagster_run.run_id} ({other.dagster_run.job_name}) is using the "
                 "models; wait for it to end, or terminate it in the UI (make ui)."
@@ -134,13 +138,14 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
 
         def launch(job: str, partition: str | None) -> None:
             try:
-                repository.get_job(job).execute_in_process(
-                    instance=instance, partition_key=partition, run_config=QUIET
-                )
-            except dg.DagsterError as error:
-                raise _find_cause(error) from error
+                with one_sentence(project.warehouse.path.parent):
+                    repository.get_job(job).execute_in_process(
+                        instance=instance, partition_key=partition, run_config=QUIET
+                    )
             finally:
                 record_usage(project)  # also of calls whose table was not written
+            if ending_signal() is not None:  # which Dagster has forgotten
+                raise KeyboardInterrupt
 
         yield launch
 
@@ -281,16 +286,6 @@ def list_cell_states(project: Project, name: str) -> list[CellState]:
         state = "done" if step in done else "next" if step in ready else "waiting"
         states.append(CellState(step, state, rows))
     return states
-
-
-def _find_cause(error: BaseException) -> BaseException:
-    """What the user can mend, if that is what lies under Dagster's error; else the error itself."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, StargateError):
-        cause = cause.__cause__
-    if isinstance(error, DagsterAssetCheckFailedError):
-        return DriverError(f"{error} Look at the checks of the last run in the UI (make ui).")
-    return cause or error
 
 
 def _find_forced_step(experiment: Experiment, force: str | None) -> Step | None:

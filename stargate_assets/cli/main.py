@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import click
@@ -16,6 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from stargate_assets.cli.declare import init, new, path_option
+from stargate_assets.cli.failures import describe_failure
+from stargate_assets.cli.interrupts import EXIT_CODE_OF_A_SIGNAL, ending_signal, notice_signals
 from stargate_assets.cli.query import sql
 from stargate_assets.cli.terminal import (
     console,
@@ -28,24 +31,35 @@ from stargate_assets.cli.terminal import (
     visible,
 )
 
+KEPT = (
+    "Every table that was written and every answer of a model is kept; the same command goes on "
+    "from there."
+)
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-class _Commands(click.Group):
-    """Shows what the user can mend as one sentence, with exit code 1; anything else is a bug and
-    keeps its trace.
+class Commands(click.Group):
+    """Shows whatever goes wrong as one sentence, with exit code 1; Ctrl-C and SIGTERM as one with
+    the exit codes that shells expect, 130 and 143. The trace of what came from elsewhere goes to a
+    file that is named.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        from stargate_assets.method.errors import StargateError
+        with notice_signals():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                ended_by = ending_signal() or Signals.SIGINT
+                click.echo(f"Ended by {ended_by.name}. {KEPT}", err=True)
+                ctx.exit(EXIT_CODE_OF_A_SIGNAL + ended_by)
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
+                raise
+            except Exception as error:
+                raise click.ClickException(visible(describe_failure(error))) from error
 
-        try:
-            return super().invoke(ctx)
-        except StargateError as error:
-            raise click.ClickException(visible(str(error))) from error
 
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="stargate-assets")
 def main() -> None:
     """STaR-GATE: teach a language model to ask good clarifying questions."""
@@ -245,6 +259,8 @@ def entry() -> None:
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:  # before or after the command itself
+        code = EXIT_CODE_OF_A_SIGNAL + Signals.SIGINT
     with suppress(BrokenPipeError):  # who read the output has had enough of it
         sys.stdout.flush()
         sys.stderr.flush()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 
 from stargate_assets.config.digest import digest_text
 from stargate_assets.engines.control_tokens import ControlTokens
@@ -64,7 +64,14 @@ class ChatTokenizer:
 
     def render(self, messages: Sequence[Message], generation: bool) -> str:
         folds = messages[:1] and messages[0].role == "system" and not self.has_system_role
-        return self._apply_template(turns(messages, not folds), generation)
+        try:
+            return self._apply_template(turns(messages, not folds), generation)
+        except TemplateError as error:
+            line = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+            raise EngineError(
+                f"The chat template of {self.name} is broken{line} ({error}); correct "
+                "chat_template.jinja, or chat_template in tokenizer_config.json, of the model."
+            ) from error
 
     def _apply_template(self, conversation: list[dict[str, str]], generation: bool) -> str:
         return self.tokenizer.apply_chat_template(
@@ -201,7 +208,7 @@ def template_traits(tokenizer: Any, stated: Mapping[str, Any]) -> tuple[str, ...
     """
     if not tokenizer.chat_template:
         return ()
-    date, chat = template_date(tokenizer), ChatTokenizer(tokenizer, "any", stated)
+    date, chat = template_date(tokenizer), ChatTokenizer(tokenizer, tokenizer.name_or_path, stated)
     shown, form = [] if date is None else [date], chat.form
     if form.differs:
         return (*shown, digest_text(form.dropped, form.before))

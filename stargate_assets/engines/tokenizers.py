@@ -12,6 +12,9 @@ from string import ascii_letters
 from typing import Any
 from urllib.request import urlopen
 
+from stargate_assets.engines.loading import describe_loading_fault
+from stargate_assets.method.language_model import EngineError
+
 TEMPLATE_DATE = date(2024, 7, 26)
 """The day that chat templates are told. Another makes every stored call of the models that show it
 another call.
@@ -67,9 +70,14 @@ def find_tokenizer(path: str, revision: str | None) -> Any:
 def _read_tokenizer(path: str, revision: str | None, on_disk: bool) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(
-        path, revision=revision or "main", local_files_only=on_disk
-    )
+    try:
+        return AutoTokenizer.from_pretrained(
+            path, revision=revision or "main", local_files_only=on_disk
+        )
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # of a damaged file the library raises the bare class
+        raise EngineError(describe_loading_fault(path, error)) from error
 
 
 @cache

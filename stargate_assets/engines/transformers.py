@@ -21,6 +21,7 @@ from stargate_assets.engines.adapters import AdaptedWeights
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.engine import Checkpoint, Opening
 from stargate_assets.engines.forward import SharedPrefixes
+from stargate_assets.engines.loading import loading
 from stargate_assets.engines.prefixes import Tokens
 from stargate_assets.engines.probe import probe
 from stargate_assets.engines.row_cache import FEWEST_ROWS
@@ -90,7 +91,7 @@ class TransformersEngine:
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ):
         self.device, self.limits = torch.device(device), limits
-        try:
+        with loading(path):
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
             model: Any = AutoModelForCausalLM.from_pretrained(
                 path,
@@ -98,12 +99,6 @@ class TransformersEngine:
                 dtype=getattr(torch, dtype),
                 attn_implementation="eager",
             )
-        except (OSError, ValueError) as error:
-            raise EngineError(
-                f"The model {path!r} could not be loaded ({str(error).splitlines()[0]}); give the "
-                "path of a local "
-                "directory, or the id of a model on a hub that this machine can reach."
-            ) from error
         self.model: Any = model.to(self.device).eval()
         self.tokenizer = ChatTokenizer(tokenizer, path, chat_template_kwargs)
         self.weights = AdaptedWeights(self.model)

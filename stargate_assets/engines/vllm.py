@@ -15,6 +15,7 @@ from typing import Any
 
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.engines.engine import Checkpoint, Opening
+from stargate_assets.engines.loading import loading
 from stargate_assets.engines.vllm_messages import (
     Adapter,
     Generate,
@@ -242,15 +243,9 @@ def _load_tokenizer(model: Model) -> tuple[ChatTokenizer, frozenset[int]]:
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     revision = model.revision or "main"
-    try:
+    with loading(model.path):
         tokenizer = AutoTokenizer.from_pretrained(model.path, revision=revision)
         config = AutoConfig.from_pretrained(model.path, revision=revision)
-    except (OSError, ValueError) as error:
-        raise EngineError(
-            f"The model {model.path!r} could not be loaded ({str(error).splitlines()[0]}); give "
-            "the path of a local directory, or the id of a model on a hub that this machine can "
-            "reach."
-        ) from error
     try:
         generation: Any = GenerationConfig.from_pretrained(model.path, revision=revision)
     except OSError:  # not every model has one

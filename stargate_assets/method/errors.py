@@ -9,6 +9,8 @@ StargateError
     TemplateFaultError   what is wrong with its template, and in which line
   MachineError           machine.yaml says what cannot be
   ProjectError           what is declared does not fit together
+  DiskError              the disk is full, or cannot be written
+  CompletionStoreError   what models have answered cannot be read or written
   WarehouseError         a table cannot be read or written
     MissingSliceError    a slice was never materialised
   CheckpointError        a checkpoint is missing or damaged
@@ -18,6 +20,7 @@ StargateError
   NothingEvaluatedError  there is no test cell to report on
   NotEvaluatedError      a policy that is to be compared has no test cell
   ExportError            what is to be exported is not there
+  FailedCheckError       a check of what a run has made has failed
   DriverError            the command line asks for what is not there
 """
 

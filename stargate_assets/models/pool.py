@@ -17,6 +17,7 @@ from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import EngineError, OnProgress
 from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
+from stargate_assets.storage.checkpoints import verify
 from stargate_assets.storage.completions import CompletionStore, FailureRow, UsageRow, Use
 
 COMPLETIONS = "completions.sqlite"
@@ -120,6 +121,8 @@ class ModelPool:
                     "given; train with method: lora, or use engine: transformers for the "
                     "questioner."
                 )
+            if checkpoint is not None:
+                verify(checkpoint.path)
             opened = self._open_engine(spec, weights)
             opened.use(None if whole else checkpoint)
             return opened
@@ -157,11 +160,17 @@ class ModelPool:
 
     def device(self) -> str:
         """The device that models run on, `auto` resolved."""
-        if self.machine.device != "auto":
-            return self.machine.device
         import torch
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        stated, there = self.machine.device, torch.cuda.is_available()
+        if stated == "auto":
+            return "cuda" if there else "cpu"
+        if stated.startswith("cuda") and not there:
+            raise EngineError(
+                f"machine.yaml says device: {stated}, and torch {torch.__version__} sees no GPU "
+                "here; say auto, or install a build of torch for this GPU."
+            )
+        return stated
 
     def dtype(self, spec: ModelSpec) -> str:
         """The type that a model's weights have on this machine, `auto` resolved."""

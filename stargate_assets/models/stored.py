@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import isfinite
 from typing import TypeVar
 
 from stargate_assets.config.machine import FREE, Price
@@ -149,6 +150,7 @@ class StoredModel:
                 last = time.monotonic()
                 with closing(call(engine, [waiting[key] for key in keys])) as answers:
                     for index, result in answers:
+                        self._check(result)
                         key, failure = keys[index], _failure(result)
                         seconds, last = time.monotonic() - last, time.monotonic()
                         is_final = not (tries_left and failure and failure.may_pass)
@@ -165,6 +167,15 @@ class StoredModel:
         """Note that a request has no answer. Raises EngineError if there are too many."""
         self.usage.failures[key, self.use] = self.name, failure
         failures.count_failure(failure, done)
+
+    def _check(self, result: Completion | Score) -> None:
+        """Raises EngineError for a score that is none, which must not be kept."""
+        if isinstance(result, Score) and not all(map(isfinite, result.log_probs)):
+            raise EngineError(
+                f"{self.name} gave a log-probability that is no finite number; state dtype: "
+                "float32 where the experiment names this model, or take another engine. Nothing "
+                "was stored of it."
+            )
 
     def _affordable(self, missing: Mapping[str, Request]) -> Iterator[list[str]]:
         """The requests in batches that the run can pay whatever they turn out to cost. Raises

@@ -111,9 +111,14 @@ def verify(path: Path) -> str:
         if not (path / name).is_file() or file_sha256(path / name) != expected:
             raise CheckpointError(
                 f"The file {name} of checkpoint {path} is missing or damaged; delete the "
-                "directory and materialise the checkpoints cell that made it again."
+                f"directory, and make it again: {_remake(path)}."
             )
     return manifest["sha256"]
+
+
+def _remake(path: Path) -> str:
+    """The command that makes a checkpoint, which stands in EXPERIMENT/ITERATION-SPLIT."""
+    return f"stargate run {path.parent.name} --force '{path.name.replace('-', '|', 1)}'"
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -121,8 +126,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         return json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"The checkpoint {path} does not exist; materialise the checkpoints cell that made it "
-            "again."
+            f"The checkpoint {path} does not exist; make it again: {_remake(path)}."
         ) from error
 
 

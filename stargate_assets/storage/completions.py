@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stargate_assets.method.errors import StargateError
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -24,6 +25,7 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 from stargate_assets.method.thoughts import read_completion
+from stargate_assets.storage.disk import writing
 
 RUNS = 3
 """Runs that ask a request which has no answer; later ones take that for what it is."""
@@ -76,6 +78,10 @@ _COUNT_FAILURE = """
 INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET runs = runs + 1, reason = excluded.reason, said = excluded.said
 """
+
+
+class CompletionStoreError(StargateError):
+    """The completion store cannot be read or written. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,8 @@ class CompletionStore:
     """The completion store in the SQLite file `path`, which is made if it does not exist."""
 
     def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
             if not _has_new_column(connection):
@@ -152,13 +157,22 @@ class CompletionStore:
                     connection.execute(_ADD_COLUMN)
                 connection.execute("COMMIT")
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=60, isolation_level=None)
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose errors are one sentence each."""
+        try:
+            with writing(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+                with closing(connection):
+                    yield connection
+        except sqlite3.Error as error:
+            raise CompletionStoreError(_describe(self.path, error)) from error
 
     def read(self, keys: Sequence[str]) -> dict[str, Completion | Score]:
         """The stored results, by key; a key without a result is left out."""
         query = "SELECT key, result FROM completions WHERE key IN"
-        return {key: _decode(json.loads(result)) for key, result in self._find(query, keys)}
+        return {key: self._decode(result) for key, result in self._find(query, keys)}
 
     def given_up(self, keys: Sequence[str]) -> dict[str, Failure]:
         """The failures, by key, of requests that had no answer in `RUNS` runs."""
@@ -167,35 +181,41 @@ class CompletionStore:
 
     def _find(self, query: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = []
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 batch = keys[start : start + _KEYS_PER_QUERY]
                 found += connection.execute(f"{query} ({', '.join('?' * len(batch))})", batch)
         return found
+
+    def _decode(self, result: str) -> Completion | Score:
+        try:
+            return _decode(json.loads(result))
+        except (ValueError, TypeError, KeyError) as error:
+            raise CompletionStoreError(_describe(self.path, error)) from error
 
     @contextmanager
     def writer(self, identity: str, use: Use, model: str) -> Iterator["Writer"]:
         """Open a writer that stores and counts results one at a time. `identity` is everything that
         tells the model from others, and `model` its name in the counts.
         """
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.execute("PRAGMA synchronous = NORMAL")  # FULL waits for the disk each time
             yield Writer(connection, identity, (use.schema, use.slice, use.role, model))
 
     def usage(self) -> list[UsageRow]:
         """The counts of all calls, by use, model and kind."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             return [UsageRow(*row) for row in connection.execute("SELECT * FROM usage")]
 
     def failures(self, schemas: Sequence[str]) -> list[FailureRow]:
         """The requests of these experiments and data sets that have no answer."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             rows = connection.execute("SELECT * FROM failures ORDER BY schema_name, slice, role")
             return [row for row in (FailureRow(*row) for row in rows) if row.schema_name in schemas]
 
     def forget_failures(self, schema: str, slices: Sequence[str]) -> None:
         """Let what has no answer in these slices be asked as if for the first time."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.executemany(
                 "DELETE FROM failures WHERE schema_name = ? AND slice = ?",
                 [(schema, where) for where in slices],
@@ -203,7 +223,7 @@ class CompletionStore:
 
     def count(self) -> int:
         """The number of stored results."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             return connection.execute("SELECT count(*) FROM completions").fetchone()[0]
 
 
@@ -264,3 +284,16 @@ def _decode(fields: dict[str, Any]) -> Completion | Score:
     if "thought" not in fields:  # stores are older than this field: their texts may hold thoughts
         return read_completion(fields.pop("text"), **fields)
     return Completion(**fields)
+
+
+def _describe(path: Path, error: Exception) -> str:
+    if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return (
+            f"The completion store {path} has been locked by another program for a minute; close "
+            "that program and run again."
+        )
+    return (
+        f"The completion store {path} is damaged ({error}); move it away, or have `sqlite3 {path} "
+        "'.recover'` write what can be read of it into another file. What is not there is asked "
+        "again."
+    )

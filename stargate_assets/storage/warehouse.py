@@ -22,10 +22,13 @@ from dataframely.exc import SchemaError, ValidationError
 from stargate_assets.method.errors import StargateError
 from stargate_assets.storage.comments import update_comments
 from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.disk import describe_disk_fault, writing
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
 
 LOCK_PATIENCE_SECONDS = 30.0
+_LOCKED = re.compile("Could not set lock|Conflicting lock", re.I)
+_CORRUPT = re.compile("Corrupt database file|database has been invalidated", re.I)
 _HEADERS = 3 * 4096
 """Bytes at the start of a DuckDB file: one header, and two that take turns at each checkpoint."""
 Slice = Mapping[str, str | int]
@@ -96,25 +99,33 @@ class Warehouse:
         wait up to LOCK_PATIENCE_SECONDS, then raise WarehouseError. To read makes no file: one that
         is not there raises MissingSliceError.
         """
-        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         if read_only:
             self._require_file()
-        else:
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = self._open(read_only)
+            try:
+                yield connection
+            except duckdb.Error as error:
+                if isinstance(error, duckdb.FatalException) or _CORRUPT.search(str(error)):
+                    raise WarehouseError(_describe_damage(self.path, error)) from error
+                raise
+            finally:
+                connection.close()
+
+    def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         while True:
             try:
-                connection = duckdb.connect(str(self.path), read_only=read_only)
-                break
-            except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
-                    raise WarehouseError(f"{self.path} cannot be opened: {error}") from error
+                return duckdb.connect(str(self.path), read_only=read_only)
+            except duckdb.Error as error:
+                if not _LOCKED.search(str(error)):
+                    if describe_disk_fault(error, self.path):
+                        raise
+                    raise WarehouseError(_describe_damage(self.path, error)) from error
                 if time.monotonic() > deadline:
                     raise WarehouseError(_lock_message(self.path, str(error))) from error
                 time.sleep(random.uniform(0.02, 0.2))
-        try:
-            yield connection
-        finally:
-            connection.close()
 
     def write(
         self,
@@ -295,4 +306,18 @@ def _lock_message(path: Path, error: str) -> str:
     return (
         f"{path} has been locked{by} for {LOCK_PATIENCE_SECONDS:.0f} s; close that program and "
         "try again."
+    )
+
+
+def _describe_damage(path: Path, error: duckdb.Error) -> str:
+    """Of a file that is there, and not locked, and cannot be opened."""
+    said = str(error).splitlines()[0].rstrip(".")
+    if "version" in said:
+        return (
+            f"{path} was written by another version of DuckDB than the {duckdb.__version__} that "
+            f"is installed here ({said}); install that one."
+        )
+    return (
+        f"{path} cannot be read ({said}); bring it back from a copy, or move it away and run "
+        "again: models are not asked again."
     )

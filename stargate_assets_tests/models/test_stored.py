@@ -17,6 +17,7 @@ from stargate_assets.method.language_model import (
     EngineError,
     Message,
     Sampling,
+    Score,
     ScoreRequest,
     most_tokens,
 )
@@ -46,6 +47,14 @@ class Refusing(ScriptedEngine):
             yield number, Completion("", "refused", 0, 0) if number % 2 else completion
 
 
+class Broken(ScriptedEngine):
+    """Weights that are no numbers."""
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]:
+        for number, score in super().score(requests):
+            yield number, Score((float("nan"), *score.log_probs[1:]), score.prompt_tokens)
+
+
 def requests(count: int) -> list[ChatRequest]:
     return [ChatRequest((Message("user", f"{i}"),), Sampling(5, 1.0), i) for i in range(count)]
 
@@ -67,6 +76,16 @@ def test_identical_requests_are_one_call(tmp_path: Path) -> None:
     score = ScoreRequest((Message("user", "a"),), "b c")
     assert len(set(one.score([score] * 3, "scoring"))) == 1
     assert (one.usage.made, one.usage.stored) == (1, 2)
+
+
+def test_a_score_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
+    asked = [ScoreRequest((Message("user", "a"),), "b c")]
+    broken = model(tmp_path, Broken())
+    with pytest.raises(EngineError, match="no finite number; state dtype: float32"):
+        broken.score(asked, "scoring")
+    assert broken.store.count() == 0
+    ((_, expected),) = ScriptedEngine().score(asked)
+    assert model(tmp_path).score(asked, "scoring") == [expected]
 
 
 def test_what_was_done_before_a_failure_is_kept_and_the_failure_is_not(tmp_path: Path) -> None:

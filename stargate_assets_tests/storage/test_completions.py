@@ -17,7 +17,12 @@ from stargate_assets.method.language_model import (
     Score,
     ScoreRequest,
 )
-from stargate_assets.storage.completions import RUNS, CompletionStore, request_key
+from stargate_assets.storage.completions import (
+    RUNS,
+    CompletionStore,
+    CompletionStoreError,
+    request_key,
+)
 from stargate_assets_tests.conftest import USE
 
 CHAT = ChatRequest((Message("user", "Hé ✓"),), Sampling(5, 0.7), seed=1)
@@ -136,3 +141,23 @@ def test_a_store_from_before_estimates_is_read(tmp_path: Path) -> None:
     again = CompletionStore(path)
     stored(again, {"b": Completion("naïve", "stop", 3, 4, estimated=True)})
     assert [(row.calls, row.estimated_calls) for row in again.usage()] == [(2, 1)]
+
+
+def test_a_damaged_store_is_one_sentence(tmp_path: Path) -> None:
+    store = CompletionStore(tmp_path / "completions.sqlite")
+    stored(store, {str(i): Score((-float(i),), i) for i in range(500)})
+    whole = store.path.read_bytes()
+    for damaged in (b"no database" * 999, whole[:4096] + b"\xff" * (len(whole) - 4096)):
+        store.path.write_bytes(damaged)
+        with pytest.raises(CompletionStoreError, match=r"is damaged .*\.recover") as raised:
+            CompletionStore(store.path).read([str(i) for i in range(500)])
+        assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_row_is_one_sentence(tmp_path: Path) -> None:
+    store = CompletionStore(tmp_path / "completions.sqlite")
+    with closing(sqlite3.connect(store.path)) as other:
+        other.execute("INSERT INTO completions VALUES ('a', 'model', '{\"te', 'then')")
+        other.commit()
+    with pytest.raises(CompletionStoreError, match="is damaged"):
+        store.read(["a"])

@@ -1,6 +1,9 @@
 """Real DuckDB files."""
 
 import multiprocessing
+import re
+import tempfile
+from collections.abc import Callable
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -146,6 +149,46 @@ def test_queries_cannot_write(warehouse: Warehouse) -> None:
     warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
     with pytest.raises(duckdb.Error, match="read-only"):
         warehouse.query('DELETE FROM "data".tasks')
+
+
+def newer(content: bytes) -> bytes:
+    """The same file, as a version of DuckDB would write it that is not there yet."""
+    header = content[:12] + (99_999).to_bytes(8, "little") + content[20:]
+    return with_checksum(header)
+
+
+def with_checksum(content: bytes) -> bytes:
+    """The file whose first header has the checksum that DuckDB says it must have."""
+    with tempfile.NamedTemporaryFile(suffix=".duckdb") as file:
+        Path(file.name).write_bytes(content)
+        with pytest.raises(duckdb.Error, match="computed checksum") as raised:
+            duckdb.connect(file.name)
+    (checksum,) = re.findall(r"computed checksum (\d+)", str(raised.value))
+    return int(checksum).to_bytes(8, "little") + content[8:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (newer, r"another version of DuckDB than the \d.*install that one"),
+        (lambda content: content[:6000], "cannot be read .*bring it back from a copy"),
+        (lambda content: b"no database" * 999, "cannot be read .*bring it back from a copy"),
+        (lambda content: content[:16] + b"x" + content[17:], "cannot be read .*Corrupt"),
+    ],
+    ids=["newer", "half", "another", "changed"],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    warehouse: Warehouse, damage: Callable[[bytes], bytes], sentence: str
+) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
+    warehouse.path.write_bytes(damage(warehouse.path.read_bytes()))
+    for act in (
+        lambda: warehouse.read("data", "tasks", [TEST]),
+        lambda: warehouse.write("data", "tasks", TRAIN, tasks("train_a", "two"), "v1"),
+    ):
+        with pytest.raises(WarehouseError, match=sentence) as raised:
+            act()
+        assert "\n" not in str(raised.value)
 
 
 def _hold(

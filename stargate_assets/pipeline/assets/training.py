@@ -3,11 +3,12 @@
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
+from dagster._core.errors import DagsterPipesExecutionError
 
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.eligibility import ineligibility
@@ -173,9 +174,22 @@ def train_in_child(run: CellRun, spec: TrainingSpec) -> TrainingResult:
 def run_program(
     context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, spec_file: Path
 ) -> TrainingResult:
-    """Run the training program. Raises TrainingError with what it says is wrong."""
+    """Run the training program. Raises TrainingError with what it says is wrong, from the trace
+    that it sent.
+    """
     command = [sys.executable, "-W", "ignore", "-m", "stargate_assets.training", str(spec_file)]
-    (report,) = pipes.run(context=context, command=command).get_custom_messages()
+    try:
+        (report,) = pipes.run(context=context, command=command).get_custom_messages()
+    except DagsterPipesExecutionError as error:
+        raise TrainingError(
+            f"The training program ended without a result ({error}); the machine may have run out "
+            "of memory: lower training.device_batch_size, or state gradient_checkpointing in "
+            "machine.yaml."
+        ) from error
     if "error" in report:
-        raise TrainingError(report["error"])
+        raise TrainingError(report["error"]) from _trace(report)
     return TrainingResult.model_validate(report["result"])
+
+
+def _trace(report: Mapping[str, str]) -> Exception | None:
+    return RuntimeError(report["trace"]) if report.get("trace") else None

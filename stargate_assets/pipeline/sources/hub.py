@@ -21,7 +21,7 @@ def read_hub(hub: HubDataSet) -> Records:
         rows: Any = datasets.load_dataset(
             hub.repository, hub.configuration, split=hub.split, revision=hub.revision
         )
-    except (OSError, ValueError, DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:  # a script: RuntimeError
         first_line = str(error).splitlines()[0]
         raise DataError(
             f"The Hub data set {hub.repository!r} cannot be read ({first_line}); correct its "

@@ -1,6 +1,7 @@
-"""A child process that runs an experiment and kills itself, by SIGKILL, in the middle of a stage.
+"""A child process that runs `embedded`, made small, with the bundled model, and kills itself, by
+SIGKILL, in the middle of a stage.
 
-`python -m stargate_assets_tests.runs.kill_harness STAGE OUT` in a project directory: STAGE is what
+`python -m stargate_assets_tests.faults.bundled_run STAGE OUT` in a project directory: STAGE is what
 `on_progress` calls it, or `training`, or `never`. A run that is not killed writes its report and
 its number of model calls to OUT.
 """
@@ -15,16 +16,11 @@ import dagster as dg
 
 from stargate_assets.cli.driver import load, run_experiment
 from stargate_assets.config.data_set import Sizes
-from stargate_assets.config.experiment import Evaluation, Experiment
+from stargate_assets.config.experiment import Evaluation
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.method.arms import Arm
-from stargate_assets_tests.conftest import mini_data_set
 
-EXPERIMENT_FILE = "experiment.json"
-"""If it is there: the scripted experiment to run, on the data set in `mini/`. Otherwise `embedded`,
-made small.
-"""
-
+NAME, DATA_SET = "embedded", "everyday_mini"
 FEW_TASKS = Sizes(train_a=4, train_b=1, test=2)
 KILL_THE_PARENT_AFTER_ONE_STEP = """
 import os, signal, sys
@@ -49,30 +45,26 @@ class KillingPipes(dg.PipesSubprocessClient):
         )
 
 
-def project(stage: str) -> tuple[Project, str]:
+def project(stage: str) -> Project:
     pipes = KillingPipes() if stage == "training" else dg.PipesSubprocessClient()
-    if Path(EXPERIMENT_FILE).exists():
-        experiment = Experiment.model_validate_json(Path(EXPERIMENT_FILE).read_text())
-        name, data_sets = "loop", {"mini": mini_data_set(Path("mini"))}
-    else:
-        name, whole = "embedded", load("embedded", iterations=1, samples=1)
-        shipped, data_set = whole.experiments[name], whole.data_sets["everyday_mini"]
-        tasks = data_set.tasks.model_copy(update={"sizes": FEW_TASKS})
-        data_sets = {"everyday_mini": data_set.model_copy(update={"tasks": tasks})}
-        evaluation = Evaluation(samples=1, answer_tokens=16, arms=(Arm.METHOD,))
-        experiment = shipped.model_copy(update={"evaluation": evaluation})
-    return assemble(data_sets, {name: experiment}, Path("warehouse"), pipes=pipes), name
+    whole = load(NAME, iterations=1, samples=1)
+    data_set = whole.data_sets[DATA_SET]
+    tasks = data_set.tasks.model_copy(update={"sizes": FEW_TASKS})
+    evaluation = Evaluation(samples=1, answer_tokens=16, arms=(Arm.METHOD,))
+    experiment = whole.experiments[NAME].model_copy(update={"evaluation": evaluation})
+    data_sets = {DATA_SET: data_set.model_copy(update={"tasks": tasks})}
+    return assemble(data_sets, {NAME: experiment}, Path("warehouse"), pipes=pipes)
 
 
 def main(stage: str, out: str) -> None:
-    built, name = project(stage)
+    built = project(stage)
 
     def on_progress(doing: str, done: int, total: int) -> None:
         if doing.startswith(stage) and total / 3 < done < total:
             os.kill(os.getpid(), signal.SIGKILL)
 
     built.models.on_progress = on_progress
-    report = run_experiment(built, name, None, print)
+    report = run_experiment(built, NAME, None, print)
     result = {"report": report.to_dicts(), "made": built.models.usage.made}
     Path(out).write_text(json.dumps(result))
 

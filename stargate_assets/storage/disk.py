@@ -1,0 +1,79 @@
+"""What a disk does to whoever writes: one sentence for the errors of Python, SQLite and DuckDB."""
+
+import errno
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from stargate_assets.method.errors import StargateError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL_IN_WORDS = re.compile("No space left|Disk quota exceeded|File too large|out of space", re.I)
+_READ_ONLY_IN_WORDS = re.compile("Read-only file system|Permission denied|not permitted", re.I)
+
+
+class DiskError(StargateError):
+    """The disk is full, or cannot be written. The message says which file it was about."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk does while `path` is written, as a DiskError."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, duckdb.Error) as error:
+        sentence = describe_disk_fault(error, path)
+        if sentence is None:
+            raise
+        raise DiskError(sentence) from error
+
+
+def describe_disk_fault(error: BaseException, path: Path) -> str | None:
+    """One sentence if an error, or one that it came from, is of a disk that is full or cannot be
+    written.
+    """
+    for cause in causes(error):
+        named = cause.filename if isinstance(cause, OSError) else None
+        place = Path(named) if isinstance(named, str) else path
+        if _is_full(cause):
+            return (
+                f"The disk of {place} is full; free some space and run again: what was written "
+                "before is kept."
+            )
+        if _is_read_only(cause):
+            return f"{place} cannot be written; make it writable for this user, and run again."
+    return None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it came from, the last first."""
+    current, seen = error, set[int]()
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    if isinstance(error, sqlite3.Error):
+        return _sqlite_name(error) == "SQLITE_FULL"
+    return isinstance(error, duckdb.Error) and bool(_FULL_IN_WORDS.search(str(error)))
+
+
+def _is_read_only(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _READ_ONLY
+    if isinstance(error, sqlite3.Error):
+        return _sqlite_name(error).startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN"))
+    return isinstance(error, duckdb.Error) and bool(_READ_ONLY_IN_WORDS.search(str(error)))
+
+
+def _sqlite_name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", "")
