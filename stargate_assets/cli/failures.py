@@ -15,9 +15,7 @@ def describe_failure(error: Exception) -> str:
     if not isinstance(error, StargateError):
         kind, said = type(error).__name__, " ".join(str(error).split())
         where = _keep_trace(error)
-        return (
-            f"An unexpected {kind}: {said}. The trace is in {where}; please report it."
-        )
+        return f"An unexpected {kind}: {said}. The trace is in {where}; please report it."
     if error.__cause__ is None or isinstance(error.__cause__, StargateError):
         return str(error)
     return f"{error}\nThe trace is in {_keep_trace(error)}."

@@ -22,7 +22,7 @@ from dataframely.exc import SchemaError, ValidationError
 from stargate_assets.method.errors import StargateError
 from stargate_assets.storage.comments import update_comments
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.disk import describe_disk_fault, writing
+from stargate_assets.storage.disk import describe_damage, describe_disk_fault, writing
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
 
@@ -108,7 +108,7 @@ class Warehouse:
                 yield connection
             except duckdb.Error as error:
                 if isinstance(error, duckdb.FatalException) or _CORRUPT.search(str(error)):
-                    raise WarehouseError(_describe_damage(self.path, error)) from error
+                    raise WarehouseError(describe_damage(self.path, error)) from error
                 raise
             finally:
                 connection.close()
@@ -122,7 +122,7 @@ class Warehouse:
                 if not _LOCKED.search(str(error)):
                     if describe_disk_fault(error, self.path):
                         raise
-                    raise WarehouseError(_describe_damage(self.path, error)) from error
+                    raise WarehouseError(describe_damage(self.path, error)) from error
                 if time.monotonic() > deadline:
                     raise WarehouseError(_lock_message(self.path, str(error))) from error
                 time.sleep(random.uniform(0.02, 0.2))
@@ -306,18 +306,4 @@ def _lock_message(path: Path, error: str) -> str:
     return (
         f"{path} has been locked{by} for {LOCK_PATIENCE_SECONDS:.0f} s; close that program and "
         "try again."
-    )
-
-
-def _describe_damage(path: Path, error: duckdb.Error) -> str:
-    """Of a file that is there, and not locked, and cannot be opened."""
-    said = str(error).splitlines()[0].rstrip(".")
-    if "version" in said:
-        return (
-            f"{path} was written by another version of DuckDB than the {duckdb.__version__} that "
-            f"is installed here ({said}); install that one."
-        )
-    return (
-        f"{path} cannot be read ({said}); bring it back from a copy, or move it away and run "
-        "again: models are not asked again."
     )
