@@ -50,6 +50,20 @@ def describe_disk_fault(error: BaseException, path: Path) -> str | None:
     return None
 
 
+def describe_damage(path: Path, error: duckdb.Error) -> str:
+    """One sentence about a DuckDB file that is there, is not locked, and cannot be read."""
+    said = str(error).splitlines()[0].rstrip(".")
+    if "version" in said:
+        return (
+            f"{path} was written by another version of DuckDB than the {duckdb.__version__} that "
+            f"is installed here ({said}); install that one."
+        )
+    return (
+        f"{path} cannot be read ({said}); bring it back from a copy, or move it away and run "
+        "again: models are not asked again."
+    )
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and those that it came from, the last first."""
     current, seen = error, set[int]()
