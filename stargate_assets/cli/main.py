@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from signal import Signals
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import polars as pl
@@ -50,13 +50,18 @@ class Commands(click.Group):
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
-                ended_by = ending_signal() or Signals.SIGINT
-                click.echo(f"Ended by {ended_by.name}. {KEPT}", err=True)
-                ctx.exit(EXIT_CODE_OF_A_SIGNAL + ended_by)
+                _end(ctx, ending_signal() or Signals.SIGINT)
             except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
             except Exception as error:
+                if ended_by := ending_signal():  # of which DuckDB makes an error of its own
+                    _end(ctx, ended_by)
                 raise click.ClickException(visible(describe_failure(error))) from error
+
+
+def _end(ctx: click.Context, ended_by: Signals) -> NoReturn:
+    click.echo(f"Ended by {ended_by.name}. {KEPT}", err=True)
+    ctx.exit(EXIT_CODE_OF_A_SIGNAL + ended_by)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from signal import Signals
 
 import click
+import duckdb
 import pytest
 from click.testing import CliRunner
 
@@ -36,6 +38,19 @@ def test_a_signal_says_what_is_kept(number: Signals, code: int) -> None:
         f"Ended by {number.name}. Every table that was written and every answer of a model is "
         "kept; the same command goes on from there.\n"
     )
+
+
+def test_a_query_that_is_interrupted_says_the_same() -> None:
+    """DuckDB raises an error of its own then."""
+
+    def query() -> None:
+        timer = threading.Timer(0.2, os.kill, [os.getpid(), Signals.SIGINT])
+        timer.start()
+        duckdb.sql("SELECT sum(random()) FROM range(1_000_000_000_000)").fetchall()
+
+    code, said = ended(query)
+    assert code == 130
+    assert said.startswith("Ended by SIGINT. ")
 
 
 def test_what_the_user_has_said_wrongly_needs_no_trace() -> None:
