@@ -64,6 +64,13 @@ def describe_damage(path: Path, error: duckdb.Error) -> str:
     )
 
 
+def describe_lock(path: Path, error: duckdb.Error, seconds: float) -> str:
+    """One sentence about a DuckDB file that another process has kept locked for so long."""
+    holder = re.search(r"(\S+ \(PID \d+\)|PID \d+)", str(error))
+    by = f" by {holder.group(1)}" if holder else ""
+    return f"{path} has been locked{by} for {seconds:.0f} s; close that program and try again."
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and those that it came from, the last first."""
     current, seen = error, set[int]()

@@ -22,7 +22,12 @@ from dataframely.exc import SchemaError, ValidationError
 from stargate_assets.method.errors import StargateError
 from stargate_assets.storage.comments import update_comments
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.disk import describe_damage, describe_disk_fault, writing
+from stargate_assets.storage.disk import (
+    describe_damage,
+    describe_disk_fault,
+    describe_lock,
+    writing,
+)
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
 
@@ -124,7 +129,9 @@ class Warehouse:
                         raise
                     raise WarehouseError(describe_damage(self.path, error)) from error
                 if time.monotonic() > deadline:
-                    raise WarehouseError(_lock_message(self.path, str(error))) from error
+                    raise WarehouseError(
+                        describe_lock(self.path, error, LOCK_PATIENCE_SECONDS)
+                    ) from error
                 time.sleep(random.uniform(0.02, 0.2))
 
     def write(
@@ -297,13 +304,4 @@ def _where_clause(where: Slice) -> tuple[str, list[str | int]]:
     return (
         "(" + " AND ".join(f"{quote_name(column)} = ?" for column in where) + ")",
         list(where.values()),
-    )
-
-
-def _lock_message(path: Path, error: str) -> str:
-    holder = re.search(r"(\S+ \(PID \d+\)|PID \d+)", error)
-    by = f" by {holder.group(1)}" if holder else ""
-    return (
-        f"{path} has been locked{by} for {LOCK_PATIENCE_SECONDS:.0f} s; close that program and "
-        "try again."
     )
