@@ -27,7 +27,7 @@ def run(directory: Path, stage: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "stargate_assets_tests.faults.bundled_run", stage, "out.json"]
     environment = {**ENVIRONMENT, **WITHOUT_AMX}
     return subprocess.run(
-        command, cwd=directory, env=environment, check=False, capture_output=True, timeout=1200
+        command, cwd=directory, env=environment, check=False, capture_output=True, timeout=2400
     )
 
 
