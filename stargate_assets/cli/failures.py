@@ -5,18 +5,19 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stargate_assets.method.errors import StargateError
+from stargate_assets.method.errors import DeclarationError, StargateError
 
 FILE = "failures.log"
 
 
 def describe_failure(error: Exception) -> str:
-    """One sentence, and where the trace is, unless the user's words alone were wrong."""
+    """One sentence, and where the trace is, unless what people have written is wrong."""
     if not isinstance(error, StargateError):
         kind, said = type(error).__name__, " ".join(str(error).split())
         where = _keep_trace(error)
         return f"An unexpected {kind}: {said}. The trace is in {where}; please report it."
-    if error.__cause__ is None or isinstance(error.__cause__, StargateError):
+    cause = error.__cause__
+    if isinstance(error, DeclarationError) or cause is None or isinstance(cause, StargateError):
         return str(error)
     return f"{error}\nThe trace is in {_keep_trace(error)}."
 

@@ -18,14 +18,14 @@ from stargate_assets.config.experiment import Experiment, ExperimentError
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
 from stargate_assets.config.paths import leaves_project
 from stargate_assets.config.prompts import DataPrompts
-from stargate_assets.method.errors import StargateError
+from stargate_assets.method.errors import DeclarationError
 from stargate_assets.method.prompts import SHIPPED
 
 DATA_TABLES = ("tasks", "personas", "gold_responses")
 TRANSCRIPT_GROUP = "text"
 
 
-class DataError(StargateError):
+class DataError(DeclarationError):
     """A data set cannot be used. The message names file, line and column, and what to do."""
 
 

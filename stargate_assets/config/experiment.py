@@ -18,7 +18,7 @@ from stargate_assets.config.digest import digest_fields
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of
 from stargate_assets.config.prompts import ExperimentPrompts, check_text
 from stargate_assets.method.arms import REFERENCE_ARM, Arm
-from stargate_assets.method.errors import StargateError
+from stargate_assets.method.errors import DeclarationError
 from stargate_assets.method.examples import Labels
 from stargate_assets.method.judging import JudgeMethod
 from stargate_assets.method.objectives import OBJECTIVES
@@ -27,7 +27,7 @@ from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.simulation import Kinds
 
 
-class ExperimentError(StargateError):
+class ExperimentError(DeclarationError):
     """An experiment's YAML says something that cannot be. The message names the field."""
 
 

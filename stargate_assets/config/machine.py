@@ -10,13 +10,13 @@ import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
-from stargate_assets.method.errors import StargateError
+from stargate_assets.method.errors import DeclarationError
 
 MACHINE_FILE = Path("machine.yaml")
 """Relative, like `warehouse/`."""
 
 
-class MachineError(StargateError):
+class MachineError(DeclarationError):
     """machine.yaml says something that cannot be. The message names the field."""
 
 

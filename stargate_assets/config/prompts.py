@@ -10,7 +10,7 @@ import yaml
 from pydantic import PlainSerializer, PlainValidator
 
 from stargate_assets.config.paths import leaves_project
-from stargate_assets.method.errors import StargateError
+from stargate_assets.method.errors import DeclarationError
 from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.templates import (
     DATA_TEMPLATES,
@@ -23,7 +23,7 @@ from stargate_assets.method.templates import (
 FILE_SUFFIX = ".j2"
 
 
-class PromptError(StargateError):
+class PromptError(DeclarationError):
     """A prompt cannot be used. The message names the file and the line."""
 
 

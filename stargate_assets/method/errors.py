@@ -3,12 +3,13 @@ wrong and what to do.
 
 StargateError
   EngineError            a model cannot be opened, or cannot do what was asked
-  DataError              a data set cannot be used
-  ExperimentError        an experiment's YAML says what cannot be
-  PromptError            a prompt cannot be used
-    TemplateFaultError   what is wrong with its template, and in which line
-  MachineError           machine.yaml says what cannot be
-  ProjectError           what is declared does not fit together
+  DeclarationError       something that people have written is wrong
+    DataError            a data set cannot be used
+    ExperimentError      an experiment's YAML says what cannot be
+    PromptError          a prompt cannot be used
+      TemplateFaultError what is wrong with its template, and in which line
+    MachineError         machine.yaml says what cannot be
+    ProjectError         what is declared does not fit together
   DiskError              the disk is full, or cannot be written
   CompletionStoreError   what models have answered cannot be read or written
   WarehouseError         a table cannot be read or written
@@ -27,3 +28,9 @@ StargateError
 
 class StargateError(Exception):
     """Something that the user can mend."""
+
+
+class DeclarationError(StargateError):
+    """Something that people have written is wrong. The message names the place, so nobody needs a
+    trace.
+    """

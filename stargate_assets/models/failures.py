@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from stargate_assets.engines.endpoint_errors import KEPT
 from stargate_assets.method.language_model import EngineError, Failure, FailureReason
 
 FEWEST = 10
@@ -11,7 +12,6 @@ FIRST = 100
 """Failures come sooner than answers: the share is of so many requests at least, if there are."""
 SILENCE = 100
 """So many answers on end that were lost or made no sense are the endpoint's fault."""
-KEPT = "what was answered is kept"
 
 
 class TooManyFailuresError(EngineError):

@@ -22,7 +22,7 @@ import stargate_assets.defs
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
-from stargate_assets.method.errors import StargateError
+from stargate_assets.method.errors import DeclarationError
 from stargate_assets.pipeline.components import (
     DataSetComponent,
     ExperimentComponent,
@@ -45,7 +45,7 @@ FAULTS = (
 """What Dagster raises for a defs.yaml that it cannot read."""
 
 
-class ProjectError(StargateError):
+class ProjectError(DeclarationError):
     """What is declared under defs/ does not fit together. The message names what."""
 
 
