@@ -17,11 +17,11 @@ from stargate_assets.definitions.project import Project
 from stargate_assets.method.arms import BASE
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.simulation import Cell
+from stargate_assets.storage.warehouse import slice_name
 
 Slices = dict[str, set[str]]
 """By DuckDB schema."""
-REPORT = "all"
-"""The slice of a table without partitions."""
+REPORT = slice_name({})
 
 
 def retry_failed(project: Project, name: str, announce: Announce) -> pl.DataFrame:

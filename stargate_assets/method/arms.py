@@ -13,6 +13,7 @@ from typing import Literal
 
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
+from stargate_assets.method.labels import Labelled
 from stargate_assets.method.language_model import ChatRequest, LanguageModel, Message, Sampling
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.simulation import Cell
@@ -70,19 +71,12 @@ REFERENCE_ARM = Arm.METHOD
 """In a cell of policy 0: the base model's answer on its own conversation."""
 
 
-class Reference(StrEnum):
-    """What a response is compared with: its name in tables, and what people read."""
+class Reference(Labelled):
+    """What a response is compared with."""
 
     BASE = "base", "the base model asks and answers"
     BASE_ASKS = "base_asks", "the base model asks, the policy answers"
     """Isolates asking: both responses are by a policy that can use what it hears."""
-
-    label: str
-
-    def __new__(cls, value: str, label: str) -> "Reference":
-        reference = str.__new__(cls, value)
-        reference._value_, reference.label = value, label
-        return reference
 
 
 @dataclass(frozen=True, slots=True)

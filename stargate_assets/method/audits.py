@@ -12,6 +12,7 @@ from enum import StrEnum
 from stargate_assets.method.arms import Arm, Response
 from stargate_assets.method.conversation import Pair, others_responses
 from stargate_assets.method.judging import Comparison, Verdict
+from stargate_assets.method.labels import Labelled
 from stargate_assets.method.statistics import Estimate, clustered_share
 from stargate_assets.method.win_rates import WORTH
 
@@ -23,20 +24,11 @@ its answers are about the person as far as it can make them so.
 """
 
 
-class Audit(StrEnum):
-    """What is compared: this persona's response against another's to the same task. An audit is
-    one entry: its name in tables, and what people read.
-    """
+class Audit(Labelled):
+    """What is compared: this persona's response against another's to the same task."""
 
     GOLD = "gold", "gold responses"
     OWN_TEXT = "own_text", "own text"
-
-    label: str
-
-    def __new__(cls, value: str, label: str) -> "Audit":
-        audit = str.__new__(cls, value)
-        audit._value_, audit.label = value, label
-        return audit
 
 
 NO_OWN_TEXT = f"no audit on own text, because evaluation.arms has no {OWN_TEXT_ARM}"

@@ -1,6 +1,6 @@
 """The report's tables of numbers: decomposition, data quality, costs, configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,11 @@ def format_win_rate(win_rates: pl.DataFrame, iteration: int, arm: str, **values:
     row: dict[str, Any] | None = first_row(win_rates, iteration=iteration, arm=arm, **where)
     if row is None or row["win_rate"] is None:
         return NONE
+    return format_row(row)
+
+
+def format_row(row: Mapping[str, Any]) -> str:
+    """The win rate that a row of `win_rates` has, with its interval."""
     return f"{percent(row['win_rate'])} ({percent(row['low'])} to {percent(row['high'])})"
 
 

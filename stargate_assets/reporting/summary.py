@@ -16,6 +16,7 @@ from stargate_assets.method.audits import (
 )
 from stargate_assets.reporting.judges import audit_estimates
 from stargate_assets.reporting.metrics import QUESTION_RATE, metric_labels
+from stargate_assets.reporting.quality import format_row
 from stargate_assets.reporting.tables import ExperimentTables, first_row, metric_row
 from stargate_assets.reporting.words import percent, plural, points, signed
 
@@ -78,12 +79,12 @@ def _win_rate(win_rates: pl.DataFrame, latest: int) -> Part:
     if row is None:
         return [], []
     low, high = percent(row["low"]), percent(row["high"])
-    if row["low"] > EVEN:
-        sure = "The interval lies above one half: it is better on tasks and people like these."
-    elif row["high"] < EVEN:
-        sure = "The interval lies below one half: it is worse."
-    else:
-        sure = "The interval includes one half, so these data do not tell the two apart."
+    sure = _choose_by_side(
+        row,
+        "The interval lies above one half: it is better on tasks and people like these.",
+        "The interval lies below one half: it is worse.",
+        "The interval includes one half, so these data do not tell the two apart.",
+    )
     return [Figure("win rate", percent(row["win_rate"]), f"{low} to {high}")], [
         f"Policy {latest} wins {percent(row['win_rate'])} of its comparisons with the base model "
         f"({low} to {high}; judged by {row['judge']}; {plural(row['pairs'], 'pair')}, "
@@ -91,17 +92,26 @@ def _win_rate(win_rates: pl.DataFrame, latest: int) -> Part:
     ]
 
 
+def _choose_by_side(row: dict[str, Any], above: str, below: str, around: str) -> str:
+    """What is said of a win rate by where its interval lies, of one half."""
+    if row["low"] > EVEN:
+        return above
+    return below if row["high"] < EVEN else around
+
+
 def _questions_alone(win_rates: pl.DataFrame, latest: int) -> Part:
     row = _find_win_rate(win_rates, latest, "base_answers")
     if row is None:
         return [], []
-    low, high = percent(row["low"]), percent(row["high"])
-    part = "so the questions alone help" if row["low"] > EVEN else "so the questions alone do harm"
-    if row["low"] <= EVEN <= row["high"]:
-        part = "which does not show that the questions alone help"
+    part = _choose_by_side(
+        row,
+        "so the questions alone help",
+        "so the questions alone do harm",
+        "which does not show that the questions alone help",
+    )
     return [], [
-        f"When the base model answers after the policy's questions it wins "
-        f"{percent(row['win_rate'])} ({low} to {high}), {part}."
+        "When the base model answers after the policy's questions it wins "
+        f"{format_row(row)}, {part}."
     ]
 
 
@@ -109,13 +119,15 @@ def _asking_alone(win_rates: pl.DataFrame, latest: int) -> Part:
     row = _find_win_rate(win_rates, latest, "method")
     if row is None:
         return [], []
-    low, high = percent(row["low"]), percent(row["high"])
-    better = "so it asks better" if row["low"] > EVEN else "so it asks worse"
-    if row["low"] <= EVEN <= row["high"]:
-        better = "which does not tell their questions apart"
+    part = _choose_by_side(
+        row,
+        "so it asks better",
+        "so it asks worse",
+        "which does not tell their questions apart",
+    )
     return [], [
-        f"When the policy answers after its own questions it wins {percent(row['win_rate'])} "
-        f"({low} to {high}) against its answers after the base model's, {better}."
+        f"When the policy answers after its own questions it wins {format_row(row)} against its "
+        f"answers after the base model's, {part}."
     ]
 
 
