@@ -16,7 +16,7 @@ from pydantic import (
 
 from stargate_assets.config.experiment import Experiment, ExperimentError
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
-from stargate_assets.config.paths import leaves_project
+from stargate_assets.config.paths import refuse_outside
 from stargate_assets.config.prompts import DataPrompts
 from stargate_assets.method.errors import DeclarationError
 from stargate_assets.method.prompts import SHIPPED
@@ -170,11 +170,7 @@ def validate_data_set(name: str, stated: Mapping[str, Any], directory: Path) -> 
             f"The data set {name} is not valid: {first_fault(error)}; correct its defs.yaml."
         ) from error
     for file in (file for source in data_set.sources() for file in source.file):
-        if leaves_project(directory, file):
-            raise DataError(
-                f"The data set {name} names the file {file}, which is outside of the project; move "
-                "it there, or state its absolute path."
-            )
+        refuse_outside(directory, file, f"The data set {name} names the file", DataError)
     return with_sources(
         data_set,
         lambda source: source.model_copy(

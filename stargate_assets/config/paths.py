@@ -3,11 +3,24 @@
 import os
 from pathlib import Path
 
+from stargate_assets.method.errors import DeclarationError
+
 PROJECT_FILE = "dagster.yaml"
 """What lies in the directory of a project, and says that it is one."""
 
 
-def leaves_project(folder: Path, stated: Path) -> bool:
+def refuse_outside(
+    folder: Path, stated: Path, named_by: str, error: type[DeclarationError]
+) -> None:
+    """Raise the error where a path that `named_by` names climbs out of the project."""
+    if _leaves_project(folder, stated):
+        raise error(
+            f"{named_by} {stated}, which is outside of the project; move it there, or state its "
+            "absolute path."
+        )
+
+
+def _leaves_project(folder: Path, stated: Path) -> bool:
     """Whether a path that a defs.yaml in `folder` states climbs out of its project. One that is
     absolute is meant as it is, and so is a link.
     """

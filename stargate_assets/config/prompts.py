@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 import yaml
 from pydantic import PlainSerializer, PlainValidator
 
-from stargate_assets.config.paths import leaves_project
+from stargate_assets.config.paths import refuse_outside
 from stargate_assets.method.errors import DeclarationError
 from stargate_assets.method.prompts import SHIPPED, Prompts
 from stargate_assets.method.templates import (
@@ -106,11 +106,7 @@ def _read_prompt(stated: object, template: str, path: Path, place: tuple[str, ..
         return stated
     one_line = "\n" not in stated.strip()
     if one_line and stated.endswith(FILE_SUFFIX):
-        if leaves_project(path.parent, Path(stated)):
-            raise PromptError(
-                f"{path} names the prompt {stated}, which is outside of the project; move it "
-                "there, or state its absolute path."
-            )
+        refuse_outside(path.parent, Path(stated), f"{path} names the prompt", PromptError)
         source, first, text = path.parent / stated, 1, _read_file(path.parent / stated, path)
     elif stated and not any(letter.isspace() or letter == "{" for letter in stated):
         if stated not in TEMPLATES:
