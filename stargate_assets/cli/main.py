@@ -51,7 +51,7 @@ class Commands(click.Group):
                 return super().invoke(ctx)
             except KeyboardInterrupt:
                 _end(ctx, ending_signal() or Signals.SIGINT)
-            except (click.ClickException, click.exceptions.Exit, click.Abort):
+            except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
                 raise
             except Exception as error:
                 if ended_by := ending_signal():  # of which DuckDB makes an error of its own
