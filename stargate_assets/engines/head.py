@@ -2,7 +2,6 @@
 such as soft caps, scaling and biases.
 """
 
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +49,8 @@ def _decoded(module: Any, path: tuple[str, ...]) -> Any:
     """
     if not path:
         return _Decoded(module)
-    copied = copy(module)
+    copied = object.__new__(type(module))  # `copy` would make a module that is shared out anew
+    copied.__dict__.update(module.__dict__)
     name, *rest = path
     copied._modules = module._modules | {name: _decoded(module._modules[name], tuple(rest))}
     return copied
