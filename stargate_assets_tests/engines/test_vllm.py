@@ -29,6 +29,7 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 from stargate_assets.models.pool import ModelPool
+from stargate_assets.storage.checkpoints import publish
 from stargate_assets_tests.conftest import ROOT, USE
 from stargate_assets_tests.engines.test_transformers import BF16, scores
 from stargate_assets_tests.engines.test_vllm_process import (
@@ -244,8 +245,9 @@ def test_the_pool_opens_bases_and_full_checkpoints_in_turn_and_frees_them(
     fp32.close()
     trained: Any = AutoModelForCausalLM.from_pretrained(smollm, dtype=torch.float32)
     trained.model.norm.weight.data *= 0.5
-    trained.save_pretrained(tmp_path / "full")
-    AutoTokenizer.from_pretrained(smollm).save_pretrained(tmp_path / "full")
+    trained.save_pretrained(tmp_path / "aside")
+    AutoTokenizer.from_pretrained(smollm).save_pretrained(tmp_path / "aside")
+    full = Checkpoint(tmp_path / "full", publish(tmp_path / "aside", tmp_path / "full"))
     spec = ModelSpec(engine="vllm", model=str(smollm), dtype="float32", max_length=512)
     steps: list[tuple[str, int, int]] = []
     pool = ModelPool(
@@ -254,9 +256,7 @@ def test_the_pool_opens_bases_and_full_checkpoints_in_turn_and_frees_them(
         lambda *step: steps.append(step),
     )
     base = pool.open(spec, USE).score(scores(), "scoring")
-    policy = pool.open(spec, USE, Checkpoint(tmp_path / "full", "0" * 64)).score(
-        scores(), "scoring"
-    )
+    policy = pool.open(spec, USE, full).score(scores(), "scoring")
     assert min(differences(base, policy)) > 0
     ours = [p for p in psutil.Process().children() if "vllm_server" in " ".join(p.cmdline())]
     assert len(ours) == 1
