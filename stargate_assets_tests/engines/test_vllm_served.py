@@ -15,6 +15,7 @@ from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,
+    FailureReason,
     Message,
     Sampling,
     ScoreRequest,
@@ -117,17 +118,18 @@ def test_a_structure_that_vllm_does_not_take_is_left_out(live: OpenAIEngine) -> 
     assert ordered(live.chat([impossible])) == ordered(live.chat([plain]))
 
 
-@pytest.mark.parametrize(
-    ("model", "asked", "said"),
-    [
-        ("nobody", Sampling(8), "has no model 'nobody'; correct its name"),
-        (NAME, Sampling(5000), "does not take a request"),
-    ],
-)
-def test_what_vllm_refuses_says_what_to_do(
-    live: OpenAIEngine, model: str, asked: Sampling, said: str
-) -> None:
-    with pytest.raises(EngineError, match=said):
-        list(replace(live, model=model).chat([ChatRequest((USER,), asked)]))
+def test_a_model_that_is_not_there_is_an_error(live: OpenAIEngine) -> None:
+    nobody = replace(live, model="nobody")
+    with pytest.raises(EngineError, match="has no model 'nobody'; correct its name"):
+        list(nobody.chat([ChatRequest((USER,), Sampling(8))]))
     with pytest.raises(EngineError, match="gives no log-probabilities of prompts for 'nobody'"):
-        list(replace(live, model="nobody").score(scores()))
+        list(nobody.score(scores()))
+
+
+def test_a_request_that_vllm_refuses_is_one_request_s_failure(live: OpenAIEngine) -> None:
+    fits, too_long = (ChatRequest((USER,), Sampling(tokens)) for tokens in (8, 5000))
+    answered, refused = ordered(live.chat([fits, too_long]))
+    assert answered.failure is None
+    assert refused.finish_reason == "refused"
+    assert refused.failure.reason in (FailureReason.TOO_LONG, FailureReason.REJECTED)
+    assert "5000" in refused.failure.said

@@ -14,6 +14,7 @@ from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.tokenizers import TEMPLATE_DATE
 from stargate_assets.method.language_model import ChatRequest, Message, Sampling, ScoreRequest
 from stargate_assets.models.pool import ModelPool, engine_kind
+from stargate_assets.storage.checkpoints import publish
 from stargate_assets_tests.conftest import USE
 from stargate_assets_tests.models import parrot_engine
 
@@ -23,10 +24,11 @@ ASKED = (Message("user", "Who is there?"),)
 def test_an_engine_is_a_file_and_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "parrot", EngineEntry(parrot_engine.__name__))
     spec = ModelSpec(engine="parrot", model="polly", dtype="float32")
-    (tmp_path / "coco").mkdir()
-    (tmp_path / "coco" / "adapter_config.json").write_text("{}")
+    (tmp_path / "aside").mkdir()
+    (tmp_path / "aside" / "adapter_config.json").write_text("{}")
+    digest = publish(tmp_path / "aside", tmp_path / "coco")
     pool = ModelPool(tmp_path)
-    policy = pool.open(spec, USE, Checkpoint(tmp_path / "coco", "0f"))
+    policy = pool.open(spec, USE, Checkpoint(tmp_path / "coco", digest))
     request = ChatRequest(ASKED, Sampling(9))
     (heard,) = policy.chat([request], "asking")
     assert heard.text == "coco: Who is there?"
