@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
 import httpx2
 import openai
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from stargate_assets.engines.connections import LostAnswerError, connect, not_reached
 from stargate_assets.engines.endpoint_errors import (
     KEPT,
     NO_KEY,
@@ -25,7 +25,6 @@ from stargate_assets.engines.endpoint_errors import (
     mask,
     quote,
     read_json,
-    says_no_credit,
     status_in,
 )
 from stargate_assets.engines.engine import ANSWERS
@@ -74,33 +73,14 @@ def endpoint(label: str, environment: Mapping[str, str]) -> Endpoint:
             "http://localhost:8000/v1."
         )
     key = environment.get(f"{label}_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise EngineError(
+            f"{label}_API_KEY has a character that no key can have, such as an accent or a "
+            "typographic quotation mark; copy the key again."
+        )
     if not key and not (urls and all(map(_is_loopback, urls))):
         raise EngineError(f"The endpoint {label} needs a key; set {label}_API_KEY.")
     return Endpoint(label, urls or (None,), key or NO_KEY)
-
-
-class _LostAnswerError(openai.OpenAIError):
-    """A request was sent, and no answer came, or not all of it. The SDK does not retry this error:
-    whoever sends the request again may pay again.
-    """
-
-
-class _Client(openai.DefaultAioHttpClient):  # half of the processor's time of the default one
-    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        try:
-            return await super().send(request, **how)
-        except (httpx2.TransportError, aiohttp.ClientError) as error:
-            if isinstance(error.__cause__, _NEVER_SENT):
-                raise
-            lost = _LostAnswerError(
-                "it was silent for too long"
-                if isinstance(error, httpx2.ReadTimeout)
-                else "it dropped the connection, or did not speak HTTP"
-            )
-        raise lost  # outside, so that it has no context: that one may quote the key
-
-
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class Servers:
@@ -122,11 +102,7 @@ class Servers:
                 base_url=url,
                 timeout=timeout,
                 max_retries=limits.retries,
-                http_client=_Client(
-                    timeout=timeout,
-                    limits=httpx2.Limits(max_connections=None),
-                    event_hooks={"response": [_give_up_without_credit]},
-                ),
+                http_client=connect(at.label, timeout),
             )
             for url in at.base_urls
         ]
@@ -201,7 +177,7 @@ class Servers:
         answered, label = self.answered, self.at.label
         try:
             return await call
-        except _LostAnswerError as error:
+        except LostAnswerError as error:
             failure = RequestError(
                 f"The endpoint {label} gives no answer: {error}; see that it runs where "
                 f"{label}_BASE_URL says, and run again: {KEPT}.",
@@ -211,11 +187,8 @@ class Servers:
         except openai.APIStatusError as error:
             said = read_json(error.response.content)
             failure = self._read_error(error.status_code, said, missing, answered)
-        except openai.APIError:
-            failure = EngineError(
-                f"The endpoint {label} cannot be reached after all retries; see that it runs where "
-                f"{label}_BASE_URL says, and run again: {KEPT}."
-            )
+        except openai.APIError as error:
+            failure = not_reached(label, error)
         raise failure  # outside, so that it has no context: that one may quote the key
 
     def _read_error(
@@ -254,12 +227,6 @@ class Servers:
             paid=True,
             usage=fields.get("usage"),
         )
-
-
-async def _give_up_without_credit(response: httpx2.Response) -> None:
-    """Waiting brings no credit: the SDK obeys this header."""
-    if response.status_code == 429 and says_no_credit(read_json(await response.aread())):
-        response.headers["x-should-retry"] = "false"
 
 
 def _is_address(url: str) -> bool:

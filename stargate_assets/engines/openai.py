@@ -25,6 +25,7 @@ from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,
+    FailureReason,
     Message,
     Results,
     Score,
@@ -108,7 +109,8 @@ class OpenAIEngine:
 
     def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
         """Log-probabilities by a vLLM server: the context as its chat template renders it, then the
-        tokens of the continuation. Raises EngineError, also where the server does not give them.
+        tokens of the continuation. What is too long for the model has a failure and no
+        log-probabilities. Raises EngineError, also where the server does not give them.
         """
         if not requests:
             return
@@ -118,10 +120,16 @@ class OpenAIEngine:
             end = self._once(lambda tokenizer: tokenizer.end_of_turn_ids())
 
         async def score(servers: Servers, request: ScoreRequest) -> Score:
-            context, said = await self._tokenizer(servers).scored(
-                request.messages, request.continuation, has_system_role, known
-            )
-            return await self._score(servers, context, said + end if request.end_of_turn else said)
+            try:
+                context, said = await self._tokenizer(servers).scored(
+                    request.messages, request.continuation, has_system_role, known
+                )
+                ends = end if request.end_of_turn else []
+                return await self._score(servers, context, said + ends)
+            except RequestError as error:
+                if error.failure.reason is FailureReason.TOO_LONG:
+                    return Score.failed(error.failure)
+                raise  # the server does not score
 
         yield from results_as_completed(self._servers, score, requests, self.limits.at_once)
 

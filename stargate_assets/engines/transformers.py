@@ -29,10 +29,11 @@ from stargate_assets.engines.sampling import sample
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
-    EngineError,
+    Failure,
     Results,
     Score,
     ScoreRequest,
+    find_too_long,
 )
 
 LEAST_FREE_SHARE = 8
@@ -122,20 +123,20 @@ class TransformersEngine:
         if not requests:
             return
         prompt_of = self.tokenizer.prompts(requests)
-        longest = max(
-            len(p) + r.sampling.max_tokens for p, r in zip(prompt_of, requests, strict=True)
-        )
-        self._check_length(longest)
-        prompts = sorted(set(prompt_of))
+        lengths = [len(p) + r.sampling.max_tokens for p, r in zip(prompt_of, requests, strict=True)]
+        fitting, too_long = self._find_too_long(lengths)
+        for index, failure in too_long.items():
+            yield index, Completion.failed(failure)
+        if not fitting:
+            return
+        prompts = sorted({prompt_of[index] for index in fitting})
         prefixes = SharedPrefixes(self.forward, prompts, [len(prompt) - 1 for prompt in prompts])
         leaf_of = {prompt: leaf for leaf, prompt in enumerate(prompts)}
-        waiting = sorted(
-            ((leaf_of[prompt], index) for index, prompt in enumerate(prompt_of)), reverse=True
-        )
+        waiting = sorted(((leaf_of[prompt_of[index]], index) for index in fitting), reverse=True)
         slots: list[_Row | None] = [None] * max(
-            FEWEST_ROWS, min(self.limits.decode_rows, len(requests))
+            FEWEST_ROWS, min(self.limits.decode_rows, len(fitting))
         )
-        cache = self.forward.cache(len(slots), longest)
+        cache = self.forward.cache(len(slots), max(lengths[index] for index in fitting))
         head, logits = self.forward.head, self.forward.no_logits(len(slots))
         while waiting or any(slots):
             free = [slot for slot, row in enumerate(slots) if row is None]
@@ -173,8 +174,12 @@ class TransformersEngine:
             return
         scored = self.tokenizer.scored(requests)
         contexts, wholes = [context for context, _ in scored], [a + b for a, b in scored]
-        self._check_length(max(map(len, wholes)))
-        order = sorted(range(len(wholes)), key=lambda index: wholes[index])
+        fitting, too_long = self._find_too_long([len(whole) for whole in wholes])
+        for index, failure in too_long.items():
+            yield index, Score.failed(failure)
+        if not fitting:
+            return
+        order = sorted(fitting, key=lambda index: wholes[index])
         prefixes = SharedPrefixes(
             self.forward,
             [wholes[index] for index in order],
@@ -192,14 +197,8 @@ class TransformersEngine:
             return None
         return self.tokenizer.completion(prompt_of[row.index], row.tokens, stopped)
 
-    def _check_length(self, length: int) -> None:
-        limit = self.forward.longest
-        if limit is not None and length > limit:
-            raise EngineError(
-                f"A request needs {length} tokens and {self.tokenizer.name} attends to {limit} in "
-                "this engine; shorten the "
-                "persona or the task, lower the token limits, or use a model with a longer context."
-            )
+    def _find_too_long(self, lengths: Sequence[int]) -> tuple[list[int], dict[int, Failure]]:
+        return find_too_long(lengths, self.forward.longest, f"{self.tokenizer.name} in this engine")
 
 
 def _choose(logits: torch.Tensor, slots: Sequence[_Row | None]) -> list[int]:

@@ -35,6 +35,7 @@ from stargate_assets.method.language_model import (
     Results,
     Score,
     ScoreRequest,
+    find_too_long,
 )
 
 PROBE = "Ana is a baker. She lives with her brother, eats no meat, and is learning French. " * 3
@@ -126,9 +127,12 @@ class VllmEngine:
             return
         prompts = self.tokenizer.prompts(requests)
         process = self._ready()
-        needed = [len(p) + r.sampling.max_tokens for p, r in zip(prompts, requests, strict=True)]
-        self._check_length(max(needed), process.max_length)
-        ids = {next(self.new_id): index for index in _order_by_prompt(prompts)}
+        lengths = [len(p) + r.sampling.max_tokens for p, r in zip(prompts, requests, strict=True)]
+        fitting, too_long = find_too_long(lengths, process.max_length, self._in_vllm)
+        for index, failure in too_long.items():
+            yield index, Completion.failed(failure)
+        # Prompts that share a prefix stand side by side.
+        ids = {next(self.new_id): index for index in sorted(fitting, key=lambda i: prompts[i])}
         work = [
             Generate(
                 id=number,
@@ -153,24 +157,23 @@ class VllmEngine:
             return
         scored = self.tokenizer.scored(requests)
         process = self._ready()
-        ids = {next(self.new_id): index for index in range(len(requests))}
+        # vLLM cannot score without sampling one token more.
+        lengths = [len(context) + len(said) + 1 for context, said in scored]
+        fitting, too_long = find_too_long(lengths, process.max_length, self._in_vllm)
+        for index, failure in too_long.items():
+            yield index, Score.failed(failure)
+        ids = {next(self.new_id): index for index in fitting}
         work = [
             ScoreTokens(id=number, tokens=context + said, start=len(context))
-            for number, (context, said) in zip(ids, scored, strict=True)
+            for number, (context, said) in ((n, scored[index]) for n, index in ids.items())
         ]
-        # vLLM cannot score without sampling one token more.
-        self._check_length(max(len(one.tokens) + 1 for one in work), process.max_length)
         for done in process.run(Work(adapter=self._adapter(process), requests=tuple(work))):
             assert isinstance(done, Scored)
             yield ids[done.id], Score(done.log_probs, len(scored[ids[done.id]][0]))
 
-    def _check_length(self, needed: int, limit: int) -> None:
-        if needed > limit:
-            raise EngineError(
-                f"A request needs {needed} tokens and {self.model.path} has room for {limit} in "
-                "vLLM; shorten the persona or the task, lower the token limits, raise max_length, "
-                "or use a model with a longer context."
-            )
+    @property
+    def _in_vllm(self) -> str:
+        return f"{self.model.path} in vLLM"
 
     def _ready(self) -> VllmProcess:
         """The running process, started if need be."""
@@ -232,11 +235,6 @@ def environment(ours: Mapping[str, str], room: Resources) -> dict[str, str]:
         devices = visible.split(",") if visible else [str(i) for i in range(last)]
         theirs["CUDA_VISIBLE_DEVICES"] = ",".join(devices[first:last])
     return theirs
-
-
-def _order_by_prompt(prompts: Sequence[tuple[int, ...]]) -> list[int]:
-    """Indices, with prompts that share a prefix side by side."""
-    return sorted(range(len(prompts)), key=lambda index: prompts[index])
 
 
 def _load_tokenizer(model: Model) -> tuple[ChatTokenizer, frozenset[int]]:

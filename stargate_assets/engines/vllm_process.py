@@ -62,6 +62,8 @@ class VllmProcess:
         dropped.
         """
         waiting = {request.id for request in work.requests}
+        if not waiting:
+            return
         self.latest = call = max(waiting)
         self._send(work)
         while waiting:

@@ -73,7 +73,8 @@ def _share(uses: Iterable[bool | None]) -> float | None:
 
 def _needs_heard_facts(answered: Answered) -> float | None:
     """How much less probable the answer becomes without a statement: the mean, in nats."""
-    return fmean(heard.drop for heard in answered.heard) if answered.heard else None
+    drops = [heard.drop for heard in answered.heard if heard.drop is not None]
+    return fmean(drops) if drops else None
 
 
 def _states_unheard_facts(answered: Answered) -> float:

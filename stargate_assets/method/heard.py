@@ -54,20 +54,23 @@ class Heard:
     response has one of them; `used_by_chance` whether the response to another person with the same
     task has. They are None where there is nothing to look for, or no other response. `log_prob` is
     log p(response | conversation) under the base model, and `log_prob_without` that after the same
-    conversation without the statement: in nats, over `tokens` tokens.
+    conversation without the statement: in nats, over `tokens` tokens. The three are None where
+    either is too long for the model.
     """
 
     statement: Statement
     terms: frozenset[str]
     used: bool | None
     used_by_chance: bool | None
-    log_prob: float
-    log_prob_without: float
-    tokens: int
+    log_prob: float | None
+    log_prob_without: float | None
+    tokens: int | None
 
     @property
-    def drop(self) -> float:
+    def drop(self) -> float | None:
         """How much less probable the response becomes without the statement, in nats."""
+        if self.log_prob is None or self.log_prob_without is None:
+            return None
         return self.log_prob - self.log_prob_without
 
 
@@ -185,15 +188,16 @@ def trace_statements(
     for response, conversation in heard:
         whole, by_chance = next(scores), others.get((response.arm, response.pair))
         for statement in statements(conversation):
-            own = own_terms(conversation, statement, people)
+            own, less = own_terms(conversation, statement, people), next(scores)
+            is_scored = not (whole.failure or less.failure)
             found = Heard(
                 statement,
                 own,
                 _states(response.text, own),
                 None if by_chance is None else _states(by_chance, own),
-                whole.total,
-                next(scores).total,
-                len(whole.log_probs),
+                whole.total if is_scored else None,
+                less.total if is_scored else None,
+                len(whole.log_probs) if is_scored else None,
             )
             traced.append((response, found))
     return traced

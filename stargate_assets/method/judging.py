@@ -155,10 +155,14 @@ def _judge_choice(
         for prompt in _orders(comparisons, prompts, written=False)
         for letter in LETTERS
     ]
-    scores = [score.total for score in model.score(requests, "judging responses")]
+    scores = model.score(requests, "judging responses")
     judgements: list[Judgement] = []
     for start in range(0, len(scores), 4):
-        a_first, b_first, a_second, b_second = scores[start : start + 4]
+        scored = scores[start : start + 4]
+        if any(score.failure for score in scored):
+            judgements.append(Judgement(unscored=Unscored.REFUSED))
+            continue
+        a_first, b_first, a_second, b_second = (score.total for score in scored)
         first, second = a_first - b_first, b_second - a_second
         preference = (first + second) / 2
         judgements.append(
@@ -181,10 +185,14 @@ def _judge_fit(
         for text in _texts(comparison)
         for messages in prompts.fit_messages(comparison.pair)
     ]
-    means = [score.mean for score in model.score(requests, "judging responses")]
+    scores = model.score(requests, "judging responses")
     judgements: list[Judgement] = []
-    for start in range(0, len(means), 4):
-        response, response_alone, reference, reference_alone = means[start : start + 4]
+    for start in range(0, len(scores), 4):
+        scored = scores[start : start + 4]
+        if any(score.failure for score in scored):
+            judgements.append(Judgement(unscored=Unscored.REFUSED))
+            continue
+        response, response_alone, reference, reference_alone = (score.mean for score in scored)
         preference = (response - response_alone) - (reference - reference_alone)
         judgements.append(Judgement(_sign(preference), preference=preference))
     return judgements

@@ -99,6 +99,11 @@ class Completion:
     failure: Failure | None = None
     """Why it is `refused`, where that is known."""
 
+    @classmethod
+    def failed(cls, failure: Failure) -> "Completion":
+        """No answer, and no call was made for it."""
+        return cls("", "refused", 0, 0, failure=failure)
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
@@ -115,6 +120,13 @@ class Score:
     log_probs: tuple[float, ...]
     """One natural logarithm (nats) for each token of the continuation, none for the context."""
     prompt_tokens: int
+    failure: Failure | None = None
+    """Why there are no log-probabilities, if there are none."""
+
+    @classmethod
+    def failed(cls, failure: Failure) -> "Score":
+        """No score, and no call was made for it."""
+        return cls((), 0, failure)
 
     @property
     def completion_tokens(self) -> int:
@@ -123,6 +135,7 @@ class Score:
 
     @property
     def total(self) -> float:
+        assert self.failure is None, "a failed score has no value"
         return sum(self.log_probs)
 
     @property
@@ -138,6 +151,24 @@ def most_tokens(request: ChatRequest | ScoreRequest) -> tuple[int, int]:
     if isinstance(request, ScoreRequest):
         return prompt + len(request.continuation.encode()) + _TOKENS_OF_A_MESSAGE, 1
     return prompt + len((request.structure or "").encode()), request.sampling.max_tokens
+
+
+def find_too_long(
+    lengths: Sequence[int], limit: int | None, name: str
+) -> tuple[list[int], dict[int, Failure]]:
+    """The requests that fit into a context of `limit` tokens, and why each of the others has no
+    answer, by index. `lengths` are in tokens, the completion included; no `limit`: all fit.
+    """
+    too_long = {
+        index: Failure(
+            FailureReason.TOO_LONG,
+            f"it needs {length} tokens and {name} has room for {limit}; shorten the persona or the "
+            "task, lower the token limits, or take a model with a longer context",
+        )
+        for index, length in enumerate(lengths)
+        if limit is not None and length > limit
+    }
+    return [index for index in range(len(lengths)) if index not in too_long], too_long
 
 
 Result = TypeVar("Result")

@@ -50,13 +50,14 @@ def generate_replies(
 
 def choose_replies(
     model: LanguageModel, conversations: Sequence[Conversation], seeds: Sequence[int]
-) -> list[str]:
+) -> list[str | None]:
     """The Roleplayer that chooses. Of the statements not yet said, it says the `MOST_STATEMENTS`
     with the highest log p(statement | question) - log p(statement | CONTENTLESS), mean per token,
     as far as that is positive.
 
     It answers nothing but questions: a reply to anything else would reward babble as much as
-    asking. `seeds` are not needed: nothing is drawn.
+    asking. A reply is None if a statement cannot be scored. `seeds` are not needed: nothing is
+    drawn.
     """
     del seeds
     unsaid = [_unsaid(c) if is_question(c.questions[-1]) else [] for c in conversations]
@@ -68,22 +69,26 @@ def choose_replies(
     }
     ordered = sorted(requests, key=lambda r: (r.messages[0].content, r.continuation))
     scores = model.score(ordered, "choosing statements")
-    mean = {request: score.mean for request, score in zip(ordered, scores, strict=True)}
+    score_of = dict(zip(ordered, scores, strict=True))
 
-    def relevance(question: str, statement: str) -> float:
+    def relevance(question: str, statement: str) -> float | None:
         asked, unasked = (
-            mean[ScoreRequest((Message("user", prompt),), statement)]
+            score_of[ScoreRequest((Message("user", prompt),), statement)]
             for prompt in (question, CONTENTLESS)
         )
-        return asked - unasked
+        return None if asked.failure or unasked.failure else asked.mean - unasked.mean
 
-    replies: list[str] = []
+    replies: list[str | None] = []
     for conversation, statements in zip(conversations, unsaid, strict=True):
         question = conversation.questions[-1]
         if not is_question(question):
             replies.append(WAITING)
             continue
-        relevant = {s: value for s in statements if (value := relevance(question, s)) > 0}
+        values = {s: relevance(question, s) for s in statements}
+        relevant = {s: value for s, value in values.items() if value is not None and value > 0}
+        if None in values.values():
+            replies.append(None)
+            continue
         best = sorted(relevant, key=lambda s: (-relevant[s], s))[:MOST_STATEMENTS]
         replies.append(" ".join(best) or NOTHING_TO_SAY)
     return replies

@@ -43,7 +43,8 @@ def score_gold_responses(
     objective: str = "sum",
 ) -> list[GoldLogProb]:
     """Score the gold response of each conversation's pair under the conditions of the cell (see
-    `gold_contexts`). One call of the scorer.
+    `gold_contexts`). What cannot be scored, because it is too long for the model, has no row. One
+    call of the scorer.
     """
     contexts = gold_contexts(conversations, gold_texts, cell, seed, objective, prompts)
     scores = scorer.score([context.request for context in contexts], "scoring gold responses")
@@ -57,6 +58,7 @@ def score_gold_responses(
             len(score.log_probs),
         )
         for asked, score in zip(contexts, scores, strict=True)
+        if score.failure is None
     ]
 
 

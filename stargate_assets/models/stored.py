@@ -96,7 +96,8 @@ class StoredModel:
         results: dict[str, Completion | Score] = self.store.read(list(distinct))
         failures = FailureCount(self.name, doing, len(distinct), self.max_failure_share)
         for key, failure in self.store.given_up([k for k in distinct if k not in results]).items():
-            results[key] = Completion("", "refused", 0, 0, failure=failure)
+            is_chat = isinstance(distinct[key], ChatRequest)
+            results[key] = (Completion if is_chat else Score).failed(failure)
             self._fail(key, failure, failures, len(results))
         missing = {key: distinct[key] for key in distinct if key not in results}
         self.usage.stored += len(requests) - len(missing)
@@ -226,6 +227,6 @@ class StoredModel:
 
 def _failure(result: Completion | Score) -> Failure | None:
     """Why there is no answer, if there is none; engines that do not say mean a content filter."""
-    if not isinstance(result, Completion) or not is_refusal(result):
+    if not is_refusal(result):
         return None
     return result.failure or Failure(FailureReason.CONTENT_FILTER, "")

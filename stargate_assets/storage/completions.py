@@ -275,7 +275,8 @@ def _has_new_column(connection: sqlite3.Connection) -> bool:
 
 def is_refusal(result: Completion | Score) -> bool:
     """Whether the request has no answer, because of a content filter or for another reason."""
-    return isinstance(result, Completion) and result.finish_reason == "refused"
+    is_refused = isinstance(result, Completion) and result.finish_reason == "refused"
+    return is_refused or result.failure is not None
 
 
 def _decode(fields: dict[str, Any]) -> Completion | Score:

@@ -14,6 +14,7 @@ from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.method.language_model import (
     ChatRequest,
     EngineError,
+    FailureReason,
     Message,
     Sampling,
     ScoreRequest,
@@ -66,6 +67,19 @@ def test_what_is_scored_are_the_tokens_of_the_other_engines(
         expected = [log_prob(BASE, ids, position) for position in range(len(context), len(ids))]
         assert scores[index].log_probs == pytest.approx(expected)
         assert scores[index].prompt_tokens == len(context)
+
+
+def test_what_is_too_long_for_the_server_has_a_failure_and_the_rest_a_score(
+    http: HTTPServer,
+) -> None:
+    server = vllm(http)
+    server.room = 60
+    short, long = (ScoreRequest((USER,), "I bake. " * times) for times in (1, 60))
+    scores = dict(engine(http).score([long, short]))
+    assert scores[0].failure.reason is FailureReason.TOO_LONG
+    assert "maximum context length is 60 tokens" in scores[0].failure.said
+    assert scores[0].log_probs == ()
+    assert scores[1] == dict(engine(http).score([short]))[0]
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

@@ -15,6 +15,7 @@ from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
     EngineError,
+    FailureReason,
     Message,
     Sampling,
     Score,
@@ -161,9 +162,20 @@ def test_bf16_scores_are_bit_identical_in_any_batch(smollm: Path) -> None:
     assert ordered(one.score(scores()))[2:4] == ordered(one.score(scores()[2:4]))
 
 
-def test_a_request_that_does_not_fit_is_refused(fp32: TransformersEngine) -> None:
-    with pytest.raises(EngineError, match=r"needs \d+ tokens .* attends to 8192"):
-        list(fp32.chat(chats(Sampling(9000), 1)))
+def test_a_request_that_does_not_fit_is_one_request_s_failure(fp32: TransformersEngine) -> None:
+    fitting = chats(Sampling(4), 2)
+    too_long = ChatRequest(fitting[0].messages, Sampling(9000))
+    first, failed, last = ordered(fp32.chat([fitting[0], too_long, fitting[1]]))
+    assert [first, last] == ordered(fp32.chat(fitting))
+    assert failed.finish_reason == "refused"
+    assert failed.failure.reason is FailureReason.TOO_LONG
+    assert "has room for 8192" in failed.failure.said.replace(" in this engine", "")
+    long = ScoreRequest((Message("user", "Who?"),), "It is me. " * 3000)
+    first, failed = ordered(fp32.score([scores()[0], long]))
+    assert first == ordered(fp32.score(scores()[:1]))[0]
+    assert failed.log_probs == ()
+    assert failed.failure.reason is FailureReason.TOO_LONG
+    assert [s.failure is None for s in ordered(fp32.score([long]))] == [False]
 
 
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

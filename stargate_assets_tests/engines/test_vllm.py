@@ -5,6 +5,7 @@ One vLLM at a time: a test that opens another closes the shared one, which start
 
 import json
 import random
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,13 +145,12 @@ def test_a_sample_is_its_seed_s_whatever_its_batch_mates(fp32: VllmEngine) -> No
     assert ordered(fp32.chat(reseeded)) != together
 
 
-def test_what_does_not_fit_is_refused_with_its_length(fp32: VllmEngine) -> None:
-    with pytest.raises(EngineError, match=r"needs 9\d\d\d tokens .* room for 8192 in vLLM"):
-        list(fp32.chat(chats(Sampling(9000))))
+def test_what_does_not_fit_is_one_request_s_failure_with_its_length(fp32: VllmEngine) -> None:
     long = ScoreRequest((Message("user", "no " * 9000),), "Yes.")
-    with pytest.raises(EngineError, match=r"needs 9\d\d\d tokens .* room for 8192 in vLLM"):
-        list(fp32.score([long]))
-    assert len(ordered(fp32.score(scores()))) == len(scores())
+    *scored, failed = ordered(fp32.score([*scores(), long]))
+    assert all(score.failure is None for score in scored)
+    for result in (failed, *ordered(fp32.chat(chats(Sampling(9000))))):
+        assert re.search(r"needs 9\d\d\d tokens .* in vLLM has room for 8192", result.failure.said)
 
 
 def test_no_requests_are_no_work(fp32: VllmEngine) -> None:
@@ -265,8 +265,11 @@ def test_the_pool_opens_bases_and_full_checkpoints_in_turn_and_frees_them(
     assert alive == []
     assert ("scoring", len(scores()), len(scores())) in steps
     assert f"starting vLLM with {smollm.name}" in {doing for doing, _, _ in steps}
-    with pytest.raises(EngineError, match="room for 512"):
-        pool.open(spec, USE).chat([ChatRequest((SYSTEM,), Sampling(512))], "asking")
+    asked = [ChatRequest((SYSTEM,), Sampling(tokens)) for tokens in (512, 4)]
+    too_long, answered = pool.open(spec, USE).chat(asked, "asking")
+    assert too_long.failure is not None
+    assert "room for 512" in too_long.failure.said
+    assert answered.failure is None
     pool.close()
 
 

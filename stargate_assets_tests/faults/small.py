@@ -83,12 +83,19 @@ def no_pad_token(scope: Scope) -> Survived:
 
 
 def too_long(scope: Scope) -> Survived:
-    """A prompt, with a huge persona in it, that does not fit the model's context."""
+    """A prompt, with a huge persona in it, that does not fit the model's context, beside one that
+    does.
+    """
     pool = ModelPool(scope.directory)
     opened = pool.open(_spec(scope.model), USE)
-    huge = ChatRequest((Message("user", "I bake bread. " * 900),), Sampling(4))
-    refused("shorten the persona or the task", partial(opened.chat, [huge], "asking"))
-    return Survived(repeated=pool.store().count())
+    requests = [
+        ChatRequest((Message("user", "I bake bread. " * times),), Sampling(4)) for times in (900, 1)
+    ]
+    huge, answered = opened.chat(requests, "asking")
+    assert huge.failure is not None
+    assert "shorten the persona or the task" in huge.failure.said
+    assert answered.failure is None
+    return Survived(differ=pool.store().count() - 1)
 
 
 def fully_masked(scope: Scope) -> Survived:

@@ -17,6 +17,8 @@ from stargate_assets.method.language_model import (
     FailureReason,
     Message,
     Sampling,
+    Score,
+    ScoreRequest,
 )
 from stargate_assets.models.failures import FEWEST, SILENCE, TooManyFailuresError
 from stargate_assets.models.stored import SpendingError, StoredModel
@@ -24,6 +26,7 @@ from stargate_assets.storage.completions import RUNS, CompletionStore
 from stargate_assets_tests.conftest import USE
 
 NONSENSE = Failure(FailureReason.NO_ANSWER, "<html>")
+TOO_LONG = Failure(FailureReason.TOO_LONG, "it needs 60 tokens")
 UNFIT = Failure(FailureReason.CONTENT_FILTER, "unfit")
 LOST = Failure(FailureReason.LOST, "silent")
 PRICE = Price(model="m", prompt=0, completion=1e6, as_of=date(2024, 1, 1))
@@ -50,7 +53,7 @@ def requests(count: int) -> list[ChatRequest]:
     return [ChatRequest((Message("user", f"{i}"),), Sampling(5), i) for i in range(count)]
 
 
-def model(path: Path, engine: Failing) -> StoredModel:
+def model(path: Path, engine: ScriptedEngine) -> StoredModel:
     store = CompletionStore(path / "completions.sqlite")
     named = StoredModel("m", store, lambda: engine, lambda *_: None, USE, name="m at FARM")
     return replace(named, max_failure_share=0.25)
@@ -75,6 +78,27 @@ def test_a_limit_holds_whatever_has_to_be_asked_again(tmp_path: Path, limit: flo
         one.chat(requests(2), "asking")
     assert engine.asked == limit // 5
     assert one.usage.dollars <= limit
+
+
+class Cramped(ScriptedEngine):
+    """Has no room for what is long."""
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, Score]]:
+        for index, score in super().score(requests):
+            is_long = len(requests[index].continuation) > 20
+            yield index, Score.failed(TOO_LONG) if is_long else score
+
+
+def test_a_score_that_cannot_be_given_is_counted_and_given_up_in_the_end(tmp_path: Path) -> None:
+    one = model(tmp_path, Cramped())
+    asked = [ScoreRequest((Message("user", "Who?"),), said) for said in ("It is me.", "me " * 20)]
+    for run in range(1, RUNS + 2):
+        answered, failed = one.score(asked, "scoring")
+        assert answered.total == -9.0
+        assert failed == Score.failed(TOO_LONG)
+        (row,) = one.store.failures([USE.schema])
+        assert (row.reason, row.runs) == ("too_long", min(run, RUNS))
+    assert one.usage.made == RUNS + 1
 
 
 def test_without_a_limit_of_tokens_no_limit_of_dollars_can_be_kept(tmp_path: Path) -> None:

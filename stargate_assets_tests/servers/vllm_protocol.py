@@ -27,6 +27,8 @@ class VllmServer:
     tokenizer: Any
     loads_adapters: bool = True
     applies_adapters: bool = True
+    room: int = 10_000
+    """Tokens of the longest prompt."""
     loaded: list[dict[str, str]] = field(default_factory=list)
     scored: list[list[int]] = field(default_factory=list)
     chats: list[list[dict[str, str]]] = field(default_factory=list)
@@ -57,6 +59,11 @@ class VllmServer:
         ids, applied = body["prompt"], body["model"] if self.applies_adapters else BASE
         if fault := self.no_model(body["model"]):
             return fault
+        if len(ids) >= self.room:
+            said = f"This model's maximum context length is {self.room} tokens. However, you"
+            return refused(
+                400, f"{said} requested {len(ids) + 1} tokens. Please reduce the length."
+            )
         self.scored.append(ids)
         positions: list[Any] = [None]
         for position in range(1, len(ids)):

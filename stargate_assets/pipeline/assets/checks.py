@@ -23,7 +23,7 @@ from stargate_assets.pipeline.assets.grid import GPU_POOL, grid_partitions
 from stargate_assets.pipeline.assets.rows import conversations_from_rows
 from stargate_assets.pipeline.assets.versions import read_checkpoint
 from stargate_assets.storage.checkpoints import verify
-from stargate_assets.storage.completions import Use
+from stargate_assets.storage.completions import Use, request_key
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.warehouse import MissingSliceError, Warehouse
@@ -86,10 +86,13 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         "gold_log_probs",
         "Of the pairs with a gold response: on the held-out split every conversation is scored "
         "under its conditions, and every pair has its two controls; elsewhere every eligible "
-        "conversation is scored, under what its objective compares.",
+        "conversation is scored, under what its objective compares; but for what is too long for "
+        "the model.",
     )
     def expected_scores(
-        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        models: dg.ResourceParam[ModelPool],
     ) -> dg.AssetCheckResult:
         where, cell = slice_of(context.partition_key), cell_of(context.partition_key)
         pairs = read_pairs(warehouse, data_set, cell.split)
@@ -103,7 +106,12 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
             experiment.told,
         )
         rows = warehouse.read(name, "gold_log_probs", [where]).height
-        return check_count(rows, len(expected))
+        if rows == len(expected):
+            return check_count(rows, rows)
+        failed = {row.key for row in models.failure_rows([name])}
+        identity = models.identity(experiment.questioner)
+        scored = [c for c in expected if request_key(identity, c.request) not in failed]
+        return check_count(rows, len(scored))
 
     @check(
         "conversations",
@@ -143,7 +151,12 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         questioner, use = experiment.questioner, Use(name, cell.key, "check")
         base = models.open(questioner, use).score(probes, "checking the base model")
         trained = models.open(questioner, use, checkpoint).score(probes, "checking the policy")
-        change = max(abs(a.total - b.total) for a, b in zip(base, trained, strict=True))
+        changes = [
+            abs(a.total - b.total)
+            for a, b in zip(base, trained, strict=True)
+            if not (a.failure or b.failure)
+        ]
+        change = max(changes, default=0.0)
         scripted = experiment.questioner.engine == "scripted"  # it has no weights to change
         return dg.AssetCheckResult(
             passed=change > 0 or scripted, metadata={"largest change of log_prob": change}

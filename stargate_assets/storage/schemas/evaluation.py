@@ -57,13 +57,28 @@ class HeardStatements(shared.ArmRows):
         description="Whether the response to another person with the same task has one of the "
         "terms, null if there are none or no such response",
     )
-    log_prob = shared.log_prob("response, after the whole conversation,")
-    log_prob_without = shared.log_prob("response, after the conversation without the statement,")
-    tokens = shared.count("Length of the response in tokens of the base model", 1)
+    log_prob = shared.log_prob(
+        "response, after the whole conversation,", "where this or log_prob_without is too long"
+    )
+    log_prob_without = shared.log_prob(
+        "response, after the conversation without the statement,", "where log_prob is null"
+    )
+    tokens = dy.Int64(
+        nullable=True,
+        min=1,
+        description="Length of the response in tokens of the base model, null where log_prob is",
+    )
 
     @dy.rule()
     def used_where_there_are_terms(cls) -> pl.Expr:
         return cls.used.col.is_null() == (cls.terms.col.list.len() == 0)
+
+    @dy.rule()
+    def scored_both_ways_or_neither(cls) -> pl.Expr:
+        missing = cls.log_prob.col.is_null()
+        return (missing == cls.log_prob_without.col.is_null()) & (
+            missing == cls.tokens.col.is_null()
+        )
 
 
 class JudgementRows(shared.PairRows):
