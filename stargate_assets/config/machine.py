@@ -85,6 +85,11 @@ class Machine(Frozen):
         default=False,
         description="Training computes activations twice and keeps few: less memory, more time.",
     )
+    training_save_minutes: PositiveFloat = Field(
+        default=10.0,
+        description="How often a training saves where it is; one that was killed goes on from "
+        "there. Not where full fine-tuning is spread over devices.",
+    )
     max_dollars: PositiveFloat | None = Field(
         default=None, description="A run stops before the call that could cost more than this."
     )

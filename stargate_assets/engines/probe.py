@@ -34,7 +34,8 @@ _NOT_RUN = (
 @torch.inference_mode()
 def probe(model: Any, name: str, vocabulary: Sequence[int], prefill_tokens: int) -> Forward:
     """The computation of a model that was loaded with eager attention, which is what its
-    architecture defines. Raises EngineError where its log-probabilities are not the model's own.
+    architecture defines. Raises EngineError where its log-probabilities are not the model's own, or
+    are no numbers.
     """
     draw = random.Random(0)
     sequences = [tuple(draw.choices(vocabulary, k=LENGTH)) for _ in range(2)]
@@ -43,6 +44,12 @@ def probe(model: Any, name: str, vocabulary: Sequence[int], prefill_tokens: int)
     try:
         plain = model(input_ids=torch.tensor(sequences, device=model.device), use_cache=True)
         expected = plain.logits.float().log_softmax(-1)
+        if expected.isnan().any():
+            raise EngineError(
+                f"The model {name!r} itself gives log-probabilities that are no numbers in "
+                f"{str(model.dtype).removeprefix('torch.')}; state dtype: float32 where the "
+                "experiment names it, or take another copy of its weights."
+            )
         forward = _forward(model, plain, prefill_tokens)
         for attention in ("sdpa", GROUPED_ATTENTION) if on_gpu else (GROUPED_ATTENTION,):
             model.set_attn_implementation(attention)

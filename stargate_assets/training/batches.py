@@ -43,18 +43,29 @@ def micro_batches(
 
 class MicroBatches(Sampler[list[int]]):
     """A device's micro-batches, examples of similar length together, in another order each epoch:
-    the one that the first device draws.
+    the one that the first device draws. A training that goes on within an epoch goes on in the
+    `order` in which that was begun.
     """
 
-    def __init__(self, lengths: Sequence[int], training: Training, devices: int, device: int):
-        self.order = LengthGroupedSampler(training.batch_size, lengths=list(lengths))
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        training: Training,
+        devices: int,
+        device: int,
+        order: Sequence[int] | None = None,
+    ):
+        self.sampler = LengthGroupedSampler(training.batch_size, lengths=list(lengths))
         self.training, self.devices, self.device = training, devices, device
+        self.begun, self.order = order, list(order or ())
 
     def __len__(self) -> int:
-        return len(self._shared(range(len(self.order))))
+        return len(self._shared(range(len(self.sampler))))
 
     def __iter__(self) -> Iterator[list[int]]:
-        yield from self._shared(broadcast_object_list([list(self.order)])[0])
+        order = list(self.sampler) if self.begun is None else self.begun
+        self.begun, self.order = None, broadcast_object_list([order])[0]
+        yield from self._shared(self.order)
 
     def _shared(self, order: Sequence[int]) -> list[list[int]]:
         return micro_batches(order, self.training, self.devices, self.device)

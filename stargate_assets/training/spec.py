@@ -15,7 +15,9 @@ from stargate_assets.method.preferences import Preference
 
 SPEC_VERSION = "1"
 """Raised when the same spec trains something else than before."""
-FIELDS_WITHOUT_EFFECT = {"model", "output", "processes", "device", "gradient_checkpointing"}
+FIELDS_WITHOUT_EFFECT = {
+    *("model", "output", "processes", "device", "gradient_checkpointing", "save_minutes"),
+}
 """Fields that change a result by rounding at most; `identity` says what `model` is."""
 FIRST_FIELDS = ("identity", "revision", "bf16", "seed", "dialogues", "preferences")
 FIRST_KNOBS = {
@@ -69,6 +71,8 @@ class TrainingSpec(BaseModel):
     processes: int = 1
     """Each has a device of its own."""
     gradient_checkpointing: bool = False
+    save_minutes: float = 10.0
+    """How often it saves where it is, in `saved`."""
     chat_template_kwargs: dict[str, JsonValue] = {}
     """What the chat template is told besides the messages."""
 
@@ -76,6 +80,11 @@ class TrainingSpec(BaseModel):
     def digest(self) -> str:
         """A digest of everything that determines the result."""
         return digest_text(SPEC_VERSION, digest_fields(self, exclude=FIELDS_WITHOUT_EFFECT))
+
+    @property
+    def saved(self) -> Path:
+        """Where this training, and no other, saves how far it has got."""
+        return self.output.with_name(f"{self.output.name}.{self.digest[:16]}")
 
     @property
     def digests(self) -> tuple[str, str]:

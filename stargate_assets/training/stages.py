@@ -13,6 +13,7 @@ from stargate_assets.config.experiment import Training
 from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.training.batches import MicroBatches
 from stargate_assets.training.preferences import ExamplePair, halve_device_batch, reference_margins
+from stargate_assets.training.saved import Saved, Saves, Saving
 from stargate_assets.training.spec import TrainingError
 
 
@@ -59,13 +60,17 @@ def run_stage(
     stage: Stage,
     arguments: TrainingArguments,
     on_loss: Callable[[int, float], None],
+    saves: Saves | None = None,
 ) -> list[float]:
-    """Take a stage's steps; the loss of each."""
-    losses = _Losses(on_loss)
+    """Take a stage's steps, or those that are left; the loss of each."""
+    begun = saves.goes_on if saves else None
+    losses = _Losses(on_loss, begun.losses if begun else ())
     kind = _PairTrainer if stage.compares else _Trainer
-    trainer = kind(stage, model=model, args=arguments, callbacks=[losses])
+    trainer = kind(stage, begun, model=model, args=arguments, callbacks=[losses])
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    if saves:
+        trainer.add_callback(Saving(trainer, saves))
+    trainer.train(resume_from_checkpoint=str(begun.path) if begun else None)
     return losses.seen
 
 
@@ -92,23 +97,27 @@ class _Trainer(Trainer):
     devices.
     """
 
-    def __init__(self, stage: Stage, **stated: Any):
+    reference: torch.Tensor | None = None
+    """What the model preferred before the first step, of trainings that compare with it."""
+
+    def __init__(self, stage: Stage, begun: Saved | None, **stated: Any):
         super().__init__(**stated)
         self.stage, self.model_accepts_loss_kwargs = stage, True
+        order = begun.order if begun else None
+        device, lengths = self.args.process_index, stage.lengths
+        self.batches = MicroBatches(lengths, stage.training, stage.devices, device, order)
+        if begun and begun.reference is not None:
+            self.reference = torch.tensor(begun.reference)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        stage, device = self.stage, self.args.process_index
-        batches = MicroBatches(stage.lengths, stage.training, stage.devices, device)
-        rows = cast("Dataset[int]", range(len(stage.lengths)))
-        return DataLoader(rows, batch_sampler=batches, collate_fn=stage.batch)
+        rows = cast("Dataset[int]", range(len(self.stage.lengths)))
+        return DataLoader(rows, batch_sampler=self.batches, collate_fn=self.stage.batch)
 
 
 class _PairTrainer(_Trainer):
     """Asks the model for its margins before the first step, and divides losses by the pairs of a
     step on all devices.
     """
-
-    reference: torch.Tensor | None = None
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -144,8 +153,8 @@ class _PairTrainer(_Trainer):
 
 
 class _Losses(TrainerCallback):
-    def __init__(self, on_loss: Callable[[int, float], None]):
-        self.on_loss, self.seen = on_loss, list[float]()
+    def __init__(self, on_loss: Callable[[int, float], None], before: Sequence[float]):
+        self.on_loss, self.seen = on_loss, list(before)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not logs or "loss" not in logs:

@@ -7,6 +7,7 @@ every device (DDP), full fine-tuning shares weights, gradients and Adam's moment
 import gc
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -25,10 +26,8 @@ from stargate_assets.method.examples import IGNORED, Example, tokenise
 from stargate_assets.training.adapter import add_adapter
 from stargate_assets.training.batches import accumulation_steps, examples_per_device
 from stargate_assets.training.labelled_loss import learn_where_labelled
-from stargate_assets.training.preferences import (
-    ExamplePair,
-    example_pairs,
-)
+from stargate_assets.training.preferences import ExamplePair, example_pairs
+from stargate_assets.training.saved import Saves, find_saved
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 from stargate_assets.training.stages import Stage, run_stage, stage_of_examples, stage_of_pairs
 
@@ -54,17 +53,25 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
         pairs = example_pairs(spec.decode_preferences(), chat)
         check_pairs(pairs)
         stages.append(stage_of_pairs(spec.training, spec.processes, pairs, pad_id))
-    arguments = [_arguments(spec, stage) for stage in stages]
+    arguments = [_arguments(spec, stage, number) for number, stage in enumerate(stages)]
     model = _model(spec)  # after the arguments, which join the processes that it is spread over
-    total, losses = sum(stage.steps for stage in stages), list[list[float]]()
+    total, save_seconds = sum(stage.steps for stage in stages), _save_seconds(spec)
+    saved = (
+        find_saved([_saved(spec, number) for number in range(len(stages))])
+        if save_seconds
+        else None
+    )
+    losses = list(saved.before) if saved else []
     with disable_input_dtype_casting(model):  # to fp32, from which autocast casts back to bf16
-        for stage, stated in zip(stages, arguments, strict=True):
+        for stage, stated in list(zip(stages, arguments, strict=True))[len(losses) :]:
             before = sum(map(len, losses))
 
             def report_loss(step: int, loss: float, before: int = before) -> None:
                 on_loss(before + step, total, loss)
 
-            losses.append(run_stage(model, stage, stated, report_loss))
+            goes_on = saved if saved and len(saved.before) == len(losses) else None
+            saves = Saves(save_seconds, losses, goes_on) if save_seconds else None
+            losses = [*losses, run_stage(model, stage, stated, report_loss, saves)]
             gc.collect()  # a trainer that is gone leaves no moments, and no hooks on gradients
     _save(model, tokenizer, spec, first=arguments[0].process_index == 0)
     return TrainingResult(
@@ -143,10 +150,21 @@ def _model(spec: TrainingSpec) -> Any:
     return add_adapter(model, spec) if lora else model
 
 
-def _arguments(spec: TrainingSpec, stage: Stage) -> TrainingArguments:
+def _saved(spec: TrainingSpec, stage: int) -> Path:
+    """Where a stage saves how far it has got."""
+    return spec.saved / str(stage)
+
+
+def _save_seconds(spec: TrainingSpec) -> float | None:
+    """How often it saves where it is; None where Trainer cannot: weights that are shared out."""
+    shared_out = spec.training.method == "full" and spec.processes > 1
+    return None if shared_out else 60 * spec.save_minutes
+
+
+def _arguments(spec: TrainingSpec, stage: Stage, number: int) -> TrainingArguments:
     training, steps = stage.training, stage.steps
     return TrainingArguments(
-        output_dir=str(spec.output.with_name(f"{spec.output.name}.trainer")),
+        output_dir=str(_saved(spec, number)),
         seed=spec.seed % 2**32,
         data_seed=spec.seed % 2**32,
         num_train_epochs=training.epochs,

@@ -116,7 +116,7 @@ def nan_score(scope: Scope) -> Survived:
 
     spoilt = _copy(scope, "spoilt", spoil)
     refused(
-        "no finite number|as the model itself does",
+        "no finite number|itself gives log-probabilities that are no numbers",
         partial(_scores, scope, spoilt, "spoilt_scores"),
     )
     store = ModelPool(scope.directory / "spoilt_scores").store()

@@ -170,7 +170,11 @@ def test_two_policies_stand_beside_each_other(report: Opened, tables: Experiment
         assert text in shown
     for policy in (0, 2):
         assert responses.filter(iteration=policy)["text"].item() in shown
-    verdict = tables.frame("judgements").filter(iteration=2, arm="method", **pair)["verdict"].item()
+    verdict = (
+        tables.frame("judgements")
+        .filter(iteration=2, arm="method", reference="base", **pair)["verdict"]
+        .item()
+    )
     told = {"win": "this response is preferred", "loss": "the base model's is preferred"}
     assert told[verdict] in shown
     page.locator("#beside").select_option("1")

@@ -118,6 +118,7 @@ def training_spec(run: CellRun) -> TrainingSpec:
         output=final.with_name(f".{final.name}.partial"),
         processes=models.machine.training_processes,
         gradient_checkpointing=models.machine.gradient_checkpointing,
+        save_minutes=models.machine.training_save_minutes,
         chat_template_kwargs=questioner.chat_template_kwargs,
     )
 
@@ -136,6 +137,9 @@ def train_checkpoint(run: CellRun, spec: TrainingSpec) -> tuple[pl.DataFrame, Pa
     final, aside = checkpoint_directory(models, run.name, run.cell), spec.output
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    for left in aside.parent.glob(f"{aside.name}.*/"):  # by trainings of this cell
+        if left != spec.saved:
+            shutil.rmtree(left)
     before = find_training(models.directory / CHECKPOINTS, spec.digests, final)
     if before is not None:
         source, training = before
@@ -144,6 +148,7 @@ def train_checkpoint(run: CellRun, spec: TrainingSpec) -> tuple[pl.DataFrame, Pa
     else:
         source, result = None, train_in_child(run, spec)
         sha256 = publish(aside, final, TrainingRecord(spec.digest, result.model_dump()))
+        shutil.rmtree(spec.saved, ignore_errors=True)
     row = {
         "iteration": run.cell.iteration,
         "split": run.cell.split,
