@@ -276,6 +276,7 @@ def run(command: Command, elsewhere: Path) -> str:
     return "" if result.exit_code == 0 else f"{result.output} {result.exception!r}"
 
 
+@pytest.mark.slow
 def test_who_reads_on_and_types_what_is_shown_gets_no_error(
     project_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_cell_without_its_policy_fails_before_a_model_is_opened(scripted_proje
     assert project.models.usage.made == 0
 
 
+@pytest.mark.slow
 def test_the_machine_says_over_how_many_devices_training_spreads(finished_project: Build) -> None:
     project = finished_project(training={"method": "lora", "batch_size": 2})
     project.models.machine = Machine(training_processes=9)
@@ -139,6 +140,7 @@ def test_the_held_out_split_is_never_trained_on(finished_project: Build) -> None
     assert {policy for table, policy in made if table == "policy"} == {"0"}
 
 
+@pytest.mark.slow
 def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
     training = {"method": "lora", "batch_size": 2, "loss": "sft_then_dpo"}
     project = scripted_project(iterations=1, training=training)
@@ -171,6 +173,7 @@ def test_the_sensor_walks_the_plan_unattended(scripted_project: Build) -> None:
     assert trained["preference_losses"][0] == pytest.approx(math.log(2), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_excluded_gold_responses_are_in_no_comparison(finished_project: Build) -> None:
     """And the Judge is not shown them as another's."""
     project, where = finished_project(), {"split": "test"}
@@ -188,6 +191,7 @@ def test_excluded_gold_responses_are_in_no_comparison(finished_project: Build) -
         assert frame.select("task_id", "persona_id").n_unique() == pairs
 
 
+@pytest.mark.slow
 def test_a_family_is_walked_by_one_launcher_and_shares_what_is_alike(
     finished_project: Build,
 ) -> None:

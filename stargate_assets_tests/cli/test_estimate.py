@@ -102,6 +102,7 @@ def test_what_is_on_disk_is_subtracted(finished_project: Callable[..., Project])
     assert later[0].seconds is not None
 
 
+@pytest.mark.slow
 def test_what_another_experiment_has_trained_or_asks_before_is_subtracted(
     finished_project: Callable[..., Project], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,7 +90,7 @@ def test_what_runs_nothing_builds_no_asset_graph(monkeypatch: pytest.MonkeyPatch
         ("report", "embedded"),
         ("compare", "embedded"),
         ("sql", "from embedded.report"),
-        ("estimate", "embedded"),
+        ("estimate", "embedded", "--iterations", "1", "--samples", "1"),
     ):
         code, output = call(*words)
         assert code == 0, output

@@ -82,6 +82,7 @@ def ablation(scripted_project: Callable[..., Project]) -> Project:
     return replace(scripted_project(iterations=1), locations={"loop": ABLATIONS})
 
 
+@pytest.mark.slow
 def test_a_cell_is_made_in_one_location_from_what_the_other_has_made(ablation: Project) -> None:
     main = project_definitions(ablation, MAIN).get_repository_def()
     other = project_definitions(ablation, ABLATIONS).get_repository_def()

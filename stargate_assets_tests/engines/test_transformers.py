@@ -121,6 +121,7 @@ def test_fault_4_a_context_with_real_end_tokens_is_attended_to(
     assert list(score.log_probs) == pytest.approx(reference_score(plain, request), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_greedy_text_is_that_of_generate(fp32: TransformersEngine, plain: tuple[Any, Any]) -> None:
     model, tokenizer = plain
     for request, completion in zip(
@@ -140,6 +141,7 @@ def test_greedy_text_is_that_of_generate(fp32: TransformersEngine, plain: tuple[
         assert completion.finish_reason == ("stop" if new[-1] in fp32.stop_ids else "length")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype",
     ["float32", pytest.param("bfloat16", marks=alike_in_any_batch)],

@@ -33,6 +33,7 @@ def project(files: Path, max_dollars: float) -> Project:
     return assemble({"mini": data_set}, {}, Path("warehouse"), machine)
 
 
+@pytest.mark.slow
 def test_a_run_stops_at_its_limit_and_the_next_one_goes_on(mini: Path, server: FaultServer) -> None:
     limited = project(mini, 0.05)  # room for one answer of 512 tokens, as it might be
     with pytest.raises(SpendingError, match=r"more \(--max-dollars, or max_dollars in machine"):

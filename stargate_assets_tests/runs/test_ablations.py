@@ -4,11 +4,13 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import polars as pl
+import pytest
 
 from stargate_assets.cli.driver import run_experiment
 from stargate_assets.definitions.project import Project
 
 
+@pytest.mark.slow
 def test_all_of_it_in_one_loop(scripted_project: Callable[..., Project]) -> None:
     speaker = {"name": "tester", "model": {"engine": "scripted", "model": "tester"}}
     project = scripted_project(

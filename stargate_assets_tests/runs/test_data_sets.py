@@ -32,6 +32,7 @@ def make(project: Project, split: str) -> None:
         launch("mini_data", split)
 
 
+@pytest.mark.slow
 def test_what_models_write_is_written_once_and_then_read_from_disk(mini: Path) -> None:
     first = project(mini, **WRITTEN)
     sizes = run_data_set(first, "mini", print)

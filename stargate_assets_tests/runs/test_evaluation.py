@@ -77,6 +77,7 @@ def test_every_arm_of_every_test_cell_has_a_win_rate(finished_project: Build) ->
     assert base_asks.equals(reference)
 
 
+@pytest.mark.slow
 def test_fault_7_a_judge_that_cannot_be_read_is_shown_and_not_dropped(
     finished_project: Build,
 ) -> None:
@@ -92,6 +93,7 @@ def test_fault_7_a_judge_that_cannot_be_read_is_shown_and_not_dropped(
     assert judgements["comparison_first"].null_count() == 0
 
 
+@pytest.mark.slow
 def test_other_judges_stand_beside_the_headline(finished_project: Build) -> None:
     before = read_win_rates(finished_project(), "loop")
     project = finished_project(other_judges=[judge("choice") | {"name": "elm"}])
@@ -167,6 +169,7 @@ def test_planted_a_judge_that_is_blind_on_own_text_is_warned_of(finished_project
     assert "on gold responses in 100% (" in str(warned.description)
 
 
+@pytest.mark.slow
 def test_a_warehouse_from_before_there_were_several_judges_is_made_new(
     finished_project: Build,
 ) -> None:
@@ -206,6 +209,7 @@ def test_a_warehouse_from_before_there_were_several_judges_is_made_new(
     assert "audit_accuracy" not in view.columns
 
 
+@pytest.mark.slow
 def test_another_judge_makes_the_test_cells_due_and_trains_nothing(
     finished_project: Build,
 ) -> None:
@@ -242,6 +246,7 @@ def test_a_training_cell_can_be_evaluated_by_hand(finished_project: Build) -> No
     assert set(made.select("iteration", "split").rows()) == {(0, "train_b")}
 
 
+@pytest.mark.slow
 def test_a_weak_judge_is_a_warning_and_stops_nothing(finished_project: Build) -> None:
     project = finished_project()
     with open_instance() as instance:

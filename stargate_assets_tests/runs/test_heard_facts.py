@@ -65,6 +65,7 @@ def project(mini: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return assemble({"mini": mini_data_set(mini)}, {"loop": experiment}, Path("warehouse"))
 
 
+@pytest.mark.slow
 def test_the_share_of_heard_facts_covers_the_truth(project: Project) -> None:
     with launcher(project, models=True) as launch:
         launch("mini_data", "test")

@@ -21,6 +21,7 @@ ORACLE = {"model": {"engine": "openai", "endpoint": "SHOP", "model": "judge-1"}}
 UNFIT = Failure(FailureReason.CONTENT_FILTER, "Unfit.")
 
 
+@pytest.mark.slow
 def test_what_had_no_answer_is_asked_again_and_nothing_else(
     mini: Path, http: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

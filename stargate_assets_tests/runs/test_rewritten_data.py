@@ -33,6 +33,7 @@ def project(scripted_project: Callable[..., Project]) -> Project:
     return built
 
 
+@pytest.mark.slow
 def test_rows_carry_the_version_of_what_was_read(project: Project) -> None:
     experiment = project.experiments["loop"]
     read = cell_versions(experiment, CELL, None, project.warehouse.materializations("mini"))
@@ -50,6 +51,7 @@ def test_rows_carry_the_version_of_what_was_read(project: Project) -> None:
     assert Step(CELL, "evaluate") not in done_steps(project.warehouse, "loop", experiment)
 
 
+@pytest.mark.slow
 def test_a_run_says_so_and_makes_the_cell_again(project: Project) -> None:
     announced: list[str] = []
     run_experiment(project, "loop", None, announced.append)
