@@ -77,7 +77,11 @@ def test_a_run_says_where_its_report_is_and_a_comparison_its_page() -> None:
     assert "No test cell of everyday_smoke is there yet, in " in output
 
 
-def test_what_runs_nothing_builds_no_asset_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_nothing_builds_no_asset_graph(
+    smollm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("warehouse").mkdir()
+    Path("warehouse/models").symlink_to(smollm.parent)  # made from its package once
     def refuse(project: Project) -> dg.Definitions:
         raise AssertionError("this command needs no definitions")
 
