@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import psycopg
@@ -176,16 +177,19 @@ def live_vllm(
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL of our own, on a socket in a temporary directory."""
-    server = get_server(tmp_path_factory.mktemp("postgres"))
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield server
-    finally:
-        server.cleanup()
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL of our own. Not in pytest's directory: started by root it is another user,
+    whom the next pytest would shut out.
+    """
+    with TemporaryDirectory() as directory:
+        server = get_server(directory)
+        try:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
+            yield server
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture
@@ -204,6 +208,13 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     if request.param == "sqlite":
         return SqliteFile(tmp_path / "completions.sqlite")
     return Postgres(request.getfixturevalue("postgres_url"))
+
+
+@contextmanager
+def temporary_store() -> Iterator[CompletionStore]:
+    """For a test that takes many, which a fixture cannot give it."""
+    with TemporaryDirectory() as directory:
+        yield CompletionStore(SqliteFile(Path(directory) / "completions.sqlite"))
 
 
 @pytest.fixture

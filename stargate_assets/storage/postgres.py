@@ -4,6 +4,7 @@ The URL may have a password in it. It comes from the environment and goes nowher
 server: what an error says is the address without it.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -136,6 +137,7 @@ def _import_psycopg() -> Any:
             f"{COMPLETIONS_URL} asks for PostgreSQL, and psycopg is not installed; say pip install "
             "'stargate-assets[postgres]'."
         ) from None
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is an error of ours too
     return psycopg
 
 
