@@ -37,10 +37,10 @@ def copy(target: str) -> None:
         raise click.UsageError(f"Set {COMPLETIONS_URL} to the address of the database.")
     source, to = (file, database) if target == "postgresql" else (database, file)
     if not source.is_there():
-        raise click.ClickException("There is no completion store to copy from.")
+        raise click.ClickException("There is no completion store to copy.")
     with progress_bars() as on_progress:
         copied = copy_completions(CompletionStore(source), CompletionStore(to), on_progress)
-    console.print(f"{copied.results} completions, {copied.new} of them new there.")
+    console.print(f"{copied.results} completions, {copied.new} of them new.")
 
 
 @completions.command()

@@ -96,9 +96,10 @@ class PostgresSession:
         return self.connection.execute(_placeholders(query), values or None)
 
     def execute_each(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
-        with self.transaction(), self.connection.cursor() as cursor:
+        cursor = self.connection.cursor()
+        with self.transaction():
             cursor.executemany(_placeholders(query), rows)
-            return cursor.rowcount
+        return cursor.rowcount
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -40,6 +40,7 @@ def test_a_copy_has_everything_and_adds_nothing_twice(
     assert file.read(["7", "1201"]) == {"7": ANSWER, "1201": ANSWER}
     assert sorted(row.key for row in file.failures([USE.schema])) == ["x", "y"]
     assert (used(store).calls, used(file).calls) == (1202, 1205)
+    assert copied(file, store) == Copied(1202, 1)
     for _ in range(2):
         copied(store, file)
         copied(file, store)
