@@ -86,7 +86,8 @@ class SqliteSession:
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # SQLite may have ended it, where the disk is full
+                self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
 
@@ -106,7 +107,8 @@ def _is_alive(pid: str, create_time: str) -> bool:
     try:
         process = psutil.Process(int(pid))
         is_zombie = process.status() == psutil.STATUS_ZOMBIE
-        return not is_zombie and str(process.create_time()) == create_time
+        # Counted from the machine's start, which moves by a second when the clock is set.
+        return not is_zombie and abs(process.create_time() - float(create_time)) < 2
     except psutil.NoSuchProcess:
         return False
 
