@@ -76,7 +76,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(STEPS, st.floats(0.01, 20))
 def test_nothing_is_paid_beyond_the_budget(steps: list[Step], dollars: float) -> None:
     """Whatever the runs ask in turn, each reserving anew while the other's calls are under way."""
