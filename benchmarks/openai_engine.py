@@ -30,6 +30,7 @@ from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.method.language_model import ChatRequest, Message, Sampling
 from stargate_assets.models.stored import StoredModel
 from stargate_assets.storage.completions import CompletionStore, Use
+from stargate_assets.storage.sqlite import SqliteFile
 
 PROMPT = "My name is Ada. What should I cook tonight? " * 20
 console = Console()
@@ -83,7 +84,7 @@ def main(count: int, at_once: int, latency: int, rounds: int) -> None:
         list(engine.chat(chats[:at_once]))  # until the server is there
         with tempfile.TemporaryDirectory() as directory:
             for number in range(rounds):
-                store = CompletionStore(Path(directory) / f"{number}.sqlite")
+                store = CompletionStore(SqliteFile(Path(directory) / f"{number}.sqlite"))
                 stored = StoredModel("any", store, lambda: engine, lambda *_: None, use)
                 runs["engine"].append(measured(lambda: len(list(engine.chat(chats))), count))
 

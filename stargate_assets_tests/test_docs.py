@@ -35,6 +35,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"stargate (init|new|sql|export|report) .*",
         r"stargate status (embedded|star_gate|my_experiment_short)",
         r"stargate compare embedded my_experiment",
+        r"stargate completions budget.*",
         r"stargate run everyday_mini",
         r"stargate prompts overnight --pair 0",
         r"dagster asset materialize .* --select group:everyday_mini .*",
@@ -55,7 +56,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"(export \w+=\S+ ?)+",
         r"\. \.venv/bin/activate",
     ),
-    "server": (r"make ui", r"vllm serve .*"),
+    "server": (r"make ui", r"vllm serve .*", r"stargate completions copy .*"),
 }
 """Every command line of the documentation, by what it needs to run here. Who documents a new one
 says here whether the test can run it.

@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from stargate_assets.models.bundled import BUNDLED, bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.storage.completions import CompletionStore, FailureRow, UsageRow, Use
+from stargate_assets.storage.database import Database
+from stargate_assets.storage.postgres import Postgres
+from stargate_assets.storage.sqlite import SqliteFile
 
 COMPLETIONS = "completions.sqlite"
 
@@ -58,16 +62,20 @@ class ModelPool:
 
     def store(self) -> CompletionStore:
         """What was ever answered."""
-        return CompletionStore(self.directory / COMPLETIONS)
+        return CompletionStore(self.database)
+
+    @property
+    def database(self) -> Database:
+        """Where the completion store is: in the database that the environment states, or here."""
+        return Postgres.stated_in(os.environ) or SqliteFile(self.directory / COMPLETIONS)
 
     def usage_rows(self) -> list[UsageRow]:
-        """The counts of all calls that were ever made here. Makes no store."""
-        return self.store().usage() if (self.directory / COMPLETIONS).exists() else []
+        """The counts of all calls that the store has. Makes no store."""
+        return self.store().usage() if self.database.is_there() else []
 
     def failure_rows(self, schemas: Sequence[str]) -> list[FailureRow]:
         """The requests of these experiments and data sets without an answer. Makes no store."""
-        there = (self.directory / COMPLETIONS).exists()
-        return self.store().failures(schemas) if there else []
+        return self.store().failures(schemas) if self.database.is_there() else []
 
     def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
         """Everything about a model that a result depends on. What the template of a remote server

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice
 from math import isfinite
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from stargate_assets.method.language_model import (
     most_tokens,
 )
 from stargate_assets.models.failures import FailureCount
+from stargate_assets.storage.budget import Budget
 from stargate_assets.storage.completions import (
     CompletionStore,
     Use,
@@ -35,6 +36,8 @@ from stargate_assets.storage.completions import (
 
 Request = TypeVar("Request", ChatRequest, ScoreRequest)
 Result = TypeVar("Result", Completion, Score)
+_WAITING = "waiting for dollars that another run has reserved"
+_SECONDS_OF_A_WAIT = 0.5
 
 
 class SpendingError(EngineError):
@@ -142,12 +145,14 @@ class StoredModel:
         missing: Mapping[str, Request],
         failures: FailureCount,
         store: Writer,
-    ) -> Generator[tuple[str, Result]]:
-        """What comes of each request in the end, with its key."""
+    ) -> Generator[tuple[str, Completion | Score]]:
+        """What comes of each request in the end, with its key: what another run has stored before,
+        if one has.
+        """
         engine, waiting = self.engine(), missing
         for tries_left in reversed(range(ANSWERS)):
             again: dict[str, Request] = {}
-            for keys in self._affordable(waiting):
+            for keys in self._affordable(waiting, store):
                 last = time.monotonic()
                 with closing(call(engine, [waiting[key] for key in keys])) as answers:
                     for index, result in answers:
@@ -156,10 +161,10 @@ class StoredModel:
                         seconds, last = time.monotonic() - last, time.monotonic()
                         is_final = not (tries_left and failure and failure.may_pass)
                         kept = failure if is_final else None
-                        store.write(key, result, seconds, self._pay(result), kept)
+                        stored = store.write(key, result, seconds, self._pay(result), kept)
                         failures.count_try(failure)
-                        if is_final:
-                            yield key, result
+                        if is_final or not _failure(stored):
+                            yield key, stored
                         else:
                             again[key] = waiting[key]
             waiting = again
@@ -178,39 +183,77 @@ class StoredModel:
                 "was stored of it."
             )
 
-    def _affordable(self, missing: Mapping[str, Request]) -> Iterator[list[str]]:
-        """The requests in batches that the run can pay whatever they turn out to cost. Raises
-        SpendingError before the first one that it might not be able to.
+    def _affordable(self, missing: Mapping[str, Request], store: Writer) -> Iterator[list[str]]:
+        """The requests in batches that the run, and the budget of the store, can pay whatever they
+        turn out to cost. Raises SpendingError before the first one that they might not be able to.
         """
         waiting = list(missing)
         if not waiting:
             return
-        if self.max_dollars is None or self.price == FREE:
+        budget = None if self.price == FREE else store.budget()
+        if self.price == FREE or (self.max_dollars is None and budget is None):
             yield waiting
             return
+        price = self._price_with_limit(budget)
+        while waiting:
+            most = {key: price.dollars(*most_tokens(missing[key])) for key in waiting}
+            count = self._reserve(dict(islice(most.items(), self._within_run(most))), store)
+            yield waiting[:count]
+            waiting = waiting[count:]
+
+    def _price_with_limit(self, budget: Budget | None) -> Price:
+        """The price, where it and the length of a completion are known. Raises SpendingError."""
+        limit, without = self.max_dollars, "max_dollars"
+        if budget is not None:
+            limit, without = budget.dollars, "a budget (stargate completions budget --remove)"
         if self.price is None:
             raise SpendingError(
-                f"Nobody has stated what {self.name} costs, so a limit of {self.max_dollars:.2f} "
-                "dollars cannot be kept; add its price to machine.yaml, or run without max_dollars."
+                f"Nobody has stated what {self.name} costs, so a limit of {limit:.2f} dollars "
+                f"cannot be kept; add its price to machine.yaml, or run without {without}."
             )
         if not self.has_limit:
             raise SpendingError(
-                f"Nothing limits what {self.name} writes, so a limit of {self.max_dollars:.2f} "
-                "dollars cannot be kept; state its limit_field, or run without max_dollars."
+                f"Nothing limits what {self.name} writes, so a limit of {limit:.2f} dollars cannot "
+                f"be kept; state its limit_field, or run without {without}."
             )
-        while waiting:
-            most = [self.price.dollars(*most_tokens(missing[key])) for key in waiting]
-            left = self.max_dollars - self.usage.dollars
-            count = sum(total <= left for total in accumulate(most))
-            if not count:
+        return self.price
+
+    def _within_run(self, most: Mapping[str, float]) -> int:
+        """How many of these calls, from the first, this run may make. Raises SpendingError."""
+        if self.max_dollars is None:
+            return len(most)
+        left = self.max_dollars - self.usage.dollars
+        count = sum(total <= left for total in accumulate(most.values()))
+        if not count:
+            raise SpendingError(
+                f"The next call of {self.name} could cost {next(iter(most.values())):.4f} dollars, "
+                f"and {self.usage.dollars:.4f} of the {self.max_dollars:.2f} that this run may "
+                "spend are spent; allow more (--max-dollars, or max_dollars in machine.yaml) "
+                "and run again: what is paid is kept."
+            )
+        return count
+
+    def _reserve(self, most: Mapping[str, float], store: Writer) -> int:
+        """Reserve what these calls can cost at most, for as many of them as the budget can pay now;
+        returns how many. Waits while other runs have reserved what is left of it. Raises
+        SpendingError where nothing that they give back could be enough.
+        """
+        first, waits = next(iter(most.values())), False
+        while (found := store.reserve(most)) is not None and not found[0]:
+            budget = found[1]
+            if first > budget.dollars - budget.paid:
                 raise SpendingError(
-                    f"The next call of {self.name} could cost {most[0]:.4f} dollars, and "
-                    f"{self.usage.dollars:.4f} of the {self.max_dollars:.2f} that this run may "
-                    "spend are spent; allow more (--max-dollars, or max_dollars in machine.yaml) "
-                    "and run again: what is paid is kept."
+                    f"The next call of {self.name} could cost {first:.4f} dollars, and "
+                    f"{budget.paid:.4f} of the {budget.dollars:.2f} that all runs may spend "
+                    "together are spent; allow more (stargate completions budget) and run again: "
+                    "what is paid is kept."
                 )
-            yield waiting[:count]
-            waiting = waiting[count:]
+            self.on_progress(_WAITING, 0, 1)
+            waits = True
+            time.sleep(_SECONDS_OF_A_WAIT)
+        if waits:
+            self.on_progress(_WAITING, 1, 1)
+        return len(most) if found is None else found[0]
 
     def _pay(self, result: Completion | Score) -> float | None:
         self.usage.estimated += isinstance(result, Completion) and result.estimated

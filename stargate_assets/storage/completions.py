@@ -1,21 +1,20 @@
 """The completion store: the results of model calls on disk, so that no call is made twice.
 
-It is SQLite in WAL mode, so that several processes may read while one writes. Results are stored
-for ever; a request that had no answer is stored as a failure, to be asked again by the next run,
-and is given up when `RUNS` of them had none. Every call is counted, one without an answer too, in
-the transaction that stores what came of it.
+It is a file of SQLite (`sqlite.py`), or a database that machines share (`postgres.py`). Results are
+stored for ever, and the first one of a request is everybody's; a request that had no answer is
+stored as a failure, to be asked again by the next run, and is given up when `RUNS` of them had
+none. Every call is counted, one without an answer too, in the transaction that stores what came of
+it, and paid from the budget that runs share, if there is one (`budget.py`).
 """
 
 import hashlib
 import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import islice
 from typing import Any
 
-from stargate_assets.method.errors import StargateError
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -25,63 +24,19 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 from stargate_assets.method.thoughts import read_completion
-from stargate_assets.storage.disk import writing
+from stargate_assets.storage import budget
+from stargate_assets.storage.budget import Budget
+from stargate_assets.storage.completions_sql import (
+    COUNT_CALL,
+    COUNT_FAILURE,
+    SCHEMA,
+    STORE_RESULT,
+)
+from stargate_assets.storage.database import CompletionStoreError, Database, Session
 
 RUNS = 3
 """Runs that ask a request which has no answer; later ones take that for what it is."""
 _KEYS_PER_QUERY = 500
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS completions (
-    key TEXT PRIMARY KEY,
-    model TEXT NOT NULL,
-    result TEXT NOT NULL,
-    made_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS usage (
-    schema_name TEXT NOT NULL,
-    slice TEXT NOT NULL,
-    role TEXT NOT NULL,
-    model TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    calls INTEGER NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    dollars REAL,
-    estimated_calls INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (schema_name, slice, role, model, kind)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS failures (
-    key TEXT NOT NULL,
-    schema_name TEXT NOT NULL,
-    slice TEXT NOT NULL,
-    role TEXT NOT NULL,
-    model TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    said TEXT NOT NULL,
-    runs INTEGER NOT NULL,
-    PRIMARY KEY (key, schema_name, slice, role)
-) WITHOUT ROWID;
-"""
-_ADD_COLUMN = "ALTER TABLE usage ADD COLUMN estimated_calls INTEGER NOT NULL DEFAULT 0"
-"""For stores that are older than it."""
-_COUNT_CALL = """
-INSERT INTO usage VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET calls = calls + 1,
-    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = completion_tokens + excluded.completion_tokens,
-    seconds = seconds + excluded.seconds,
-    dollars = dollars + excluded.dollars,
-    estimated_calls = estimated_calls + excluded.estimated_calls
-"""
-_COUNT_FAILURE = """
-INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, 1)
-ON CONFLICT DO UPDATE SET runs = runs + 1, reason = excluded.reason, said = excluded.said
-"""
-
-
-class CompletionStoreError(StargateError):
-    """The completion store cannot be read or written. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +69,19 @@ class UsageRow:
     dollars: float | None
     estimated_calls: int = 0
 
+    def __add__(self, other: "UsageRow") -> "UsageRow":
+        """The calls of both, which are of one use, model and kind; an unknown price stays so."""
+        dollars = (self.dollars, other.dollars)
+        return replace(
+            self,
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            seconds=self.seconds + other.seconds,
+            dollars=None if None in dollars else sum(d or 0.0 for d in dollars),
+            estimated_calls=self.estimated_calls + other.estimated_calls,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
@@ -134,40 +102,25 @@ def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
     as the method asks it. What an endpoint is sent may be less (a server that takes no seed); the
     key is the same, so that an answer is found again whichever fields the server takes by then.
     """
-    fields = asdict(request)
+    stated = asdict(request)
     if (
-        fields.get("structure") is None
+        stated.get("structure") is None
     ):  # stores are older than this field: their keys are without it
-        fields.pop("structure", None)
-    content = [model, type(request).__name__, fields]
+        stated.pop("structure", None)
+    content = [model, type(request).__name__, stated]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+USAGE = ", ".join(field.name for field in fields(UsageRow))
+"""The columns of a UsageRow."""
+
+
 class CompletionStore:
-    """The completion store in the SQLite file `path`, which is made if it does not exist."""
+    """The completion store in a database, where it is made if it does not exist."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        with self._connect() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-            if not _has_new_column(connection):
-                connection.execute("BEGIN IMMEDIATE")  # another process may be adding it
-                if not _has_new_column(connection):
-                    connection.execute(_ADD_COLUMN)
-                connection.execute("COMMIT")
-
-    @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose errors are one sentence each."""
-        try:
-            with writing(self.path):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-                with closing(connection):
-                    yield connection
-        except sqlite3.Error as error:
-            raise CompletionStoreError(_describe(self.path, error)) from error
+    def __init__(self, database: Database):
+        self.database = database
+        database.prepare(SCHEMA)
 
     def read(self, keys: Sequence[str]) -> dict[str, Completion | Score]:
         """The stored results, by key; a key without a result is left out."""
@@ -181,59 +134,86 @@ class CompletionStore:
 
     def _find(self, query: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = []
-        with self._connect() as connection:
+        with self.database.connect() as session:
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 batch = keys[start : start + _KEYS_PER_QUERY]
-                found += connection.execute(f"{query} ({', '.join('?' * len(batch))})", batch)
+                places = ", ".join("?" * len(batch))
+                found += session.execute(f"{query} ({places})", batch).fetchall()
         return found
 
     def _decode(self, result: str) -> Completion | Score:
         try:
             return _decode(json.loads(result))
         except (ValueError, TypeError, KeyError) as error:
-            raise CompletionStoreError(_describe(self.path, error)) from error
+            raise CompletionStoreError(self.database.describe_damage(error)) from error
 
     @contextmanager
     def writer(self, identity: str, use: Use, model: str) -> Iterator["Writer"]:
         """Open a writer that stores and counts results one at a time. `identity` is everything that
         tells the model from others, and `model` its name in the counts.
         """
-        with self._connect() as connection:
-            connection.execute("PRAGMA synchronous = NORMAL")  # FULL waits for the disk each time
-            yield Writer(connection, identity, (use.schema, use.slice, use.role, model))
+        with self.database.connect() as session:
+            key = (use.schema, use.slice, use.role, model)
+            writer = Writer(session, self._decode, identity, key)
+            try:
+                yield writer
+            finally:
+                writer.release()
 
     def usage(self) -> list[UsageRow]:
-        """The counts of all calls, by use, model and kind."""
-        with self._connect() as connection:
-            return [UsageRow(*row) for row in connection.execute("SELECT * FROM usage")]
+        """The counts of all calls, by use, model and kind; those of copied stores included."""
+        with self.database.connect() as session:
+            rows = session.execute(f"SELECT {USAGE} FROM usage").fetchall()
+            rows += session.execute(f"SELECT {USAGE} FROM copied_usage").fetchall()
+        found: dict[tuple[str, ...], UsageRow] = {}
+        for row in (UsageRow(*row) for row in rows):
+            key = (row.schema_name, row.slice, row.role, row.model, row.kind)
+            found[key] = row + found[key] if key in found else row
+        return list(found.values())
 
     def failures(self, schemas: Sequence[str]) -> list[FailureRow]:
         """The requests of these experiments and data sets that have no answer."""
-        with self._connect() as connection:
-            rows = connection.execute("SELECT * FROM failures ORDER BY schema_name, slice, role")
-            return [row for row in (FailureRow(*row) for row in rows) if row.schema_name in schemas]
+        query = (
+            "SELECT * FROM failures WHERE key NOT IN (SELECT key FROM completions) "
+            "ORDER BY schema_name, slice, role"
+        )
+        with self.database.connect() as session:
+            rows = [FailureRow(*row) for row in session.execute(query).fetchall()]
+        return [row for row in rows if row.schema_name in schemas]
 
     def forget_failures(self, schema: str, slices: Sequence[str]) -> None:
         """Let what has no answer in these slices be asked as if for the first time."""
-        with self._connect() as connection:
-            connection.executemany(
-                "DELETE FROM failures WHERE schema_name = ? AND slice = ?",
-                [(schema, where) for where in slices],
-            )
+        query = "DELETE FROM failures WHERE schema_name = ? AND slice = ?"
+        with self.database.connect() as session:
+            session.execute_each(query, [(schema, where) for where in slices])
 
     def count(self) -> int:
         """The number of stored results."""
-        with self._connect() as connection:
-            return connection.execute("SELECT count(*) FROM completions").fetchone()[0]
+        with self.database.connect() as session:
+            return session.execute("SELECT count(*) FROM completions").fetchone()[0]
+
+    def budget(self) -> Budget | None:
+        """What all runs that share the store may pay, if that is limited."""
+        with self.database.connect() as session:
+            return budget.read_budget(session)
+
+    def set_budget(self, dollars: float | None) -> None:
+        """Let all runs together pay so many dollars from now on; None is without a limit."""
+        with self.database.connect() as session:
+            budget.set_budget(session, dollars)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Writer:
     """Stores the results of one model for one use; see `CompletionStore.writer`."""
 
-    connection: sqlite3.Connection
+    session: Session
+    decode: Callable[[str], Completion | Score]
     identity: str
     usage_key: tuple[str, str, str, str]
+    _holder: str | None = None
+    _reserved: dict[str, float] = field(default_factory=dict[str, float])
+    """What calls under way can cost at most, by key; empty without a budget."""
 
     def write(
         self,
@@ -242,35 +222,55 @@ class Writer:
         seconds: float,
         dollars: float | None,
         failure: Failure | None = None,
-    ) -> None:
-        """Count a call, and store its result under its key; if there is none, `failure` instead, if
-        the run asks for it no more. When this returns, both survive the death of this process; only
-        a machine that loses power may lose the last ones.
+    ) -> Completion | Score:
+        """Count and pay a call, and store its result under its key; if there is none, `failure`
+        instead, if the run asks for it no more. When this returns, both survive the death of this
+        process; only a machine that loses power may lose the last ones.
+
+        Returns the result that holds: this one, unless another run has stored one before.
         """
         kind = "score" if isinstance(result, Score) else "chat"
         tokens = result.prompt_tokens, result.completion_tokens
         estimated = isinstance(result, Completion) and result.estimated
-        self.connection.execute("BEGIN")
-        if failure is not None:
-            values = (key, *self.usage_key, failure.reason, failure.said)
-            self.connection.execute(_COUNT_FAILURE, values)
-        elif not is_refusal(result):
-            fields = asdict(result)
-            fields.pop("failure", None)  # it has none
-            self.connection.execute(
-                "INSERT OR IGNORE INTO completions (key, model, result) VALUES (?, ?, ?)",
-                (key, self.identity, json.dumps(fields)),
+        text = "" if is_refusal(result) else _encode(result)
+        execute = self.session.execute
+        with self.session.transaction():
+            if text:
+                execute(STORE_RESULT, (key, self.identity, text))
+                execute("DELETE FROM failures WHERE key = ?", (key,))
+            elif failure is not None:
+                said = failure.said.replace("\0", "\N{REPLACEMENT CHARACTER}")  # for PostgreSQL
+                execute(COUNT_FAILURE, (key, *self.usage_key, failure.reason.value, said))
+            call = (*self.usage_key, kind, *tokens, seconds, dollars, int(estimated))
+            execute(COUNT_CALL, call)
+            other = execute(
+                "SELECT result FROM completions WHERE key = ? AND result <> ?", (key, text)
             )
-            self.connection.execute("DELETE FROM failures WHERE key = ?", (key,))
-        self.connection.execute(
-            _COUNT_CALL, (*self.usage_key, kind, *tokens, seconds, dollars, estimated)
-        )
-        self.connection.execute("COMMIT")
+            if self._holder is not None and key in self._reserved:
+                budget.settle(self.session, self._holder, self._reserved.pop(key), dollars or 0.0)
+        stored = other.fetchone()
+        return result if stored is None else self.decode(stored[0])
 
+    def budget(self) -> Budget | None:
+        """What all runs that share the store may pay, if that is limited."""
+        return budget.read_budget(self.session)
 
-def _has_new_column(connection: sqlite3.Connection) -> bool:
-    columns = connection.execute("PRAGMA table_info(usage)")
-    return "estimated_calls" in [row[1] for row in columns]
+    def reserve(self, most: Mapping[str, float]) -> tuple[int, Budget] | None:
+        """Reserve what calls can cost at most, by key, instead of what was reserved before. Returns
+        how many of them, from the first, can be paid, and the budget; None if there is none.
+        """
+        if self._holder is None:
+            self._holder = self.session.holder()
+        found = budget.reserve(self.session, self._holder, most)
+        self._reserved = {} if found is None else dict(islice(most.items(), found[0]))
+        return found
+
+    def release(self) -> None:
+        """Give back what is reserved for calls that have no result. A session that was lost has
+        nothing reserved.
+        """
+        if self._holder is not None and self.session.is_connected:
+            budget.release(self.session, self._holder)
 
 
 def is_refusal(result: Completion | Score) -> bool:
@@ -279,22 +279,15 @@ def is_refusal(result: Completion | Score) -> bool:
     return is_refused or result.failure is not None
 
 
+def _encode(result: Completion | Score) -> str:
+    stated = asdict(result)
+    stated.pop("failure", None)  # it has none
+    return json.dumps(stated)
+
+
 def _decode(fields: dict[str, Any]) -> Completion | Score:
     if "log_probs" in fields:
         return Score(**{**fields, "log_probs": tuple(fields["log_probs"])})
     if "thought" not in fields:  # stores are older than this field: their texts may hold thoughts
         return read_completion(fields.pop("text"), **fields)
     return Completion(**fields)
-
-
-def _describe(path: Path, error: Exception) -> str:
-    if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return (
-            f"The completion store {path} has been locked by another program for a minute; close "
-            "that program and run again."
-        )
-    return (
-        f"The completion store {path} is damaged ({error}); move it away, or have `sqlite3 {path} "
-        "'.recover'` write what can be read of it into another file. What is not there is asked "
-        "again."
-    )

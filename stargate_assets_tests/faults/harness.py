@@ -24,6 +24,7 @@ from stargate_assets.cli.driver import launcher
 from stargate_assets.cli.main import Commands
 from stargate_assets.models.pool import COMPLETIONS
 from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.faults import causes
 from stargate_assets_tests.faults.causes import Cause
 from stargate_assets_tests.faults.phases import (
@@ -105,7 +106,10 @@ def count_differences(one: Rows, other: Rows) -> int:
 
 def count_calls(directory: Path) -> int:
     """Answers of models that were ever stored and counted."""
-    return sum(row.calls for row in CompletionStore(directory / "warehouse" / COMPLETIONS).usage())
+    return sum(
+        row.calls
+        for row in CompletionStore(SqliteFile(directory / "warehouse" / COMPLETIONS)).usage()
+    )
 
 
 def make(phase: Phase, cause: Cause | None = None) -> None:

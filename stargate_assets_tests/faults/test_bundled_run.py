@@ -18,6 +18,7 @@ from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.models.bundled import BUNDLED
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.conftest import ENVIRONMENT, ROOT, WITHOUT_AMX
 
 STAGES = ("asking", "scoring gold responses", "training")
@@ -36,7 +37,7 @@ def result(directory: Path) -> dict[str, Any]:
 
 
 def stored(directory: Path) -> int:
-    return CompletionStore(directory / "warehouse" / "completions.sqlite").count()
+    return CompletionStore(SqliteFile(directory / "warehouse" / "completions.sqlite")).count()
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from stargate_assets.method.language_model import (
 from stargate_assets.models.failures import FEWEST, SILENCE, TooManyFailuresError
 from stargate_assets.models.stored import SpendingError, StoredModel
 from stargate_assets.storage.completions import RUNS, CompletionStore
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.conftest import USE
 
 NONSENSE = Failure(FailureReason.NO_ANSWER, "<html>")
@@ -54,7 +55,7 @@ def requests(count: int) -> list[ChatRequest]:
 
 
 def model(path: Path, engine: ScriptedEngine) -> StoredModel:
-    store = CompletionStore(path / "completions.sqlite")
+    store = CompletionStore(SqliteFile(path / "completions.sqlite"))
     named = StoredModel("m", store, lambda: engine, lambda *_: None, USE, name="m at FARM")
     return replace(named, max_failure_share=0.25)
 

@@ -23,6 +23,7 @@ from stargate_assets.method.language_model import (
 )
 from stargate_assets.models.stored import SpendingError, StoredModel
 from stargate_assets.storage.completions import CompletionStore, Use
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.conftest import USE
 
 
@@ -60,7 +61,7 @@ def requests(count: int) -> list[ChatRequest]:
 
 
 def model(path: Path, engine: ScriptedEngine | None = None) -> StoredModel:
-    store = CompletionStore(path / "completions.sqlite")
+    store = CompletionStore(SqliteFile(path / "completions.sqlite"))
     return StoredModel("scripted", store, lambda: engine or ScriptedEngine(), lambda *_: None, USE)
 
 
@@ -128,7 +129,7 @@ def test_an_engine_is_not_opened_for_what_is_on_disk(tmp_path: Path) -> None:
     def refuse() -> ScriptedEngine:
         raise AssertionError
 
-    store = CompletionStore(tmp_path / "completions.sqlite")
+    store = CompletionStore(SqliteFile(tmp_path / "completions.sqlite"))
     closed = StoredModel("scripted", store, refuse, lambda *_: None, USE)
     assert closed.chat(asked, "asking") == expected
 

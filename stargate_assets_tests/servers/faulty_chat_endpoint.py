@@ -19,6 +19,7 @@ from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.method.language_model import ChatRequest, Completion, Message, Sampling
 from stargate_assets.models.stored import StoredModel
 from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.conftest import USE
 
 KEY = "sk-a-very-secret-key"
@@ -73,7 +74,7 @@ class FaultServer:
         )
 
     def model(self, path: Path, **limits: Any) -> StoredModel:
-        store = CompletionStore(path / "completions.sqlite")
+        store = CompletionStore(SqliteFile(path / "completions.sqlite"))
         return StoredModel("judge", store, lambda: self.engine(**limits), lambda *_: None, USE)
 
 

@@ -22,6 +22,7 @@ from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.engines.scripted import ScriptedEngine
 from stargate_assets.method.language_model import ChatRequest, Message, Sampling
 from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.chat_templates import chat_tokenizer
 from stargate_assets_tests.conftest import mini_data_set, scripted_experiment
 from stargate_assets_tests.runs.cells import materialize
@@ -127,7 +128,7 @@ def project(model: str = BASE) -> Project:
 
 
 def stored() -> int:
-    return CompletionStore(Path("warehouse") / "completions.sqlite").count()
+    return CompletionStore(SqliteFile(Path("warehouse") / "completions.sqlite")).count()
 
 
 def main(enough: int) -> None:

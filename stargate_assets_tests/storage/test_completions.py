@@ -20,9 +20,10 @@ from stargate_assets.method.language_model import (
 from stargate_assets.storage.completions import (
     RUNS,
     CompletionStore,
-    CompletionStoreError,
     request_key,
 )
+from stargate_assets.storage.database import CompletionStoreError
+from stargate_assets.storage.sqlite import SqliteFile
 from stargate_assets_tests.conftest import USE
 
 CHAT = ChatRequest((Message("user", "Hé ✓"),), Sampling(5, 0.7), seed=1)
@@ -35,15 +36,14 @@ def stored(store: CompletionStore, results: Mapping[str, Completion | Score]) ->
             writer.write(key, result, 0.5, 0.25)
 
 
-def test_results_come_back_as_they_were(tmp_path: Path) -> None:
-    store = CompletionStore(tmp_path / "completions.sqlite")
+def test_results_come_back_as_they_were(store: CompletionStore) -> None:
     results = {
         "a": Completion("naïve ☃", "length", 3, 4),
         "thought": Completion("Who?", "stop", 3, 4, thought="Hm."),
         "b": Score((-0.1, -1e-17, -12.345678901234567), 7),
     }
     stored(store, results)
-    assert CompletionStore(store.path).read(["a", "thought", "b", "c"]) == results
+    assert CompletionStore(store.database).read(["a", "thought", "b", "c"]) == results
 
 
 @pytest.mark.parametrize(
@@ -55,26 +55,39 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     ],
 )
 def test_a_store_from_before_thoughts_were_told_apart_is_read(
-    tmp_path: Path, text: str, reason: str, completion: Completion
+    store: CompletionStore, text: str, reason: str, completion: Completion
 ) -> None:
-    store = CompletionStore(tmp_path / "completions.sqlite")
     row = {"text": text, "finish_reason": reason, "prompt_tokens": 3, "completion_tokens": 4}
-    with closing(sqlite3.connect(store.path)) as old:
+    with store.database.connect() as old:
         old.execute("INSERT INTO completions VALUES ('a', 'model', ?, 'then')", [json.dumps(row)])
-        old.commit()
     assert store.read(["a"]) == {"a": completion}
 
 
-def test_the_first_result_stays(tmp_path: Path) -> None:
-    store = CompletionStore(tmp_path / "completions.sqlite")
+def test_the_first_result_stays(store: CompletionStore) -> None:
     stored(store, {"a": Score((-1.0,), 1)})
     stored(store, {"a": Score((-2.0,), 1)})
     assert store.read(["a"]) == {"a": Score((-1.0,), 1)}
     assert store.count() == 1
 
 
-def test_more_keys_than_a_query_takes(tmp_path: Path) -> None:
-    store = CompletionStore(tmp_path / "completions.sqlite")
+def test_of_two_runs_that_ask_the_same_the_first_answer_is_both_s(store: CompletionStore) -> None:
+    first, second = Completion("Who?", "stop", 3, 4), Completion("Why?", "stop", 3, 4)
+    refused = Completion("", "refused", 3, 0)
+    failure = Failure(FailureReason.CONTENT_FILTER, "unfit\0")
+    with (
+        store.writer("model", USE, "the model") as one,
+        store.writer("model", replace(USE, slice="other"), "the model") as other,
+    ):
+        assert one.write("a", first, 0.5, 0.25) == first
+        assert other.write("a", second, 0.5, 0.25) == first
+        assert other.write("a", refused, 0.5, 0.25, failure) == first
+        assert other.write("b", refused, 0.5, 0.25, failure) == refused
+    assert store.read(["a"]) == {"a": first}
+    assert [(row.key, row.said) for row in store.failures([USE.schema])] == [("b", "unfit\ufffd")]
+    assert sorted((row.slice, row.calls) for row in store.usage()) == [(USE.slice, 1), ("other", 3)]
+
+
+def test_more_keys_than_a_query_takes(store: CompletionStore) -> None:
     results = {str(i): Score((-float(i),), i) for i in range(1201)}
     stored(store, results)
     assert store.read(list(results)) == results
@@ -111,9 +124,8 @@ def test_a_key_is_for_ever() -> None:
 
 
 def test_a_failure_is_given_up_after_some_runs_and_forgotten_on_demand_or_when_answered(
-    tmp_path: Path,
+    store: CompletionStore,
 ) -> None:
-    store = CompletionStore(tmp_path / "completions.sqlite")
     failure = Failure(FailureReason.TOO_LONG, "12 tokens at most")
     refused = Completion("", "refused", 3, 4, estimated=True)
     with store.writer("model", USE, "the model") as writer:
@@ -135,29 +147,27 @@ def test_a_failure_is_given_up_after_some_runs_and_forgotten_on_demand_or_when_a
 
 def test_a_store_from_before_estimates_is_read(tmp_path: Path) -> None:
     path = tmp_path / "completions.sqlite"
-    stored(CompletionStore(path), {"a": Completion("naïve", "stop", 3, 4)})
+    stored(CompletionStore(SqliteFile(path)), {"a": Completion("naïve", "stop", 3, 4)})
     with closing(sqlite3.connect(path)) as old:
         old.executescript("ALTER TABLE usage DROP COLUMN estimated_calls; DROP TABLE failures")
-    again = CompletionStore(path)
+    again = CompletionStore(SqliteFile(path))
     stored(again, {"b": Completion("naïve", "stop", 3, 4, estimated=True)})
     assert [(row.calls, row.estimated_calls) for row in again.usage()] == [(2, 1)]
 
 
 def test_a_damaged_store_is_one_sentence(tmp_path: Path) -> None:
-    store = CompletionStore(tmp_path / "completions.sqlite")
-    stored(store, {str(i): Score((-float(i),), i) for i in range(500)})
-    whole = store.path.read_bytes()
+    path = tmp_path / "completions.sqlite"
+    stored(CompletionStore(SqliteFile(path)), {str(i): Score((-float(i),), i) for i in range(500)})
+    whole = path.read_bytes()
     for damaged in (b"no database" * 999, whole[:4096] + b"\xff" * (len(whole) - 4096)):
-        store.path.write_bytes(damaged)
+        path.write_bytes(damaged)
         with pytest.raises(CompletionStoreError, match=r"is damaged .*\.recover") as raised:
-            CompletionStore(store.path).read([str(i) for i in range(500)])
+            CompletionStore(SqliteFile(path)).read([str(i) for i in range(500)])
         assert "\n" not in str(raised.value)
 
 
-def test_a_damaged_row_is_one_sentence(tmp_path: Path) -> None:
-    store = CompletionStore(tmp_path / "completions.sqlite")
-    with closing(sqlite3.connect(store.path)) as other:
+def test_a_damaged_row_is_one_sentence(store: CompletionStore) -> None:
+    with store.database.connect() as other:
         other.execute("INSERT INTO completions VALUES ('a', 'model', '{\"te', 'then')")
-        other.commit()
-    with pytest.raises(CompletionStoreError, match="is damaged"):
+    with pytest.raises(CompletionStoreError, match=r"is damaged|cannot be read"):
         store.read(["a"])
