@@ -1,0 +1,65 @@
+"""How requests are shared out over replicas: in chunks, measured in tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from stargate_assets.method.language_model import ChatRequest, ScoreRequest, most_tokens
+
+MOST_TOKENS = 262_144
+"""Of a chunk, if it has more than one request. Tokens are counted as bytes (`most_tokens`), so these
+are some 60,000 of English: enough to keep a batch full for a while.
+"""
+LEAST_TOKENS = 32_768
+"""Of a chunk, where there are enough for all replicas: smaller ones would leave a batch empty."""
+
+
+def order_by_prompt(requests: Sequence[ChatRequest] | Sequence[ScoreRequest]) -> list[int]:
+    """Indices, with requests whose messages begin alike side by side."""
+    texts = [[(message.role, message.content) for message in r.messages] for r in requests]
+    return sorted(range(len(requests)), key=lambda index: texts[index])
+
+
+def count_tokens(request: ChatRequest | ScoreRequest) -> int:
+    """What a request may cost a replica, prompt and completion together."""
+    return sum(most_tokens(request))
+
+
+def split_evenly(tokens: Sequence[int], replicas: int) -> list[range]:
+    """Chunks of neighbours for requests of so many tokens: large ones first, and smaller ones
+    towards the end, so that all replicas end at about the same time. Each chunk is half of an even
+    share of what is left, but neither more than MOST_TOKENS nor less than LEAST_TOKENS or an
+    even share of all, to within one request.
+    """
+    total = sum(tokens)
+    least = min(LEAST_TOKENS, total / replicas)
+    sent = [0, *accumulate(tokens)]
+    chunks: list[range] = []
+    start = 0
+    while start < len(tokens):
+        wanted = min(MOST_TOKENS, max(least, (total - sent[start]) / (2 * replicas)))
+        end = start + 1
+        while end < len(tokens) and sent[end + 1] - sent[start] <= wanted:
+            end += 1
+        chunks.append(range(start, end))
+        start = end
+    return chunks
+
+
+@dataclass(slots=True)
+class Part:
+    """Indices of requests that go out together and have no answer, by their place in the chunk that
+    went out last; and how often on end a replica has ended at them.
+    """
+
+    requests: dict[int, int]
+    losses: int = 0
+
+
+def plan_parts(
+    requests: Sequence[ChatRequest] | Sequence[ScoreRequest], replicas: int
+) -> list[Part]:
+    """All requests, in the order in which they are to go out."""
+    order = order_by_prompt(requests)
+    chunks = split_evenly([count_tokens(requests[index]) for index in order], replicas)
+    return [Part(dict(enumerate(order[place] for place in chunk))) for chunk in chunks]
