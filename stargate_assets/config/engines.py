@@ -13,9 +13,9 @@ class EngineEntry:
     """What must be known of an engine before it is opened.
 
     `module` has its `open_engine`. `remote`: it asks an endpoint, which has an address, a key and a
-    price. `weights`: it has a model's weights and their type. `spread`: it spreads them over as many
-    devices as the machine's tensor_parallel says. `fields` are those of a ModelSpec
-    that no other engine knows, all of which a result depends on.
+    price. `weights`: it has a model's weights and their type. `spread`: it spreads them over the
+    devices of the machine's tensor_parallel. `fields` are those of a ModelSpec that no other engine
+    knows, all of which a result depends on.
     """
 
     module: str

@@ -7,8 +7,8 @@ from itertools import accumulate
 from stargate_assets.method.language_model import ChatRequest, ScoreRequest, most_tokens
 
 MOST_TOKENS = 262_144
-"""Of a chunk, if it has more than one request. Tokens are counted as bytes (`most_tokens`), so these
-are some 60,000 of English: enough to keep a batch full for a while.
+"""Of a chunk, if it has more than one request. They are counted as bytes (`most_tokens`), so these
+are some 60,000 tokens of English: enough to keep a batch full for a while.
 """
 LEAST_TOKENS = 32_768
 """Of a chunk, where there are enough for all replicas: smaller ones would leave a batch empty."""

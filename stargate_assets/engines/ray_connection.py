@@ -45,7 +45,7 @@ class RayConnection:
     def leave(self) -> None:
         self.users -= 1
         if self.users == 0:
-            self._end()
+            self.end()
 
     def _connect(self, cluster: Cluster) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -66,8 +66,8 @@ class RayConnection:
         ).start()
         try:
             connected.result()
-        except Exception as error:  # noqa: BLE001 - Ray raises whatever it likes here
-            self._end()
+        except Exception as error:
+            self.end()
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise EngineError(
                 f"There is no connection to the Ray cluster {cluster.address!r} ({said[0]}); start "
@@ -75,10 +75,10 @@ class RayConnection:
                 "address: local."
             ) from error
         self.is_ours = True
-        atexit.register(self._end)
+        atexit.register(self.end)
 
-    def _end(self) -> None:
-        atexit.unregister(self._end)
+    def end(self) -> None:
+        atexit.unregister(self.end)
         if self.is_ours:
             import ray
 
@@ -99,8 +99,20 @@ def _hold(arguments: Mapping[str, Any], connected: Future[None], ended: threadin
     except Exception as error:  # noqa: BLE001 - it is raised in the thread that waits
         connected.set_exception(error)
     else:
+        _silence()
         connected.set_result(None)
         ended.wait()
+
+
+def _silence() -> None:
+    """Keep Ray from printing of every process that ends, which `replicas.py` tells of in a line. It
+    has no switch for that, so this is how `ray.shutdown` ends it.
+    """
+    from ray._private.worker import global_worker
+
+    if global_worker.connected:  # not behind ray://
+        global_worker.threads_stopped.set()
+        global_worker.gcs_error_subscriber.close()
 
 
 CONNECTION = RayConnection()

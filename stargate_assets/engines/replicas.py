@@ -126,8 +126,8 @@ class Replicas:
         place, one.place, one.has_ended = one.place, "", True
         if place:
             _log.warning(
-                "The replica of %s on %s has ended; %d of %d go on, and what it had not answered is "
-                "asked again.",
+                "The replica of %s on %s has ended; %d of %d go on, and what it had not answered "
+                "is asked again.",
                 *(self.name, place, len(self.open), self.size),
             )
             one.expected = _open(one.handle)

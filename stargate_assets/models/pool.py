@@ -171,7 +171,7 @@ class ModelPool:
         stated, there = self.machine.device, torch.cuda.is_available()
         if stated == "auto":
             return "cuda" if there else "cpu"
-        if stated.startswith("cuda") and not there:
+        if stated.startswith("cuda") and not there and self.machine.cluster is None:
             raise EngineError(
                 f"machine.yaml says device: {stated}, and torch {torch.__version__} sees no GPU "
                 "here; say auto, or install a build of torch for this GPU."
@@ -185,7 +185,8 @@ class ModelPool:
         import torch
 
         if self.device().startswith("cuda"):
-            return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+            elsewhere = not torch.cuda.is_available()
+            return "bfloat16" if elsewhere or torch.cuda.is_bf16_supported() else "float32"
         return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
 
 
