@@ -51,12 +51,16 @@ class RayConnection:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         arguments: dict[str, Any] = {"address": cluster.address}
         if cluster.address == "local":
-            self.directory = Path(tempfile.mkdtemp(prefix="stargate-ray-"))
+            # Not TMPDIR, which may be long: Linux takes no long path for a socket.
+            prefix = f"stargate-ray-{os.getpid()}-"
+            self.directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
             arguments |= {
                 "num_cpus": 1,
                 "include_dashboard": False,
                 "_node_ip_address": "127.0.0.1",
                 "_temp_dir": str(self.directory),
+                # How long Ray's own processes look for the head of a run that was killed.
+                "_system_config": {"gcs_rpc_server_reconnect_timeout_s": 10},
             }
         connected, self.ended = Future[None](), threading.Event()
         # Linux ends Ray's processes with the thread that started them, so that one stays. Only the

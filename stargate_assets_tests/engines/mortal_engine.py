@@ -2,8 +2,8 @@
 on, in the middle of a call.
 
 Its model is a directory. A file `CALL.process` or `CALL.node` there, where CALL is `sampled`,
-`greedy` or `score`, is deleted by the first replica to come as far as its second such result, which
-is the last thing that it does.
+`greedy` or `score`, is deleted by the first replica to come to the second such result of a chunk,
+or to its only one, which is the last thing that it does.
 """
 
 import os
@@ -36,7 +36,7 @@ class MortalEngine(ScriptedEngine):
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
         for index, completion in super().chat(requests):
             request = requests[index]
-            if index:
+            if index or len(requests) == 1:
                 self._meet_fate("sampled" if request.sampling.temperature else "greedy")
             if request.messages[-1].content == REFUSED:
                 raise EngineError("This is refused; ask for something else.")
@@ -46,7 +46,7 @@ class MortalEngine(ScriptedEngine):
 
     def score(self, requests: Sequence[ScoreRequest]) -> Results[Score]:
         for index, score in super().score(requests):
-            if index:
+            if index or len(requests) == 1:
                 self._meet_fate("score")
             yield index, score
 

@@ -215,7 +215,7 @@ def test_every_request_is_answered_once_though_a_replica_is_killed_at_it(
         assert all(len(one.parts) <= CHUNKS_AT_ONCE for one in mortal.replicas.all)
     assert sorted(results, key=lambda one: one[0]) == in_one_process(tmp_path, requests)
     assert not fate.exists()
-    assert "2 of 3 go on, and what it had not answered is asked again" in caplog.text
+    assert "of 3 go on, and what it had not answered is asked again" in caplog.text
 
 
 @pytest.mark.slow
@@ -363,7 +363,7 @@ def test_a_local_cluster_leaves_no_process_and_says_nothing(tmp_path: Path, how:
     with subprocess.Popen(
         [sys.executable, "run.py"],
         cwd=tmp_path,
-        env=ENVIRONMENT | {"TMPDIR": str(tmp_path)},
+        env=ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -381,4 +381,7 @@ def test_a_local_cluster_leaves_no_process_and_says_nothing(tmp_path: Path, how:
         assert run.wait(60) == (-signal.SIGKILL if how == "killed" else 0)
         assert psutil.wait_procs(started, timeout=60)[1] == []
         assert (run.stdout.read(), run.stderr.read()) == ("", "")
-    assert how == "killed" or not list(tmp_path.glob("stargate-ray-*"))
+    left = list(Path("/tmp").glob(f"stargate-ray-{run.pid}-*"))  # noqa: S108
+    assert how == "killed" or not left
+    for directory in left:
+        shutil.rmtree(directory)
