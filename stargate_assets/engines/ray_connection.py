@@ -59,8 +59,6 @@ class RayConnection:
                 "include_dashboard": False,
                 "_node_ip_address": "127.0.0.1",
                 "_temp_dir": str(self.directory),
-                # How long Ray's own processes look for the head of a run that was killed.
-                "_system_config": {"gcs_rpc_server_reconnect_timeout_s": 10},
             }
         connected, self.ended = Future[None](), threading.Event()
         # Linux ends Ray's processes with the thread that started them, so that one stays. Only the
