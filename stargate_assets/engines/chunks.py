@@ -1,5 +1,6 @@
 """How requests are shared out over replicas: in chunks, measured in tokens."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,6 +13,8 @@ are some 60,000 tokens of English: enough to keep a batch full for a while.
 """
 LEAST_TOKENS = 32_768
 """Of a chunk, where there are enough for all replicas: smaller ones would leave a batch empty."""
+HALF_A_TOKEN = 0.5
+"""For what division rounds."""
 
 
 def order_by_prompt(requests: Sequence[ChatRequest] | Sequence[ScoreRequest]) -> list[int]:
@@ -26,23 +29,25 @@ def count_tokens(request: ChatRequest | ScoreRequest) -> int:
 
 
 def split_evenly(tokens: Sequence[int], replicas: int) -> list[range]:
-    """Chunks of neighbours for requests of so many tokens: large ones first, and smaller ones
-    towards the end, so that all replicas end at about the same time. Each chunk is half of an even
-    share of what is left, but neither more than MOST_TOKENS nor less than LEAST_TOKENS or an
-    even share of all, to within one request.
+    """Chunks of neighbours for requests of so many tokens, in rounds of one for each replica. A
+    round has half of what is left, its chunks at most MOST_TOKENS each, and the last one all: it
+    comes when its chunks have no more than twice LEAST_TOKENS. So replicas that are equally fast
+    end together, and others soon after each other. All sizes are to within one request.
     """
-    total = sum(tokens)
-    least = min(LEAST_TOKENS, total / replicas)
     sent = [0, *accumulate(tokens)]
     chunks: list[range] = []
     start = 0
     while start < len(tokens):
-        wanted = min(MOST_TOKENS, max(least, (total - sent[start]) / (2 * replicas)))
-        end = start + 1
-        while end < len(tokens) and sent[end + 1] - sent[start] <= wanted:
-            end += 1
-        chunks.append(range(start, end))
-        start = end
+        share = (sent[-1] - sent[start]) / replicas
+        size = share if share <= 2 * LEAST_TOKENS else min(MOST_TOKENS, share / 2)
+        first = sent[start]
+        for number in range(1, replicas + 1):
+            if start == len(tokens):
+                break
+            end = bisect_right(sent, first + number * size + HALF_A_TOKEN) - 1
+            end = max(start + 1, end)
+            chunks.append(range(start, end))
+            start = end
     return chunks
 
 

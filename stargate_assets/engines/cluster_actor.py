@@ -6,9 +6,10 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,6 +19,8 @@ from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_eng
 from stargate_assets.method.language_model import ChatRequest, Completion, Score, ScoreRequest
 
 Call = Literal["chat", "score"]
+GATHERING_SECONDS = 0.1
+"""How long a result waits for others, to be handed over with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,9 @@ class Replica:
         self.directory = Path(tempfile.mkdtemp(prefix="replica-", dir=_session_directory()))
         self.engine_thread = ThreadPoolExecutor(1, "engine")
         self.held: dict[int, Future[None]] = {}
-        self.arrived: SimpleQueue[tuple[int, int, Completion | Score] | None] = SimpleQueue()
+        self.arrived: SimpleQueue[tuple[int, int, Completion | Score] | int] = SimpleQueue()
+        """Results, and numbers of chunks of which there will be no more."""
+        self.ended: set[int] = set()
         self.opened: Engine | None = None
 
     def open(self) -> tuple[str, int]:
@@ -91,16 +96,17 @@ class Replica:
         than that. Raises what the engine has raised, after its last results.
         """
         self.wanted = wanted
-        for number in [n for n, work in self.held.items() if work.done()]:
-            self.held.pop(number).result()
+        failed = {number: self.held.pop(number) for number in self.ended}
+        self.ended.clear()
+        for number in wanted & failed.keys():
+            failed[number].result()
         for chunk in chunks:
             self.held[chunk.number] = self.engine_thread.submit(self._ask, chunk)
-        arrived = self._take(seconds)
-        done = [n for n, work in self.held.items() if work.done() and not work.exception()]
-        arrived += self._take(0)  # what these have put since
-        for number in done:
+        results = self._take(seconds)
+        for number in [n for n in self.ended if self.held[n].exception() is None]:
+            self.ended.remove(number)
             del self.held[number]
-        return Reply([one for one in arrived if one[0] in wanted], frozenset(self.held))
+        return Reply([one for one in results if one[0] in wanted], frozenset(self.held))
 
     def close(self) -> None:
         """Free what the engine holds, and delete the files that were brought."""
@@ -110,16 +116,20 @@ class Replica:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _take(self, seconds: float) -> list[tuple[int, int, Completion | Score]]:
-        """What has arrived, after a wait for the first if nothing has."""
-        taken: list[tuple[int, int, Completion | Score]] = []
-        try:
-            if self.held and (first := self.arrived.get(timeout=seconds) if seconds else None):
-                taken.append(first)
-            while True:
-                if one := self.arrived.get_nowait():
-                    taken.append(one)
-        except Empty:
-            return taken
+        """Results: after a wait for the first, those that come soon after it, so that there are not
+        as many replies as results. Nobody waits once there is no more to come.
+        """
+        results: list[tuple[int, int, Completion | Score]] = []
+        end = time.monotonic() + seconds
+        with suppress(Empty):
+            while self.ended != self.held.keys():
+                one = self.arrived.get(timeout=max(0.0, end - time.monotonic()))
+                if isinstance(one, int):
+                    self.ended.add(one)
+                else:
+                    results.append(one)
+                    end = min(end, time.monotonic() + GATHERING_SECONDS)
+        return results
 
     def _ask(self, chunk: Chunk) -> None:
         try:
@@ -133,7 +143,7 @@ class Replica:
                     if chunk.number not in self.wanted:
                         return
         finally:
-            self.arrived.put(None)  # wakes who waits
+            self.arrived.put(chunk.number)
 
     def _engine(self) -> Engine:
         if self.opened is None:
