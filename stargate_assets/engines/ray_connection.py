@@ -110,8 +110,9 @@ def _silence() -> None:
     """Keep Ray from printing of every process that ends, which `replicas.py` tells of in a line. It
     has no switch for that, so this is how `ray.shutdown` ends it.
     """
-    from ray._private.worker import global_worker
+    from ray._private import worker
 
+    global_worker: Any = worker.global_worker
     if global_worker.connected:  # not behind ray://
         global_worker.threads_stopped.set()
         global_worker.gcs_error_subscriber.close()
