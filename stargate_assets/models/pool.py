@@ -144,7 +144,7 @@ class ModelPool:
             trained or (self.path(spec) if entry.local else spec.model),
             None if weights else spec.revision,
             self.dtype(spec),
-            self.device() if entry.local else "cpu",
+            self._engine_device() if entry.local else "cpu",
             self.machine,
             self.directory / "logs",
             self.on_progress,
@@ -165,18 +165,23 @@ class ModelPool:
             self._free(key)
 
     def device(self) -> str:
-        """The device that models run on, `auto` resolved."""
+        """The device of this machine, `auto` resolved. Raises EngineError if it is not there."""
         import torch
 
         stated, there = self.machine.device, torch.cuda.is_available()
         if stated == "auto":
             return "cuda" if there else "cpu"
-        if stated.startswith("cuda") and not there and self.machine.cluster is None:
+        if stated.startswith("cuda") and not there:
             raise EngineError(
                 f"machine.yaml says device: {stated}, and torch {torch.__version__} sees no GPU "
                 "here; say auto, or install a build of torch for this GPU."
             )
         return stated
+
+    def _engine_device(self) -> str:
+        """The device that models run on: on a cluster, this machine need not have it."""
+        stated = self.machine.device
+        return self.device() if self.machine.cluster is None or stated == "auto" else stated
 
     def dtype(self, spec: ModelSpec) -> str:
         """The type that a model's weights have on this machine, `auto` resolved."""
@@ -184,7 +189,7 @@ class ModelPool:
             return spec.dtype
         import torch
 
-        if self.device().startswith("cuda"):
+        if self._engine_device().startswith("cuda"):
             elsewhere = not torch.cuda.is_available()
             return "bfloat16" if elsewhere or torch.cuda.is_bf16_supported() else "float32"
         return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
