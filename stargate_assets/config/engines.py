@@ -13,13 +13,15 @@ class EngineEntry:
     """What must be known of an engine before it is opened.
 
     `module` has its `open_engine`. `remote`: it asks an endpoint, which has an address, a key and a
-    price. `weights`: it has a model's weights and their type. `fields` are those of a ModelSpec
-    that no other engine knows, all of which a result depends on.
+    price. `weights`: it has a model's weights and their type. `spread`: it spreads them over the
+    devices of the machine's tensor_parallel. `fields` are those of a ModelSpec that no other engine
+    knows, all of which a result depends on.
     """
 
     module: str
     remote: bool = False
     weights: bool = True
+    spread: bool = False
     fields: tuple[str, ...] = ()
 
     @property
@@ -30,7 +32,9 @@ class EngineEntry:
 
 ENGINES = {
     "transformers": EngineEntry("stargate_assets.engines.transformers"),
-    "vllm": EngineEntry("stargate_assets.engines.vllm", fields=("quantization", "max_length")),
+    "vllm": EngineEntry(
+        "stargate_assets.engines.vllm", spread=True, fields=("quantization", "max_length")
+    ),
     "openai": EngineEntry("stargate_assets.engines.openai", remote=True),
     "scripted": EngineEntry("stargate_assets.engines.scripted", weights=False),
 }

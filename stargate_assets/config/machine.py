@@ -46,6 +46,41 @@ FREE = Price(model="on this machine", prompt=0, completion=0, as_of=date.min)
 """No provider sends a bill; what electricity and hardware cost is not counted."""
 
 
+class Cluster(Frozen):
+    """Where models of local engines are held by replicas, in processes of Ray's."""
+
+    address: str = Field(
+        min_length=1,
+        description="auto (the cluster that Ray finds from here), local (this machine alone; Ray "
+        "is started and ended with the run), or an address, such as ray://head:10001.",
+    )
+    replicas: PositiveInt = Field(description="Of each model.")
+    replicas_of: dict[str, PositiveInt] = Field(
+        default={},
+        description="Of models that have another number, by what tables call them, e.g. "
+        "{bundled at transformers: 2}.",
+    )
+    gpus: PositiveFloat | None = Field(
+        default=None,
+        description="Of a replica, e.g. 0.5 where two share one. Unless stated, tensor_parallel of "
+        "them with engine vllm, one with others, and none on device cpu.",
+    )
+    wait_seconds: PositiveFloat = Field(
+        default=600.0, description="A run stops after so long without any replica."
+    )
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_above_one(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError("more than one GPU is a whole number of them")
+        return gpus
+
+    def count_replicas(self, spec: ModelSpec) -> int:
+        """How many replicas this model has."""
+        return self.replicas_of.get(spec.label, self.replicas)
+
+
 class Machine(Frozen):
     """The defaults suit two cores as well as one GPU."""
 
@@ -78,6 +113,7 @@ class Machine(Frozen):
     cpu_cache_gib: PositiveInt = Field(
         default=2, description="Of engine vllm: the key-value cache of a model on CPU."
     )
+    cluster: Cluster | None = None
     training_processes: PositiveInt = Field(
         default=1, description="Devices over which training is spread, a process for each."
     )

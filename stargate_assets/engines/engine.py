@@ -4,6 +4,7 @@ one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -71,3 +72,8 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the memory, and end the processes, that the engine holds."""
         ...
+
+
+def open_engine(module: str, opening: Opening) -> Engine:
+    """Open the engine of a module that is entered in `config/engines.py`."""
+    return import_module(module).open_engine(opening)

@@ -54,6 +54,12 @@ def bundled_model(models: Path, on_progress: OnProgress) -> Path:
     return directory
 
 
+def find_bundled_model(models: Path) -> str:
+    """The model's directory on a node that may not have `models`: there, or in the user's cache."""
+    cache = Path.home() / ".cache" / "stargate-assets" / "models"
+    return str(bundled_model(models if models.is_dir() else cache, lambda *_: None))
+
+
 def _gguf_file() -> Path:
     try:
         files = importlib.metadata.files(PACKAGE) or []

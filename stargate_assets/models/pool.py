@@ -7,16 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 
 from stargate_assets.config.machine import Machine
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.engines.chat_tokenizer import template_traits
-from stargate_assets.engines.engine import Checkpoint, Engine, Opening
+from stargate_assets.engines.cluster import open_on_cluster
+from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_engine
 from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import EngineError, OnProgress
-from stargate_assets.models.bundled import BUNDLED, bundled_model
+from stargate_assets.models.bundled import BUNDLED, bundled_model, find_bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.storage.completions import CompletionStore, FailureRow, UsageRow, Use
@@ -120,7 +121,7 @@ class ModelPool:
     def _opener(self, spec: ModelSpec, checkpoint: Checkpoint | None) -> Callable[[], Engine]:
         """Opens the model when it is called; a fully trained checkpoint is a model of its own."""
         whole = checkpoint if checkpoint is not None and not checkpoint.is_adapter else None
-        weights = str(whole.path) if whole is not None and spec.entry.local else None
+        weights = whole if spec.entry.local else None
 
         def engine() -> Engine:
             if whole is not None and spec.entry.remote:
@@ -137,27 +138,32 @@ class ModelPool:
 
         return engine
 
-    def _open_engine(self, spec: ModelSpec, weights: str | None) -> Engine:
+    def _open_engine(self, spec: ModelSpec, weights: Checkpoint | None) -> Engine:
         """The engine that holds this base model, or the weights of this fully trained one."""
-        key, entry = (spec.model_dump_json(), weights or ""), spec.entry
+        trained = None if weights is None else str(weights.path)
+        key, entry = (spec.model_dump_json(), trained or ""), spec.entry
         if key in self._engines:
             self._engines[key] = self._engines.pop(key)
             return self._engines[key]
         if entry.local:
             self._make_room()
-        module = import_module(entry.module)
-        self._engines[key] = module.open_engine(
-            Opening(
-                spec,
-                weights or (self.path(spec) if entry.local else spec.model),
-                None if weights else spec.revision,
-                self.dtype(spec),
-                self.device() if entry.local else "cpu",
-                self.machine,
-                self.directory / "logs",
-                self.on_progress,
-            )
+        opening = Opening(
+            spec,
+            trained or (self.path(spec) if entry.local else spec.model),
+            None if weights else spec.revision,
+            self.dtype(spec),
+            self._engine_device() if entry.local else "cpu",
+            self.machine,
+            self.directory / "logs",
+            self.on_progress,
         )
+        if self.machine.cluster is None or entry.remote:
+            self._engines[key] = open_engine(entry.module, opening)
+        else:
+            models = (self.directory / "models").resolve()
+            bundled = spec.model == BUNDLED and entry.local
+            find = partial(find_bundled_model, models) if bundled else None
+            self._engines[key] = open_on_cluster(entry.module, opening, weights, find)
         return self._engines[key]
 
     def _make_room(self) -> None:
@@ -167,7 +173,7 @@ class ModelPool:
             self._free(key)
 
     def device(self) -> str:
-        """The device that models run on, `auto` resolved."""
+        """The device of this machine, `auto` resolved. Raises EngineError if it is not there."""
         import torch
 
         stated, there = self.machine.device, torch.cuda.is_available()
@@ -180,14 +186,20 @@ class ModelPool:
             )
         return stated
 
+    def _engine_device(self) -> str:
+        """The device that models run on: on a cluster, this machine need not have it."""
+        stated = self.machine.device
+        return self.device() if self.machine.cluster is None or stated == "auto" else stated
+
     def dtype(self, spec: ModelSpec) -> str:
         """The type that a model's weights have on this machine, `auto` resolved."""
         if spec.dtype != "auto" or not spec.entry.local:
             return spec.dtype
         import torch
 
-        if self.device().startswith("cuda"):
-            return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        if self._engine_device().startswith("cuda"):
+            elsewhere = not torch.cuda.is_available()
+            return "bfloat16" if elsewhere or torch.cuda.is_bf16_supported() else "float32"
         return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
 
 
