@@ -82,6 +82,7 @@ def test_what_runs_nothing_builds_no_asset_graph(
 ) -> None:
     Path("warehouse").mkdir()
     Path("warehouse/models").symlink_to(smollm.parent)  # made from its package once
+
     def refuse(project: Project) -> dg.Definitions:
         raise AssertionError("this command needs no definitions")
 
