@@ -30,7 +30,7 @@ from stargate_assets.cli.terminal import (
     progress_bars,
     visible,
 )
-from stargate_assets.cli.use import publish
+from stargate_assets.cli.use import chat, publish
 
 KEPT = (
     "Every table that was written and every answer of a model is kept; the same command goes on "
@@ -87,6 +87,7 @@ def _change_options(command: Callable[..., None]) -> Callable[..., None]:
 main.add_command(init)
 main.add_command(new)
 main.add_command(sql)
+main.add_command(chat)
 main.add_command(publish)
 _all_option = click.option(
     "--all", "all_of_it", is_flag=True, help="NAME and every experiment that is called NAME_..."

@@ -16,6 +16,20 @@ policy_option = click.option(
 @click.command()
 @click.argument("experiment")
 @policy_option
+@click.option(
+    "--persona", is_flag=True, help="A roleplayer replies, as somebody of the test split."
+)
+def chat(experiment: str, policy: int | None, persona: bool) -> None:
+    """Talk with a policy of EXPERIMENT: it asks, you reply, it answers."""
+    from stargate_assets.cli.chat import read_line, start_chat
+    from stargate_assets.cli.driver import load
+
+    start_chat(load(experiment), experiment, policy, read_line, plays_persona=persona).hold()
+
+
+@click.command()
+@click.argument("experiment")
+@policy_option
 @click.option("--to", "repository", metavar="ORG/NAME", help="Put it on the Hugging Face Hub.")
 @click.option("--directory", **path_option("Where it is written; else warehouse/published/."))
 @click.option("--merged", is_flag=True, help="Whole weights in place of an adapter.")

@@ -158,7 +158,8 @@ def _write_settings(
         raise DriverError(f"The tokenizer of {spec.model} is not to be had; is the Hub there?")
     chat = ChatTokenizer(tokenizer, spec.model, spec.chat_template_kwargs)
     tokenizer.save_pretrained(directory)
-    asking: dict[str, Any] = {"max_new_tokens": simulated.question_tokens, "do_sample": False}
+    ends = {"eos_token_id": sorted({tokenizer.eos_token_id, chat.end_of_turn_ids[-1]})}
+    asking = {"max_new_tokens": simulated.question_tokens, "do_sample": False, **ends}
     if simulated.temperature:
         sampled = {"temperature": simulated.temperature, "top_p": simulated.top_p, "top_k": 0}
         asking |= {"do_sample": True, **sampled}
@@ -170,7 +171,7 @@ def _write_settings(
         "chat_template_kwargs": chat.template_arguments,
         "max_turns": simulated.max_turns,
         "asking": asking,
-        "answering": {"max_new_tokens": answered, "do_sample": False},
+        "answering": {"max_new_tokens": answered, "do_sample": False, **ends},
         "question_marks": QUESTION_MARKS,
         "closers": CLOSERS,
     }

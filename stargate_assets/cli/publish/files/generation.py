@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -27,9 +28,12 @@ def load_base() -> Any:
         return AutoModelForCausalLM.from_pretrained(base["model"], revision=revision, dtype=dtype)
     files = metadata.files(base["package"]) or []
     (file,) = (Path(str(f.locate())) for f in files if f.name.endswith(".gguf"))
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype="bfloat16"
+    packed: Any = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype="float32"
     )
+    del packed.config.quantization_config
+    model: Any = AutoModelForCausalLM.from_config(packed.config, dtype=torch.bfloat16)
+    model.load_state_dict(packed.state_dict())
     return model.float() if dtype == "float32" else model
 
 
