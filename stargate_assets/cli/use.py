@@ -30,6 +30,21 @@ def chat(experiment: str, policy: int | None, persona: bool) -> None:
 @click.command()
 @click.argument("experiment")
 @policy_option
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in."
+)
+def serve(experiment: str, policy: int | None, port: int, host: str) -> None:
+    """Serve a policy of EXPERIMENT to programs that speak OpenAI's protocol, until Ctrl-C."""
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.serve.server import serve_policy
+
+    serve_policy(load(experiment), experiment, policy, host, port)
+
+
+@click.command()
+@click.argument("experiment")
+@policy_option
 @click.option("--to", "repository", metavar="ORG/NAME", help="Put it on the Hugging Face Hub.")
 @click.option("--directory", **path_option("Where it is written; else warehouse/published/."))
 @click.option("--merged", is_flag=True, help="Whole weights in place of an adapter.")

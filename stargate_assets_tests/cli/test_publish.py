@@ -37,6 +37,7 @@ from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.versions import data_versions
 from stargate_assets.reporting.summary import summary
 from stargate_assets.storage.checkpoints import publish as seal
+from stargate_assets_tests.cli.adapters import write_adapter
 from stargate_assets_tests.conftest import USE, write_data_set
 from stargate_assets_tests.reporting import frames
 from stargate_assets_tests.servers.stub_hub import StubHub, stub_hub
@@ -68,31 +69,6 @@ attributes:
 SECOND = Path("warehouse/checkpoints/embedded/1-train_b")
 """The checkpoint of policy 2."""
 TOKEN = "hf_a_very_secret_key"  # noqa: S105
-
-
-def write_adapter(directory: Path, width: int) -> None:
-    """A LoRA adapter of the first layer's queries, as PEFT writes it."""
-    import torch
-    from peft import LoraConfig
-    from safetensors.torch import save_file
-
-    torch.manual_seed(1)
-    directory.mkdir(parents=True)
-    config = LoraConfig(
-        r=4,
-        lora_alpha=8,
-        target_modules=["q_proj"],
-        layers_to_transform=[0],
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=str(directory / "somewhere"),
-    )
-    config.save_pretrained(str(directory))
-    layer = "base_model.model.model.layers.0.self_attn.q_proj"
-    weights = {
-        f"{layer}.lora_A.weight": torch.randn(4, width),
-        f"{layer}.lora_B.weight": torch.randn(width, 4),
-    }
-    save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def make_project(root: Path, model: Path, width: int) -> Project:
