@@ -68,6 +68,7 @@ class Chat:
     def hold(self) -> None:
         """Conversation after conversation, until the person quits."""
         self._say(f"Policy {self.policy.number} of {self.name}. {COMMANDS} or Ctrl-D ends.")
+        self._say("Models are loaded when they are first asked, which may take a minute.")
         try:
             pairs = sample_pairs(self.project, self.experiment.data_set, TEST_SPLIT).every
             tasks = {pair.task.task_id: pair.task for pair in pairs}

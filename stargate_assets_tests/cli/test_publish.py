@@ -1,8 +1,10 @@
 """What is published, read back by those that it is for."""
 
+import ast
 import importlib.util
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -232,6 +234,16 @@ def log_probs(
     with torch.inference_mode():
         logits = model(torch.tensor([before + said])).logits[0, len(before) - 1 : -1]
     return logits.float().log_softmax(-1)[range(len(said)), said].tolist()
+
+
+def test_the_example_needs_transformers_and_peft_alone(published: Path) -> None:
+    tree = ast.parse((published / "generation.py").read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        n.name for node in ast.walk(tree) if isinstance(node, ast.Import) for n in node.names
+    }
+    roots = {str(name).partition(".")[0] for name in imported}
+    assert roots - sys.stdlib_module_names == {"torch", "jinja2", "transformers", "peft"}
 
 
 @pytest.mark.parametrize("heard", range(3))

@@ -233,7 +233,9 @@ def test_the_line_that_is_printed_works_and_the_command_ends(
         env=ENVIRONMENT,
     ) as server:
         assert server.stdout is not None
-        first, shown = server.stdout.readline(), server.stdout.readline()
+        loading, first, shown = (server.stdout.readline() for _ in range(3))
+        assert loading == "Loading any at scripted.
+"
         assert re.match(r"Serving loop-policy-0 at http://127\.0\.0\.1:\d+/v1; Ctrl-C", first)
         _, address, _, kind, _, body = shlex.split(shown)
         header, _, value = kind.partition(": ")

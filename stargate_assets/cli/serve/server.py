@@ -37,6 +37,7 @@ def serve_policy(project: Project, name: str, number: int | None, host: str, por
             f"The policies of {name} are behind an endpoint already ({spec.label}); ask that one."
         )
     with _listen(host, port) as listener:
+        console.print(f"Loading {escape(spec.label)}.", soft_wrap=True)
         engine = project.models.engine(spec, policy.checkpoint)
         served = f"{name}-policy-{policy.number}"
         app = make_app(served, engine, experiment.evaluation.answer_tokens)
