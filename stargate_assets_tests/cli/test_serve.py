@@ -27,7 +27,13 @@ from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.engines.engine import Checkpoint, Engine
 from stargate_assets.engines.scripted import UTTERANCES, ScriptedEngine
-from stargate_assets.method.language_model import ChatRequest, Message, Sampling, ScoreRequest
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    FailureReason,
+    Message,
+    Sampling,
+    ScoreRequest,
+)
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.jobs import data_job_name, job_name
 from stargate_assets.storage.checkpoints import publish
@@ -116,6 +122,12 @@ def test_our_own_engine_gets_the_texts_and_scores_of_the_policy(
     for one, other in zip(by_index(tiny.engine.score(scored)), scores, strict=True):
         assert one.log_probs == pytest.approx(other.log_probs, abs=1e-5)
         assert one.prompt_tokens == other.prompt_tokens
+    too_long = Message("user", "word " * 3000)
+    for failed in (
+        *by_index(engine.chat([ChatRequest((too_long,), Sampling(6))])),
+        *by_index(engine.score([ScoreRequest((too_long,), "Hm.")])),
+    ):
+        assert failed.failure.reason == FailureReason.TOO_LONG
 
 
 def test_openai_s_client_streams_and_lists(scripted: Served) -> None:
@@ -140,7 +152,7 @@ def test_openai_s_client_streams_and_lists(scripted: Served) -> None:
         ({"n": 2}, 400, "n: Input should be 1"),
         ({"stop": ["."]}, 400, "stop: Input should be null"),
         ({"messages": []}, 400, "messages: List should have at least 1 item"),
-        ({"max_tokens": 10**9}, 400, "attends to"),
+        ({"max_tokens": 10**9}, 400, "in this engine has room for"),
     ],
 )
 def test_what_cannot_be_had_is_told(
@@ -234,8 +246,7 @@ def test_the_line_that_is_printed_works_and_the_command_ends(
     ) as server:
         assert server.stdout is not None
         loading, first, shown = (server.stdout.readline() for _ in range(3))
-        assert loading == "Loading any at scripted.
-"
+        assert loading == "Loading any at scripted.\n"
         assert re.match(r"Serving loop-policy-0 at http://127\.0\.0\.1:\d+/v1; Ctrl-C", first)
         _, address, _, kind, _, body = shlex.split(shown)
         header, _, value = kind.partition(": ")

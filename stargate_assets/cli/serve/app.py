@@ -26,9 +26,17 @@ from stargate_assets.config.model_spec import first_fault
 from stargate_assets.engines.engine import Engine
 from stargate_assets.engines.prefixes import Tokens
 from stargate_assets.engines.transformers import TransformersEngine
-from stargate_assets.method.language_model import ChatRequest, Completion, EngineError
+from stargate_assets.method.language_model import (
+    ChatRequest,
+    Completion,
+    EngineError,
+    Failure,
+    FailureReason,
+    Score,
+)
 
 Body = TypeVar("Body", bound=BaseModel)
+TOO_LONG = "context_length_exceeded"
 JSON_TYPE = "application/json"
 
 
@@ -54,6 +62,8 @@ class ServedPolicy:
     async def chat(self, request: Request) -> Response:
         body = await self.read(request, ChatBody)
         found = await self.chats.ask(body.request(self.max_tokens))
+        if found.failure is not None:
+            return _tell_failure(found.failure)
         if body.stream:
             events: Iterator[str] = completion_events(self.name, found)
             return StreamingResponse(events, media_type="text/event-stream")
@@ -80,7 +90,9 @@ class ScoredPolicy(ServedPolicy):
     def __init__(self, name: str, engine: TransformersEngine, max_tokens: int):
         super().__init__(name, engine, max_tokens)
         self.tokenizer = engine.tokenizer
-        self.scores: Batches[Tokens, list[float]] = Batches(engine.log_probs, self.thread)
+        self.scores: Batches[Tokens, Score] = Batches(
+            lambda sequences: engine.score_tokens(sequences, [1] * len(sequences)), self.thread
+        )
 
     def routes(self) -> list[Route]:
         return [
@@ -110,8 +122,10 @@ class ScoredPolicy(ServedPolicy):
     async def score(self, request: Request) -> Response:
         body = await self.read(request, ScoreBody)
         found = await self.scores.ask(tuple(body.prompt))
+        if found.failure is not None:
+            return _tell_failure(found.failure)
         positions: list[Json | None] = [None]
-        for token, log_prob in zip(body.prompt[1:], found, strict=True):
+        for token, log_prob in zip(body.prompt[1:], found.log_probs, strict=True):
             positions.append({str(token): {"logprob": log_prob}})
         choice = {"index": 0, "text": "", "finish_reason": "length", "prompt_logprobs": positions}
         return JSONResponse({"object": "text_completion", "choices": [choice]})
@@ -129,6 +143,12 @@ def make_app(name: str, engine: Engine, max_tokens: int) -> Starlette:
         HTTPException: _tell,
     }
     return Starlette(routes=policy.routes(), exception_handlers=handlers)
+
+
+def _tell_failure(failure: Failure) -> Response:
+    """Why one request has no answer, in the words by which clients know what is too long."""
+    code = TOO_LONG if failure.reason is FailureReason.TOO_LONG else None
+    return JSONResponse(error_json(failure.said, code=code), 400)
 
 
 async def _tell_fault(request: Request, error: ValidationError) -> Response:

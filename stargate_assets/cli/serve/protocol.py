@@ -104,9 +104,9 @@ def completion_events(model: str, found: Completion) -> Iterator[str]:
     yield "data: [DONE]\n\n"
 
 
-def error_json(said: str, param: str | None = None) -> Json:
+def error_json(said: str, param: str | None = None, code: str | None = None) -> Json:
     return {
-        "error": {"message": said, "type": "invalid_request_error", "param": param, "code": None}
+        "error": {"message": said, "type": "invalid_request_error", "param": param, "code": code}
     }
 
 
