@@ -49,7 +49,7 @@ def serve(experiment: str, policy: int | None, port: int, host: str) -> None:
 @click.option("--directory", **path_option("Where it is written; else warehouse/published/."))
 @click.option("--merged", is_flag=True, help="Whole weights in place of an adapter.")
 @click.option("--data", is_flag=True, help="The data set of EXPERIMENT in place of a policy.")
-@click.option("--public", is_flag=True, help="For all to read; else for who may see ORG's own.")
+@click.option("--public", is_flag=True, help="Let everybody read it; it is private otherwise.")
 @click.option("--dry-run", is_flag=True, help="Write the directory, and put nothing on the Hub.")
 def publish(
     experiment: str,

@@ -98,6 +98,14 @@ def asks(text: str) -> bool:
     return text.rstrip(SETTINGS["closers"]).endswith(tuple(SETTINGS["question_marks"]))
 
 
+def hear() -> str:
+    """What the user types; nothing where there is nobody."""
+    try:
+        return input("You say: ").strip()
+    except EOFError:
+        return ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Talk with this policy.")
     parser.add_argument("task", help="What you want of it.")
@@ -109,7 +117,7 @@ def main() -> None:
         messages = questioner_messages(stated.name, stated.task, turns)
         question = say(model, tokenizer, messages, **SETTINGS["asking"])
         print(f"It says: {question}")
-        if not asks(question) or not (reply := input("You say: ").strip()):
+        if not asks(question) or not (reply := hear()):
             break
         turns.append((question, reply))
     messages = respondent_messages(stated.name, stated.task, turns)
