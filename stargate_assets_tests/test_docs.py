@@ -46,6 +46,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"stargate prompts embedded --raw",
         r"stargate run --all .*",
         r"stargate run embedded --.*",
+        r"stargate (chat|publish) embedded.*",
         r"stargate run overnight",
         r"stargate run star_gate --max-dollars .*",
         r"stargate run (everyday_smoke|my_data|my_experiment|my_experiment_short)",
@@ -56,11 +57,19 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"(export \w+=\S+ ?)+",
         r"\. \.venv/bin/activate",
     ),
-    "server": (r"make ui", r"vllm serve .*", r"stargate completions copy .*"),
+    "server": (
+        r"make ui",
+        r"vllm serve .*",
+        r"stargate serve .*",
+        r"stargate completions copy .*",
+    ),
 }
 """Every command line of the documentation, by what it needs to run here. Who documents a new one
 says here whether the test can run it.
 """
+OF_AN_EXPERIMENT = ("run", "status", "estimate", "report", "export", "compare")
+OF_AN_EXPERIMENT += ("chat", "publish", "serve")
+"""Commands that name experiments."""
 MEASURED = ("embedded", "my_experiment")
 """Experiments whose tables are stored, so that commands that show results have some to show."""
 
@@ -189,7 +198,7 @@ def test_every_experiment_and_data_set_that_is_named_is_declared() -> None:
         match command.words:
             case ("stargate", "init" | "new", name, *_):
                 known.add(name)
-            case ("stargate", "run" | "status" | "estimate" | "report" | "export" | "compare", *_):
+            case ("stargate", name, *_) if name in OF_AN_EXPERIMENT:
                 parsed = parameters(command)
                 named |= {n for key in ("name", "experiment") if (n := parsed.get(key))}
                 named |= set(parsed.get("experiments", ()))

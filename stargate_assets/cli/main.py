@@ -31,6 +31,7 @@ from stargate_assets.cli.terminal import (
     progress_bars,
     visible,
 )
+from stargate_assets.cli.use import chat, publish, serve
 
 KEPT = (
     "Every table that was written and every answer of a model is kept; the same command goes on "
@@ -88,6 +89,9 @@ main.add_command(init)
 main.add_command(new)
 main.add_command(sql)
 main.add_command(completions)
+main.add_command(chat)
+main.add_command(publish)
+main.add_command(serve)
 _all_option = click.option(
     "--all", "all_of_it", is_flag=True, help="NAME and every experiment that is called NAME_..."
 )

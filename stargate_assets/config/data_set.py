@@ -127,6 +127,10 @@ class DataSet(Frozen):
     prompts: DataPrompts = Field(
         default=SHIPPED, description="Texts in place of the shipped prompts, by the prompt's name."
     )
+    license: str | None = Field(
+        default=None,
+        description="What is published states it: the Hub's identifier, such as cc-by-4.0.",
+    )
 
     @model_validator(mode="after")
     def _people(self) -> Self:

@@ -60,7 +60,7 @@ def find_tokenizer(path: str, revision: str | None) -> Any:
     """
     with suppress(OSError, ValueError):  # also of a gated model, and of a name that is no model's
         return _read_tokenizer(path, revision, on_disk=True)
-    if _hub_answers():
+    if hub_answers():
         with suppress(OSError, ValueError):
             return _read_tokenizer(path, revision, on_disk=False)
     return None
@@ -81,8 +81,10 @@ def _read_tokenizer(path: str, revision: str | None, on_disk: bool) -> Any:
 
 
 @cache
-def _hub_answers() -> bool:
-    """Asked once and briefly: the hub's own client retries for most of a minute."""
+def hub_answers() -> bool:
+    """Whether the hub can be reached. Asked once and briefly: its own client retries for most of a
+    minute.
+    """
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

@@ -173,20 +173,27 @@ class TransformersEngine:
         if not requests:
             return
         scored = self.tokenizer.scored(requests)
-        contexts, wholes = [context for context, _ in scored], [a + b for a, b in scored]
-        fitting, too_long = self._find_too_long([len(whole) for whole in wholes])
+        contexts = [len(context) for context, _ in scored]
+        yield from self.score_tokens([before + said for before, said in scored], contexts)
+
+    @torch.inference_mode()
+    def score_tokens(self, sequences: Sequence[Tokens], contexts: Sequence[int]) -> Results[Score]:
+        """Log-probabilities of the tokens of each sequence but for its context, so many of the
+        first.
+        """
+        fitting, too_long = self._find_too_long([len(tokens) for tokens in sequences])
         for index, failure in too_long.items():
             yield index, Score.failed(failure)
         if not fitting:
             return
-        order = sorted(fitting, key=lambda index: wholes[index])
+        order = sorted(fitting, key=lambda index: sequences[index])
         prefixes = SharedPrefixes(
             self.forward,
-            [wholes[index] for index in order],
-            [len(contexts[index]) - 1 for index in order],
+            [sequences[index] for index in order],
+            [contexts[index] - 1 for index in order],
         )
         for leaf, log_probs in prefixes.log_probs():
-            yield order[leaf], Score(tuple(log_probs), len(contexts[order[leaf]]))
+            yield order[leaf], Score(tuple(log_probs), contexts[order[leaf]])
 
     def _grow(self, row: _Row, token: int, prompt_of: Sequence[Tokens]) -> Completion | None:
         """Append a token to a row, unless it ends it; the completion if the row has ended."""

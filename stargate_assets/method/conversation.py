@@ -10,7 +10,7 @@ from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.text import readdress
 
 QUESTION_MARKS = ("?", "？", "؟")
-_CLOSERS = "\"'”’»)]*_ \n"
+CLOSERS = "\"'”’»)]*_ \n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def people_of(pairs: Iterable[Pair]) -> list[Persona]:
 
 def is_question(utterance: str) -> bool:
     """Whether an utterance ends by asking."""
-    return utterance.rstrip(_CLOSERS).endswith(QUESTION_MARKS)
+    return utterance.rstrip(CLOSERS).endswith(QUESTION_MARKS)
 
 
 def question_rate(questions: tuple[str, ...]) -> float:

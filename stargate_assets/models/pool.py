@@ -61,6 +61,10 @@ class ModelPool:
             usage=self.usage,
         )
 
+    def engine(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> Engine:
+        """The same model opened, for who serves it and keeps nothing of what it says."""
+        return self._opener(spec, checkpoint)()
+
     def store(self) -> CompletionStore:
         """What was ever answered."""
         return CompletionStore(self.database)

@@ -116,6 +116,11 @@ def verify(path: Path) -> str:
     return manifest["sha256"]
 
 
+def sealed_files(path: Path) -> list[str]:
+    """The names of a checkpoint's files. Raises CheckpointError."""
+    return sorted(_read_manifest(path)["files"])
+
+
 def _remake(path: Path) -> str:
     """The command that makes a checkpoint, which stands in EXPERIMENT/ITERATION-SPLIT."""
     return f"stargate run {path.parent.name} --force '{path.name.replace('-', '|', 1)}'"

@@ -93,7 +93,7 @@ def tables(
     the first person's text.
     """
     draw = random.Random(seed)
-    rows: dict[str, list[Row]] = {table: [] for table in SCHEMAS}
+    rows: dict[str, list[Row]] = {table: [] for table in SCHEMAS if table != "chats"}
     for split in ("train_a", "train_b", "test"):
         for t in range(tasks):
             text, kind, domain = TASKS[t % len(TASKS)]
@@ -208,6 +208,26 @@ def store(
             rows = tables.frame(table).filter(**where)
             warehouse.write(name, table, where, rows, versions[table])
     warehouse.write(name, "report", {}, tables.frame("report"), report_version(warehouse, name))
+
+
+def store_chat(warehouse: Warehouse, name: str) -> None:
+    """Keep a conversation with policy 2."""
+    row: Row = {
+        "chat_id": "c1",
+        "iteration": 2,
+        "policy": hashlib.sha256(f"{name} 1".encode()).hexdigest(),
+        "task": TASKS[0][0],
+        "name": "Ana",
+        "persona_id": None,
+        "roleplayer": None,
+        "questions": [QUESTIONS[0]],
+        "answers": ["I work at night."],
+        "unanswered": QUESTIONS[3],
+        "response": "Sleep by day.",
+        "truncated": False,
+        "held_at": datetime(2026, 11, 28, 13, 0),
+    }
+    warehouse.write(name, "chats", {"chat_id": "c1"}, table_rows("chats", [row]), row["policy"])
 
 
 def usage_rows(name: str) -> list[UsageRow]:

@@ -40,6 +40,7 @@ def test_tables_and_columns_are_described_in_one_line(schema: type[dy.Schema]) -
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     warehouse = Warehouse(tmp_path_factory.mktemp("schemas") / "stargate.duckdb")
     frames.store(frames.tables("o'brien"), warehouse)
+    frames.store_chat(warehouse, "o'brien")
     warehouse.write_usage(frames.usage_rows("o'brien"))
     return warehouse
 

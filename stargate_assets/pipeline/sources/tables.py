@@ -52,7 +52,7 @@ def content_version(data_set: DataSet) -> str:
     stated = with_sources(data_set, lambda source: source.model_copy(update={"file": ()}))
     files = [file for source in data_set.sources() for file in source.file if file.is_file()]
     hashes = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
-    return digest_text(digest_fields(stated, {"prompts"}), *hashes)
+    return digest_text(digest_fields(stated, {"prompts", "license"}), *hashes)
 
 
 def reader(name: str, data_set: DataSet) -> Read:

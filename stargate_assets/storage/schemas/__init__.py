@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import dataframely as dy
 
 from stargate_assets.storage.schemas.bookkeeping import Materializations, Usage
+from stargate_assets.storage.schemas.chats import Chats
 from stargate_assets.storage.schemas.data import GoldResponses, Personas, Tasks
 from stargate_assets.storage.schemas.evaluation import (
     HeardStatements,
@@ -42,6 +43,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "judgements": Judgements,
     "win_rates": WinRates,
     "report": Report,
+    "chats": Chats,
 }
 """The tables of data sets and experiments, by name."""
 BOOKKEEPING: dict[str, type[dy.Schema]] = {"materializations": Materializations, "usage": Usage}
