@@ -36,6 +36,7 @@ from stargate_assets.method.language_model import (
 from stargate_assets.models.bundled import bundled_model
 from stargate_assets.models.stored import StoredModel
 from stargate_assets.storage.completions import CompletionStore, Use
+from stargate_assets.storage.sqlite import SqliteFile
 
 HERE = Path(__file__).stem
 PROMPT = "My name is Ada. What should I cook tonight? " * 20
@@ -134,7 +135,7 @@ def count_calls(rounds: int) -> None:
         stored: list[float] = []
         with tempfile.TemporaryDirectory() as directory:
             for number in range(rounds):
-                store = CompletionStore(Path(directory) / f"{number}.sqlite")
+                store = CompletionStore(SqliteFile(Path(directory) / f"{number}.sqlite"))
                 use = Use("benchmark", "all", "questioner")
                 model = StoredModel("any", store, lambda: engine, lambda *_: None, use)
                 started = time.perf_counter()
