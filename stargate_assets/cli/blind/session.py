@@ -181,7 +181,6 @@ def _row(
     verdict = Verdict.TIE
     if said.prefers != "tie":
         verdict = Verdict.WIN if (said.prefers == "left") == response_first else Verdict.LOSS
-    reason = said.reason.strip().encode(errors="replace").decode()  # JSON may have half a letter
     row = {
         "iteration": policies[1],
         "split": TEST_SPLIT,
@@ -192,7 +191,7 @@ def _row(
         "texts": digest_of(comparison),
         "verdict": verdict,
         "response_first": response_first,
-        "reason": reason or None,
+        "reason": said.reason.strip() or None,
         "seconds": said.seconds,
         "judged_at": datetime.now(UTC).replace(tzinfo=None),
     }

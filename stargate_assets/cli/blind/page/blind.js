@@ -76,7 +76,7 @@
   const choose = async (prefers) => {
     if (waiting || !shown) return;
     const said = {
-      rater, comparison: shown.comparison, prefers, reason: $("reason").value,
+      rater, comparison: shown.comparison, prefers, reason: $("reason").value.toWellFormed(),
       seconds: (performance.now() - since) / 1000,
     };
     const headers = { "Content-Type": "application/json" };
