@@ -45,8 +45,12 @@ def rows(session: Session) -> list[dict[str, object]]:
 
 
 @contextmanager
-def opened(browser: "Browser", address: str, viewport: str = "desk") -> Iterator["Page"]:
-    """The page in a browser that keeps nothing; it complains of nothing and asks nobody else."""
+def opened(
+    browser: "Browser", address: str, viewport: str = "desk", complaint: str = ""
+) -> Iterator["Page"]:
+    """The page in a browser that keeps nothing; it complains of nothing else and asks nobody
+    else.
+    """
     context = browser.new_context(viewport=VIEWPORTS[viewport])  # pyright: ignore[reportArgumentType]
     page, said = context.new_page(), list[str]()
     page.on("console", lambda message: said.append(message.text))
@@ -56,7 +60,7 @@ def opened(browser: "Browser", address: str, viewport: str = "desk") -> Iterator
     page.goto(address)
     yield page
     context.close()
-    assert [s for s in said if not s.startswith("data:")] == []
+    assert [s for s in said if not s.startswith("data:")] == ([complaint] if complaint else [])
 
 
 def judged(page: "Page", number: int, rater: str = "Ana") -> None:
@@ -129,7 +133,8 @@ def test_a_mouse_or_a_finger_is_enough(
 def test_nothing_is_lost_when_the_page_is_reloaded_or_the_server_is_gone(
     chromium: "Browser", session: Session
 ) -> None:
-    with serving(session) as address, opened(chromium, address) as page:
+    gone = "Failed to load resource: net::ERR_FAILED"
+    with serving(session) as address, opened(chromium, address, complaint=gone) as page:
         page.locator("[name=rater]").fill("Ana")
         page.get_by_role("button", name="Begin").click()
         judged(page, 0)
