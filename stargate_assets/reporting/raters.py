@@ -108,10 +108,12 @@ def rater_grids(tables: ExperimentTables) -> list[Grid]:
         names = [str(policies[1]), str(policies[0])]
         for rater in by_rater if len(by_rater) > 1 else ():
             of_rater = [r for r in of_both if r.rater == rater]
-            preferred.append([*names, rater, *_preference_cells(of_rater, judged)])
+            preferred.append([rater, *names, *_preference_cells(of_rater, judged)])
         shown = ALL if len(by_rater) > 1 else next(iter(by_rater))
-        preferred.append([*names, shown, *_preference_cells(of_both, judged)])
-        agreed += [[*names, *row] for row in _agreement_rows(tables, by_rater, judged)]
+        preferred.append([shown, *names, *_preference_cells(of_both, judged)])
+        agreed += [
+            [who, *names, *cells] for who, *cells in _agreement_rows(tables, by_rater, judged)
+        ]
     left_out = tables.tested(HUMAN_JUDGEMENTS).height - sum(map(len, rated.values()))
     note = EXPLAINED
     if left_out:
@@ -119,11 +121,11 @@ def rater_grids(tables: ExperimentTables) -> list[Grid]:
             f" {plural(left_out, 'verdict')} on responses that the policies no longer give "
             f"{'is' if left_out == 1 else 'are'} left out."
         )
-    head = ["policy", "against", "rater", "pairs", "won", "lost", "tied", "win rate", "left"]
-    grids = [Grid(PREFERRED, [*head, "the judge's"], preferred, texts=3, note=note)]
+    head = ["rater", "policy", "against", "pairs", "won, tied, lost", "win rate", "left"]
+    grids = [Grid(PREFERRED, [*head, "the judge's"], preferred, note=note)]
     if agreed:
-        head = ["policy", "against", "rater", "and", "pairs", "agreement", "kappa"]
-        grids.append(Grid("Agreement", head, agreed, texts=4, note=AGREED))
+        head = ["raters", "policy", "against", "pairs", "agreement", "kappa"]
+        grids.append(Grid("Agreement", head, agreed, note=AGREED))
     return grids
 
 
@@ -138,7 +140,7 @@ def compared_rows(tables: ExperimentTables, policy: int) -> list[list[str]]:
         judged = _judge_verdicts(tables, policies)
         raters = sorted({r.rater for r in of_both})
         agreement = raters_agree([verdicts_of(of_both, r) for r in raters], judged)
-        pairs, *_, win_rate, _, _ = _preference_cells(of_both, judged)
+        pairs, _, win_rate, *_ = _preference_cells(of_both, judged)
         rows.append(
             [
                 str(policies[0]),
@@ -162,7 +164,7 @@ def _preference_cells(of_both: Sequence[Rating], judged: PairVerdicts) -> list[s
     by_judge = clustered_share(same) if same else None
     return [
         count(len(pairs)),
-        *(count(number) for number in (found.wins, found.losses, found.ties)),
+        ", ".join(map(count, (found.wins, found.ties, found.losses))),
         _format_share(found.win_rate, found.low, found.high),
         NONE if found.position_bias is None else points(found.position_bias),
         _format_share(by_judge.mean, by_judge.low, by_judge.high) if by_judge else NONE,
@@ -182,7 +184,7 @@ def _agreement_rows(
         if len(by_rater) > 1:
             compared.append((ALL, judge.label, list(by_rater.values()), judged))
     return [
-        [one, other, count(pairs), *format_agreement(raters_agree(verdicts, others))]
+        [f"{one} and {other}", count(pairs), *format_agreement(raters_agree(verdicts, others))]
         for one, other, verdicts, others in compared
         if (pairs := len({pair for of in verdicts for pair in of} & others.keys()))
     ]

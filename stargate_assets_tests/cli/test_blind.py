@@ -260,21 +260,23 @@ def test_what_people_prefer_is_on_the_page_and_in_the_comparison(tables: Experim
     ]
     tables = with_frames(tables, human_judgements=pl.concat(rated))
     preferred, agreed = rater_grids(tables)
-    cells = {row[2]: [c.replace("\u202f", " ") for c in row] for row in preferred.rows}
-    assert cells["Ana"][:7] == ["2", "0", "Ana", "6", "6", "0", "0"]
-    assert cells["Ana"][7].startswith("100 % (")
-    assert cells[other][3:7] == ["6", "3", "3", "0"]
-    assert cells[other][7].startswith("50 % (")
-    assert (cells["Ana"][8], cells[other][8]) == ("+0", "+50")
-    assert cells["all"][3:7] == ["6", "9", "3", "0"]
-    assert cells["all"][7].startswith("75 % (")
+    cells = {row[0]: [c.replace("\u202f", " ") for c in row] for row in preferred.rows}
+    assert cells["Ana"][:5] == ["Ana", "2", "0", "6", "6, 0, 0"]
+    assert cells["Ana"][5].startswith("100 % (")
+    assert cells[other][3:5] == ["6", "3, 0, 3"]
+    assert cells[other][5].startswith("50 % (")
+    assert (cells["Ana"][6], cells[other][6]) == ("+0", "+50")
+    assert cells["all"][3:5] == ["6", "9, 0, 3"]
+    assert cells["all"][5].startswith("75 % (")
     judged = tables.headline("judgements").filter(iteration=2, arm="method")["verdict"]
     wins = (judged == "win").sum() / judged.count()
-    assert cells["all"][9].startswith(f"{100 * wins:.0f} % (")
+    assert cells["all"][7].startswith(f"{100 * wins:.0f} % (")
     of_raters, *with_judge = agreed.rows
-    assert of_raters[2:5] == [other, "Ana", "6"]
-    assert of_raters[5].replace("\u202f", " ").startswith("50 % (")
-    assert [row[2:4] for row in with_judge] == [[r, frames.JUDGE] for r in (other, "Ana", "all")]
+    assert of_raters[:4] == [f"{other} and Ana", "2", "0", "6"]
+    assert of_raters[4].replace("\u202f", " ").startswith("50 % (")
+    assert [row[0] for row in with_judge] == [
+        f"{rater} and {frames.JUDGE}" for rater in (other, "Ana", "all")
+    ]
     html = report_page([tables])
     assert 'id="people-embedded"' in html
     assert "&lt;b&gt;Bea" in html
