@@ -125,7 +125,7 @@ def test_intervals_cover_a_planted_preference_and_noise() -> None:
     truth_of_rate = sum(w * share("Ana", t) for t, w in ((True, better), (False, 1 - better)))
     covered: Counter[str] = Counter()
     biases: list[float] = []
-    runs = 100
+    runs = 60
     for _ in range(runs):
         ratings: list[Rating] = []
         judge: dict[tuple[str, str], Verdict] = {}
