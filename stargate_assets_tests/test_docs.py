@@ -60,7 +60,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
     "server": (
         r"make ui",
         r"vllm serve .*",
-        r"stargate serve .*",
+        r"stargate (serve|compare-blind) .*",
         r"stargate completions copy .*",
     ),
 }
@@ -68,7 +68,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
 says here whether the test can run it.
 """
 OF_AN_EXPERIMENT = ("run", "status", "estimate", "report", "export", "compare")
-OF_AN_EXPERIMENT += ("chat", "publish", "serve")
+OF_AN_EXPERIMENT += ("chat", "compare-blind", "publish", "serve")
 """Commands that name experiments."""
 MEASURED = ("embedded", "my_experiment")
 """Experiments whose tables are stored, so that commands that show results have some to show."""

@@ -31,7 +31,7 @@ from stargate_assets.cli.terminal import (
     progress_bars,
     visible,
 )
-from stargate_assets.cli.use import chat, publish, serve
+from stargate_assets.cli.use import chat, compare_blind, publish, serve
 
 KEPT = (
     "Every table that was written and every answer of a model is kept; the same command goes on "
@@ -90,6 +90,7 @@ main.add_command(new)
 main.add_command(sql)
 main.add_command(completions)
 main.add_command(chat)
+main.add_command(compare_blind)
 main.add_command(publish)
 main.add_command(serve)
 _all_option = click.option(

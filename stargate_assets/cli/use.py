@@ -27,6 +27,22 @@ def chat(experiment: str, policy: int | None, persona: bool) -> None:
     start_chat(load(experiment), experiment, policy, read_line, plays_persona=persona).hold()
 
 
+@click.command("compare-blind")
+@click.argument("experiment")
+@click.option(
+    "--policies", nargs=2, type=click.IntRange(0), required=True, help="Which two, such as 0 2."
+)
+@click.option("--rater", help="Your name; the page asks for it unless stated.")
+def compare_blind(experiment: str, policies: tuple[int, int], rater: str | None) -> None:
+    """Let people compare what two policies of EXPERIMENT have answered, on a page that does not
+    say which is which, until Ctrl-C.
+    """
+    from stargate_assets.cli.blind.server import compare_blind as serve_page
+    from stargate_assets.cli.driver import load
+
+    serve_page(load(experiment), experiment, policies, rater)
+
+
 @click.command()
 @click.argument("experiment")
 @policy_option

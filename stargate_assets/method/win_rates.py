@@ -4,6 +4,7 @@ length, and how often its two orders agree.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from stargate_assets.method.judging import Judgement, Verdict
 from stargate_assets.method.statistics import clustered_share, wilson
@@ -29,7 +30,8 @@ class Judged:
 class WinRate:
     """`win_rate` is the mean over scored pairs with ties as half, from `low` to `high` clustered by
     task and persona, from `naive_low` to `naive_high` if every pair were independent; None if no
-    pair was scored. `pairs` counts those that were not scored, too.
+    pair was scored. `pairs` counts those that were not scored, too. The counts are of judgements,
+    so a pair that several have judged counts in them several times.
     """
 
     pairs: int
@@ -51,10 +53,13 @@ class WinRate:
 
 
 def win_rate(judged: Sequence[Judged]) -> WinRate:
-    """The win rate of judgements with one for each pair."""
-    scored = {j.pair: v for j in judged if (v := j.judgement.verdict) is not None}
-    verdicts = list(scored.values())
-    values = {pair: WORTH[verdict] for pair, verdict in scored.items()}
+    """The win rate of judgements; those of the same pair are averaged."""
+    verdicts = [verdict for j in judged if (verdict := j.judgement.verdict) is not None]
+    worth: dict[tuple[str, str], list[float]] = {}
+    for j in judged:
+        if j.judgement.verdict is not None:
+            worth.setdefault(j.pair, []).append(WORTH[j.judgement.verdict])
+    values = {pair: fmean(of_pair) for pair, of_pair in worth.items()}
     estimate = clustered_share(values) if values else None
     naive = wilson(estimate.mean, estimate.pairs) if estimate else None
     return WinRate(

@@ -54,15 +54,19 @@ def judge_cells(tables: ExperimentTables, label: str) -> list[str]:
         else NONE
         for audit in Audit
     ]
-    agreement = agreement_with_headline(tables, label)
+    return [*audited, *format_agreement(agreement_with_headline(tables, label))]
+
+
+def format_agreement(agreement: Agreement | None) -> list[str]:
+    """The share of equal verdicts and kappa, each with its interval."""
     if agreement is None:
-        return [*audited, NONE, NONE]
+        return [NONE, NONE]
     low, high = percent(agreement.agreement_low), percent(agreement.agreement_high)
     same = f"{percent(agreement.agreement)} ({low} to {high})"
     found = (agreement.kappa, agreement.kappa_low, agreement.kappa_high)
     numbers = [f"{value:.2f}".replace("-", MINUS) for value in found if value is not None]
     kappa = "{} ({} to {})".format(*numbers) if numbers else NONE
-    return [*audited, same, kappa]
+    return [same, kappa]
 
 
 def audit_estimates(win_rates: pl.DataFrame, label: str) -> dict[Audit, Estimate]:

@@ -13,6 +13,7 @@ from stargate_assets.reporting.answers import answer_estimates, statement_counts
 from stargate_assets.reporting.comparison import Compared, compare, comparison_grids
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.judges import judge_grids
+from stargate_assets.reporting.raters import rater_grids
 from stargate_assets.reporting.style import COLOURS, Picture
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
@@ -90,6 +91,7 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
         "estimates": [*quality.estimates(tables), *answer_estimates(tables.frame("report"))],
         "decomposition": [*quality.decomposition(tables), *quality.breakdown(tables)],
         "judges": judge_grids(tables),
+        "raters": rater_grids(tables),
         "quality": [*quality.data_quality(tables), *statement_counts(tables)],
         "costs": quality.costs(tables),
         "digest": experiment.digest(),

@@ -142,9 +142,12 @@ class Warehouse:
         frame: pl.DataFrame,
         version: str,
         usage: Sequence[UsageRow] = (),
+        *,
+        by_key: bool = False,
     ) -> None:
-        """Replace one slice of `schema.table` by `frame`, and `warehouse.usage` by `usage` unless
-        that is empty. A frame that its schema does not allow raises WarehouseError.
+        """Replace one slice of `schema.table` by `frame`, or with `by_key` what of the slice has
+        the primary keys of its rows; and `warehouse.usage` by `usage` unless that is empty. A frame
+        that its schema does not allow raises WarehouseError.
         """
         try:
             checked = SCHEMAS[table].validate(frame, cast=True)
@@ -164,13 +167,17 @@ class Warehouse:
                 if column not in there:
                     connection.execute(f"ALTER TABLE {name} ADD COLUMN {quote_name(column)} {kind}")
             condition, values = _where_clause(where)
-            connection.execute(f"DELETE FROM {name} WHERE {condition}", values)
+            replaced = condition
+            if by_key:
+                keys = ", ".join(map(quote_name, SCHEMAS[table].primary_key()))
+                replaced += f" AND ({keys}) IN (SELECT ({keys}) FROM incoming)"
+            connection.execute(f"DELETE FROM {name} WHERE {replaced}", values)
             connection.execute(f"INSERT INTO {name} BY NAME FROM incoming")
             connection.execute(
                 "INSERT OR REPLACE INTO warehouse.materializations "
                 "(schema_name, table_name, slice, version, rows, written_at) "
-                "VALUES (?, ?, ?, ?, ?, current_timestamp)",
-                [schema, table, slice_name(where), version, checked.height],
+                f"SELECT ?, ?, ?, ?, count(*), current_timestamp FROM {name} WHERE {condition}",
+                [schema, table, slice_name(where), version, *values],
             )
             _replace_usage(connection, usage)
             refresh_views(connection, schema, table)

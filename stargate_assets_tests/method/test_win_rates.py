@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_assets.method.judging import Judgement, Unscored, Verdict
+from stargate_assets.method.statistics import wilson
 from stargate_assets.method.win_rates import Judged, win_rate
 
 WIN, LOSS, TIE = Verdict.WIN, Verdict.LOSS, Verdict.TIE
@@ -23,6 +24,14 @@ def test_ties_are_half_a_win() -> None:
     found = win_rate(verdicts(WIN, WIN, TIE, LOSS))
     assert (found.wins, found.ties, found.losses, found.unscored) == (2, 1, 1, 0)
     assert found.win_rate == 0.625
+
+
+def test_several_judgements_of_a_pair_are_averaged() -> None:
+    judgements = (("a", WIN), ("a", LOSS), ("b", WIN), ("c", WIN))
+    found = win_rate([Judged((p, p), Judgement(verdict), 1, 1) for p, verdict in judgements])
+    assert (found.pairs, found.wins, found.losses) == (4, 3, 1)
+    assert found.win_rate == pytest.approx(2.5 / 3)
+    assert (found.naive_low, found.naive_high) == pytest.approx(wilson(2.5 / 3, 3))
 
 
 def test_the_naive_interval_is_wilson_s() -> None:

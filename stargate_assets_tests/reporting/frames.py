@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.answer_metrics import ANSWER_METRICS
 from stargate_assets.method.arms import Reference, arms_of, judged_arms
+from stargate_assets.method.judging import Verdict
 from stargate_assets.method.plan import SPLITS, planned_steps
 from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.rows import table_rows
@@ -22,6 +23,7 @@ from stargate_assets.pipeline.assets.versions import (
     report_version,
 )
 from stargate_assets.reporting.metrics import is_share
+from stargate_assets.reporting.raters import digest_of, stored_comparisons
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.schemas import SCHEMAS
@@ -60,6 +62,8 @@ LIFT = {
 JUDGE = "SmolLM2-135M-Instruct"
 AUDITS = {"gold": 0.91, "own_text": 0.87}
 """The Judge's accuracy in each audit."""
+BY_PEOPLE = ("chats", "human_judgements")
+"""Tables that no run makes."""
 Row = dict[str, Any]
 Pair = tuple[str, str, str]
 
@@ -93,7 +97,7 @@ def tables(
     the first person's text.
     """
     draw = random.Random(seed)
-    rows: dict[str, list[Row]] = {table: [] for table in SCHEMAS if table != "chats"}
+    rows: dict[str, list[Row]] = {table: [] for table in SCHEMAS if table not in BY_PEOPLE}
     for split in ("train_a", "train_b", "test"):
         for t in range(tasks):
             text, kind, domain = TASKS[t % len(TASKS)]
@@ -228,6 +232,36 @@ def store_chat(warehouse: Warehouse, name: str) -> None:
         "held_at": datetime(2026, 11, 28, 13, 0),
     }
     warehouse.write(name, "chats", {"chat_id": "c1"}, table_rows("chats", [row]), row["policy"])
+
+
+def human_judgements(
+    tables: ExperimentTables, rater: str, verdict: Callable[[bool], Verdict]
+) -> pl.DataFrame:
+    """What a rater says of policy 2 against policy 0: of each pair, by whether it stands left."""
+    rows = [
+        {
+            "iteration": 2,
+            "split": "test",
+            **dict(zip(("task_id", "persona_id"), comparison.pair.key, strict=True)),
+            "reference_iteration": 0,
+            "rater": rater,
+            "texts": digest_of(comparison),
+            "verdict": verdict(place % 2 == 0),
+            "response_first": place % 2 == 0,
+            "reason": None,
+            "seconds": 20.0,
+            "judged_at": datetime(2026, 11, 28, 14, place),
+        }
+        for place, comparison in enumerate(stored_comparisons(tables, (0, 2)))
+    ]
+    return table_rows("human_judgements", rows)
+
+
+def store_ratings(warehouse: Warehouse, tables: ExperimentTables) -> None:
+    """Keep what two raters say."""
+    rated = [human_judgements(tables, r, lambda first: Verdict.WIN) for r in ("Ana", "Bea")]
+    where = {"split": "test"}
+    warehouse.write(tables.name, "human_judgements", where, pl.concat(rated), "1")
 
 
 def usage_rows(name: str) -> list[UsageRow]:

@@ -1,8 +1,6 @@
 """The page in Chromium, at a desk and on a phone: run by `make test-browser`."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +12,14 @@ import pytest
 from stargate_assets.reporting.page import report_page
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets_tests.reporting import frames
+from stargate_assets_tests.reporting.browser import VIEWPORTS, chromium
 from stargate_assets_tests.reporting.test_page import MARKUP
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+__all__ = ["chromium"]
 pytestmark = pytest.mark.browser
-VIEWPORTS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 FILTERS = ("text", "policy", "split", "status", "task", "persona", "least", "most")
 
 
@@ -50,18 +49,6 @@ class Opened:
         self.page.locator("#list").focus()
         self.page.keyboard.press("Enter")
         self.page.locator("dialog[open]").wait_for()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    assert path, "Chromium is not installed: apt-get install chromium, or say CHROMIUM=PATH."
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

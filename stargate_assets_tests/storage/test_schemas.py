@@ -41,6 +41,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     warehouse = Warehouse(tmp_path_factory.mktemp("schemas") / "stargate.duckdb")
     frames.store(frames.tables("o'brien"), warehouse)
     frames.store_chat(warehouse, "o'brien")
+    frames.store_ratings(warehouse, frames.tables("o'brien"))
     warehouse.write_usage(frames.usage_rows("o'brien"))
     return warehouse
 

@@ -20,6 +20,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     for name, seed in (("embedded", 0), ("no_regularization", 4)):
         frames.store(frames.tables(name, seed=seed), warehouse)
     frames.store_chat(warehouse, "embedded")
+    frames.store_ratings(warehouse, frames.tables())
     warehouse.write_usage(frames.usage_rows("embedded"))
     return warehouse
 
@@ -75,8 +76,8 @@ def test_a_new_column_and_a_dropped_experiment_leave_the_views_right(tmp_path: P
     ]
 
 
-def test_there_are_seventeen_queries() -> None:
-    assert len(QUERIES) == 17
+def test_there_are_eighteen_queries() -> None:
+    assert len(QUERIES) == 18
 
 
 @pytest.mark.parametrize("query", QUERIES)

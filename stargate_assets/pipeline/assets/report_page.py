@@ -8,6 +8,7 @@ import polars as pl
 from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.keys import text_id
+from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.versions import done_steps
 from stargate_assets.reporting.page import report_page
@@ -20,11 +21,13 @@ LONGEST_STEM = 120
 
 
 def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
-    """All tables of the planned cells that are done, and the data set's."""
+    """All tables of the planned cells that are done, the data set's, and people's verdicts."""
     slices: dict[tuple[str, str], list[Slice]] = {}
     for step in done_steps(warehouse, name, experiment):
         for table in planned_tables(step.purpose, experiment):
             slices.setdefault((name, table), []).append(slice_of(step.cell.key))
+    if ("human_judgements", TEST_SPLIT) in warehouse.materializations(name):
+        slices[name, "human_judgements"] = [slice_of(TEST_SPLIT)]
     for table, split in warehouse.materializations(experiment.data_set):
         if table in DATA_TABLES:
             slices.setdefault((experiment.data_set, table), []).append({"split": split})

@@ -38,8 +38,8 @@ BASE_POLICY = "base"
 """What stands for the hash of the untrained policy's checkpoint."""
 ABSENT = "absent"
 """What stands for the version of a slice that is not there."""
-REPORTED = ("gold_log_probs", *ANSWERED, "win_rates")
-"""The last tables of a test cell that a report is made from."""
+REPORTED = ("gold_log_probs", *ANSWERED, "win_rates", "human_judgements")
+"""The last tables on the test split that a report is made from."""
 Registry = Mapping[tuple[str, str], Materialization]
 """By table and slice: what is in the warehouse of a schema."""
 
@@ -161,8 +161,8 @@ def done_steps(warehouse: Warehouse, name: str, experiment: Experiment) -> list[
 
 
 def report_version(warehouse: Warehouse, name: str) -> str:
-    """The version that a report has if it is made now: of its rules, and of the test cells that are
-    there.
+    """The version that a report has if it is made now: of its rules, of the test cells that are
+    there, and of what people have said of their responses.
     """
     there = warehouse.materializations(name)
     versions = sorted(

@@ -20,6 +20,7 @@ from stargate_assets.storage.schemas.evaluation import (
     Responses,
     WinRates,
 )
+from stargate_assets.storage.schemas.raters import HumanJudgements
 from stargate_assets.storage.schemas.training import (
     BestConversations,
     Checkpoints,
@@ -44,6 +45,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "win_rates": WinRates,
     "report": Report,
     "chats": Chats,
+    "human_judgements": HumanJudgements,
 }
 """The tables of data sets and experiments, by name."""
 BOOKKEEPING: dict[str, type[dy.Schema]] = {"materializations": Materializations, "usage": Usage}

@@ -1,0 +1,210 @@
+"""What people say of the policies' responses, who compared them blind: how often they prefer which,
+and how far they agree with each other and with the Judge.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from stargate_assets.config.digest import digest_text
+from stargate_assets.method.arms import BASE, Arm
+from stargate_assets.method.conversation import Pair, Persona, Task
+from stargate_assets.method.judging import Comparison, Verdict
+from stargate_assets.method.raters import (
+    PairVerdicts,
+    Rating,
+    raters_agree,
+    raters_win_rate,
+    verdicts_of,
+)
+from stargate_assets.method.statistics import clustered_share
+from stargate_assets.method.win_rates import WORTH
+from stargate_assets.reporting.judges import format_agreement
+from stargate_assets.reporting.quality import NONE, Grid
+from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.reporting.words import count, percent, plural, points
+
+HUMAN_JUDGEMENTS = "human_judgements"
+ALL = "all"
+"""Raters together."""
+Policies = tuple[int, int]
+"""Two policies by number: the earlier, which is the reference, and the later."""
+PREFERRED = "Preferred by people"
+EXPLAINED = (
+    "How often people who did not know which policy wrote which prefer the policy's response, a "
+    "tie as half. Several verdicts on a pair are averaged. The interval is about other tasks and "
+    "people like these, not about other raters. Left is how much more often what stood left is "
+    "preferred, in points; the judge's win rate is that on the same pairs."
+)
+AGREED = (
+    "Agreement is the share of pairs with the same verdict, of those that both have judged; kappa "
+    "is 0 where chance explains it, and 1 where all verdicts are the same."
+)
+
+
+def digest_of(comparison: Comparison) -> str:
+    """What stands for the two texts of a comparison in `human_judgements`."""
+    return digest_text(comparison.response or "", comparison.reference or "")
+
+
+def stored_comparisons(tables: ExperimentTables, policies: Policies) -> list[Comparison]:
+    """The later policy's response to each test pair against the earlier's, where both are there;
+    each after its policy's own conversation. What a content filter stopped is None.
+    """
+    tasks = {
+        row[0]: Task(*row)
+        for row in tables.tested("tasks").select("task_id", "text", "kind").iter_rows()
+    }
+    people = {
+        row[0]: Persona(*row)
+        for row in tables.tested("personas").select("persona_id", "name", "text").iter_rows()
+    }
+    of_reference, of_policy = (_responses(tables, policy) for policy in policies)
+    return [
+        Comparison(Pair(tasks[key[0]], people[key[1]]), of_policy[key], of_reference[key])
+        for key in sorted(of_policy.keys() & of_reference.keys())
+    ]
+
+
+def _responses(tables: ExperimentTables, policy: int) -> dict[tuple[str, str], str | None]:
+    rows = tables.tested("responses").filter(iteration=policy, arm=Arm.METHOD)
+    return {
+        (task, person): None if refused else text
+        for task, person, text, refused in rows.select(
+            "task_id", "persona_id", "text", "refused"
+        ).iter_rows()
+    }
+
+
+def ratings(tables: ExperimentTables) -> dict[Policies, list[Rating]]:
+    """The verdicts on responses that are still those of the policies."""
+    found: dict[Policies, list[Rating]] = {}
+    rows = tables.tested(HUMAN_JUDGEMENTS)
+    policies = rows.select("reference_iteration", "iteration").unique()
+    for reference, policy in sorted(policies.iter_rows()):
+        current = {
+            (*c.pair.key, digest_of(c)): c
+            for c in stored_comparisons(tables, (reference, policy))
+            if None not in (c.response, c.reference)
+        }
+        of_both = rows.filter(iteration=policy, reference_iteration=reference)
+        found[reference, policy] = [
+            Rating(row["rater"], comparison, Verdict(row["verdict"]), row["response_first"])
+            for row in of_both.sort("rater", "task_id", "persona_id").iter_rows(named=True)
+            if (comparison := current.get((row["task_id"], row["persona_id"], row["texts"])))
+        ]
+    return {policies: of_both for policies, of_both in found.items() if of_both}
+
+
+def rater_grids(tables: ExperimentTables) -> list[Grid]:
+    """A table of win rates by people, and one of their agreement; none where nobody has judged."""
+    rated = ratings(tables)
+    if not rated:
+        return []
+    preferred: list[list[str]] = []
+    agreed: list[list[str]] = []
+    for policies, of_both in rated.items():
+        judged = _judge_verdicts(tables, policies)
+        by_rater = {r: verdicts_of(of_both, r) for r in dict.fromkeys(r.rater for r in of_both)}
+        names = [str(policies[1]), str(policies[0])]
+        for rater in by_rater if len(by_rater) > 1 else ():
+            of_rater = [r for r in of_both if r.rater == rater]
+            preferred.append([rater, *names, *_preference_cells(of_rater, judged)])
+        shown = ALL if len(by_rater) > 1 else next(iter(by_rater))
+        preferred.append([shown, *names, *_preference_cells(of_both, judged)])
+        agreed += [
+            [who, *names, *cells] for who, *cells in _agreement_rows(tables, by_rater, judged)
+        ]
+    left_out = tables.tested(HUMAN_JUDGEMENTS).height - sum(map(len, rated.values()))
+    note = EXPLAINED
+    if left_out:
+        note += (
+            f" {plural(left_out, 'verdict')} on responses that the policies no longer give "
+            f"{'is' if left_out == 1 else 'are'} left out."
+        )
+    head = ["rater", "policy", "against", "pairs", "won, tied, lost", "win rate", "left"]
+    grids = [Grid(PREFERRED, [*head, "the judge's"], preferred, note=note)]
+    if agreed:
+        head = ["raters", "policy", "against", "pairs", "agreement", "kappa"]
+        grids.append(Grid("Agreement", head, agreed, note=AGREED))
+    return grids
+
+
+def compared_rows(tables: ExperimentTables, policy: int) -> list[list[str]]:
+    """What people say of one policy, for a comparison of experiments: whom it is held against, how
+    many raters, pairs, win rate, and agreement with the Judge.
+    """
+    rows: list[list[str]] = []
+    for policies, of_both in ratings(tables).items():
+        if policies[1] != policy:
+            continue
+        judged = _judge_verdicts(tables, policies)
+        raters = sorted({r.rater for r in of_both})
+        agreement = raters_agree([verdicts_of(of_both, r) for r in raters], judged)
+        pairs, _, win_rate, *_ = _preference_cells(of_both, judged)
+        rows.append(
+            [
+                str(policies[0]),
+                count(len(raters)),
+                pairs,
+                win_rate,
+                *format_agreement(agreement),
+            ]
+        )
+    return rows
+
+
+COMPARED = ("policy", "against", "raters", "pairs", "win rate", "agreement with judge", "kappa")
+
+
+def _preference_cells(of_both: Sequence[Rating], judged: PairVerdicts) -> list[str]:
+    """Pairs, verdicts, win rate, the preference for the left, and the Judge's win rate."""
+    found = raters_win_rate(of_both)
+    pairs = {r.comparison.pair.key for r in of_both}
+    same = {pair: WORTH[judged[pair]] for pair in pairs & judged.keys()}
+    by_judge = clustered_share(same) if same else None
+    return [
+        count(len(pairs)),
+        ", ".join(map(count, (found.wins, found.ties, found.losses))),
+        _format_share(found.win_rate, found.low, found.high),
+        NONE if found.position_bias is None else points(found.position_bias),
+        _format_share(by_judge.mean, by_judge.low, by_judge.high) if by_judge else NONE,
+    ]
+
+
+def _agreement_rows(
+    tables: ExperimentTables, by_rater: Mapping[str, PairVerdicts], judged: PairVerdicts
+) -> list[list[str]]:
+    """Each two raters, and each rater and all of them with the Judge."""
+    judge = tables.experiment.judge
+    compared = [
+        (one, other, [by_rater[one]], by_rater[other]) for one, other in combinations(by_rater, 2)
+    ]
+    if judge is not None:
+        compared += [(rater, judge.label, [of], judged) for rater, of in by_rater.items()]
+        if len(by_rater) > 1:
+            compared.append((ALL, judge.label, list(by_rater.values()), judged))
+    return [
+        [f"{one} and {other}", count(pairs), *format_agreement(raters_agree(verdicts, others))]
+        for one, other, verdicts, others in compared
+        if (pairs := len({pair for of in verdicts for pair in of} & others.keys()))
+    ]
+
+
+def _judge_verdicts(tables: ExperimentTables, policies: Policies) -> PairVerdicts:
+    """The headline Judge's, who compares with the base model alone."""
+    reference, policy = policies
+    if reference != BASE:
+        return {}
+    rows = tables.headline("judgements").filter(iteration=policy, arm=Arm.METHOD)
+    return {
+        (task, person): Verdict(verdict)
+        for task, person, verdict in rows.drop_nulls("verdict")
+        .select("task_id", "persona_id", "verdict")
+        .iter_rows()
+    }
+
+
+def _format_share(share: float | None, low: float | None, high: float | None) -> str:
+    if share is None or low is None or high is None:
+        return NONE
+    return f"{percent(share)} ({percent(low)} to {percent(high)})"

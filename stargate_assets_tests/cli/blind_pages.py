@@ -1,0 +1,36 @@
+"""The page of blind comparisons on loopback, over the warehouse of an experiment that never ran."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from stargate_assets.cli.blind.app import make_app
+from stargate_assets.cli.blind.session import Session, start_session
+from stargate_assets.reporting.raters import Policies, stored_comparisons
+from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.storage.warehouse import Warehouse
+
+
+def session_of(
+    warehouse: Warehouse, tables: ExperimentTables, policies: Policies = (0, 2), seed: int = 0
+) -> Session:
+    compared = stored_comparisons(tables, policies)
+    return start_session(warehouse, tables.name, policies, compared, seed)
+
+
+@contextmanager
+def serving(session: Session, rater: str | None = None) -> Iterator[str]:
+    """The address of the page."""
+    app = make_app(session, rater)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
