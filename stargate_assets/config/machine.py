@@ -54,7 +54,11 @@ class Cluster(Frozen):
         description="auto (the cluster that Ray finds from here), local (this machine alone; Ray "
         "is started and ended with the run), or an address, such as ray://head:10001.",
     )
-    replicas: PositiveInt = Field(description="Of each model.")
+    replicas: PositiveInt | None = Field(
+        default=None,
+        description="Of each model. Unless stated, as many as the cluster has GPUs for with "
+        "models_in_memory models; without GPUs, as many as it has nodes.",
+    )
     replicas_of: dict[str, PositiveInt] = Field(
         default={},
         description="Of models that have another number, by what tables call them, e.g. "
@@ -76,9 +80,9 @@ class Cluster(Frozen):
             raise ValueError("more than one GPU is a whole number of them")
         return gpus
 
-    def count_replicas(self, spec: ModelSpec) -> int:
-        """How many replicas this model has."""
-        return self.replicas_of.get(spec.label, self.replicas)
+    def count_replicas(self, spec: ModelSpec, most: int) -> int:
+        """How many replicas this model has; `most` fit."""
+        return self.replicas_of.get(spec.label, self.replicas or most)
 
 
 class Machine(Frozen):

@@ -22,6 +22,7 @@ from stargate_assets.engines.replicas import (
     REPLY_SECONDS,
     KnownReplica,
     Replicas,
+    count_fitting,
     count_gpus,
     count_threads,
     put_files,
@@ -52,7 +53,7 @@ def open_on_cluster(
     """
     cluster, path = opening.machine.cluster, Path(opening.path)
     assert cluster is not None
-    size = cluster.count_replicas(opening.spec)
+    gpus = count_gpus(cluster, opening)
     on_node = replace(
         opening,
         path=str(path.resolve()) if path.is_dir() else opening.path,
@@ -61,11 +62,13 @@ def open_on_cluster(
     )
     CONNECTION.join(cluster)
     try:
+        most = count_fitting(CONNECTION.size(), gpus, opening.machine.models_in_memory)
+        size = cluster.count_replicas(opening.spec, most)
         replicas = Replicas(
             opening.spec.label,
             cluster,
             size,
-            count_gpus(cluster, opening),
+            gpus,
             EngineOnNode(
                 module,
                 on_node,

@@ -42,6 +42,13 @@ class RayConnection:
             self._connect(cluster)
         self.users += 1
 
+    def size(self) -> tuple[int, float]:
+        """How many nodes and GPUs the cluster has."""
+        import ray
+
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        return len(nodes), sum(node["Resources"].get("GPU", 0) for node in nodes)
+
     def leave(self) -> None:
         self.users -= 1
         if self.users == 0:

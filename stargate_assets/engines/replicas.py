@@ -194,6 +194,14 @@ def count_gpus(cluster: Cluster, opening: Opening) -> float:
     return opening.machine.tensor_parallel if opening.spec.entry.spread else 1
 
 
+def count_fitting(size: tuple[int, float], gpus: float, models: int) -> int:
+    """How many replicas of each of so many models fit a cluster of so many nodes and GPUs, with so
+    many GPUs each.
+    """
+    nodes, there = size
+    return max(1, int(there / (gpus * models)) if gpus else nodes)
+
+
 def count_threads(cluster: Cluster, opening: Opening, replicas: int) -> int | None:
     """A replica's share of this machine's cores, where it computes on them alone."""
     if cluster.address != "local" or opening.device != "cpu":

@@ -33,7 +33,7 @@ def test_the_file_that_comes_with_the_project_is_valid() -> None:
         ("prices: [{model: a, prompt: -1, completion: 1, as_of: 2024-01-01}]", "prices.0.prompt"),
         ("prices: [{model: a, prompt: 1, completion: 1, as_of: soon}]", "prices.0.as_of"),
         ("prices:\n" + "- {model: a, prompt: 1, completion: 1, as_of: 2024-01-01}\n" * 2, "two"),
-        ("cluster: {address: local}", "cluster.replicas: Field required"),
+        ("cluster: {replicas: 2}", "cluster.address: Field required"),
         ("cluster: {address: '', replicas: 2}", "cluster.address"),
         ("cluster: {address: local, replicas: 2, gpus: 1.5}", "cluster.gpus: more than one GPU is"),
         ("- a list", "is not valid"),
@@ -63,4 +63,6 @@ def test_a_model_may_have_its_own_number_of_replicas(tmp_path: Path) -> None:
     cluster = load_machine(tmp_path / "machine.yaml").cluster
     assert cluster is not None
     specs = (ModelSpec(model="m"), ModelSpec(model="m", engine="vllm"))
-    assert [cluster.count_replicas(spec) for spec in specs] == [8, 2]
+    assert [cluster.count_replicas(spec, 4) for spec in specs] == [8, 2]
+    unstated = cluster.model_copy(update={"replicas": None})
+    assert [unstated.count_replicas(spec, 4) for spec in specs] == [4, 2]

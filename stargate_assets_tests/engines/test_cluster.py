@@ -38,7 +38,7 @@ from stargate_assets.engines.chunks import (
 from stargate_assets.engines.cluster import CHUNKS_AT_ONCE, ClusterEngine, open_on_cluster
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_engine
 from stargate_assets.engines.ray_connection import CONNECTION
-from stargate_assets.engines.replicas import count_gpus
+from stargate_assets.engines.replicas import count_fitting, count_gpus
 from stargate_assets.method.language_model import (
     ChatRequest,
     EngineError,
@@ -132,6 +132,22 @@ def test_a_replica_has_the_gpus_that_its_engine_spreads_a_model_over(tmp_path: P
         for device in ("cpu", "cuda:1")
     ]
     assert found == [0, 1, 0, 4, 0, 0, 0, 0.5, 0, 0.5, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("nodes_and_gpus", "gpus", "models", "fitting"),
+    [
+        ((1, 8), 1, 2, 4),
+        ((1, 8), 2, 1, 4),
+        ((1, 8), 0.5, 2, 8),
+        ((1, 1), 1, 2, 1),  # the second model waits, and the error says what to lower
+        ((3, 0), 0, 2, 3),
+    ],
+)
+def test_there_are_as_many_replicas_as_fit_unless_a_number_is_stated(
+    nodes_and_gpus: tuple[int, float], gpus: float, models: int, fitting: int
+) -> None:
+    assert count_fitting(nodes_and_gpus, gpus, models) == fitting
 
 
 def test_a_result_does_not_depend_on_where_it_is_computed(tmp_path: Path) -> None:
