@@ -15,6 +15,7 @@ from werkzeug import Request, Response
 from stargate_assets.cli.driver import open_instance
 from stargate_assets.cli.export import export
 from stargate_assets.definitions.project import Project, assemble
+from stargate_assets.models.pool import COMPLETIONS
 from stargate_assets.pipeline.jobs import data_job_name, job_name
 from stargate_assets_tests.chat_templates import chat_tokenizer
 from stargate_assets_tests.conftest import mini_data_set, scripted_experiment
@@ -108,4 +109,4 @@ def test_what_a_model_thinks_goes_nowhere(server: ThinkingServer, mini: Path) ->
         THOUGHT.casefold() in text.casefold()
         for text in [*written, *server.asked, *map(decode, server.scored)]
     )
-    assert THOUGHT.encode() in built.models.store().path.read_bytes()
+    assert THOUGHT.encode() in built.warehouse.path.with_name(COMPLETIONS).read_bytes()
