@@ -6,7 +6,7 @@ dropped (fault 7).
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from stargate_assets.method.language_model import (
     LanguageModel,
     Message,
     Sampling,
+    Score,
     ScoreRequest,
 )
 from stargate_assets.method.prompts import Prompts
@@ -155,22 +156,16 @@ def _judge_choice(
         for prompt in _orders(comparisons, prompts, written=False)
         for letter in LETTERS
     ]
-    scores = model.score(requests, "judging responses")
-    judgements: list[Judgement] = []
-    for start in range(0, len(scores), 4):
-        scored = scores[start : start + 4]
-        if any(score.failure for score in scored):
-            judgements.append(Judgement(unscored=Unscored.REFUSED))
-            continue
-        a_first, b_first, a_second, b_second = (score.total for score in scored)
+
+    def judgement(scores: Sequence[Score]) -> Judgement:
+        a_first, b_first, a_second, b_second = (score.total for score in scores)
         first, second = a_first - b_first, b_second - a_second
         preference = (first + second) / 2
-        judgements.append(
-            Judgement(
-                _sign(preference), preference=preference, first=_sign(first), second=_sign(second)
-            )
+        return Judgement(
+            _sign(preference), preference=preference, first=_sign(first), second=_sign(second)
         )
-    return judgements
+
+    return _judge_scores(model, requests, judgement)
 
 
 def _judge_fit(
@@ -185,17 +180,27 @@ def _judge_fit(
         for text in _texts(comparison)
         for messages in prompts.fit_messages(comparison.pair)
     ]
-    scores = model.score(requests, "judging responses")
-    judgements: list[Judgement] = []
-    for start in range(0, len(scores), 4):
-        scored = scores[start : start + 4]
-        if any(score.failure for score in scored):
-            judgements.append(Judgement(unscored=Unscored.REFUSED))
-            continue
-        response, response_alone, reference, reference_alone = (score.mean for score in scored)
+
+    def judgement(scores: Sequence[Score]) -> Judgement:
+        response, response_alone, reference, reference_alone = (score.mean for score in scores)
         preference = (response - response_alone) - (reference - reference_alone)
-        judgements.append(Judgement(_sign(preference), preference=preference))
-    return judgements
+        return Judgement(_sign(preference), preference=preference)
+
+    return _judge_scores(model, requests, judgement)
+
+
+def _judge_scores(
+    model: LanguageModel,
+    requests: Sequence[ScoreRequest],
+    judgement: Callable[[Sequence[Score]], Judgement],
+) -> list[Judgement]:
+    """A judgement of each four scores, unscored where one of them cannot be given."""
+    scores = model.score(requests, "judging responses")
+    fours = [scores[start : start + 4] for start in range(0, len(scores), 4)]
+    return [
+        Judgement(unscored=Unscored.REFUSED) if any(s.failure for s in four) else judgement(four)
+        for four in fours
+    ]
 
 
 def _judge_written(

@@ -85,10 +85,10 @@ def choose_replies(
             replies.append(WAITING)
             continue
         values = {s: relevance(question, s) for s in statements}
-        relevant = {s: value for s, value in values.items() if value is not None and value > 0}
         if None in values.values():
             replies.append(None)
             continue
+        relevant = {s: value for s, value in values.items() if value is not None and value > 0}
         best = sorted(relevant, key=lambda s: (-relevant[s], s))[:MOST_STATEMENTS]
         replies.append(" ".join(best) or NOTHING_TO_SAY)
     return replies
