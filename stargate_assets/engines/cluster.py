@@ -34,6 +34,7 @@ from stargate_assets.method.language_model import (
     Results,
     Score,
     ScoreRequest,
+    ignore_progress,
 )
 
 CHUNKS_AT_ONCE = 2
@@ -58,7 +59,7 @@ def open_on_cluster(
         opening,
         path=str(path.resolve()) if path.is_dir() else opening.path,
         device=opening.device.partition(":")[0],  # Ray says which of them
-        on_progress=_ignore_progress,
+        on_progress=ignore_progress,
     )
     CONNECTION.join(cluster)
     try:
@@ -189,7 +190,3 @@ class ClusterEngine:
                 one.parts.clear()
                 with suppress(RayError):
                     one.expected = one.handle.exchange.remote([], frozenset(), 0.0)
-
-
-def _ignore_progress(doing: str, done: int, total: int) -> None:
-    del doing, done, total

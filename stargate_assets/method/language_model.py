@@ -143,6 +143,11 @@ class Score:
         return self.total / len(self.log_probs)
 
 
+def ignore_progress(doing: str, done: int, total: int) -> None:
+    """For who is told of progress and shows none."""
+    del doing, done, total
+
+
 def most_tokens(request: ChatRequest | ScoreRequest) -> tuple[int, int]:
     """No more prompt and completion tokens than these can be asked for: no tokenizer makes more
     tokens than there are bytes.

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from stargate_assets.method.language_model import EngineError, OnProgress
+from stargate_assets.method.language_model import EngineError, OnProgress, ignore_progress
 from stargate_assets.storage.checkpoints import (
     MANIFEST,
     CheckpointError,
@@ -61,7 +61,7 @@ def bundled_model(models: Path, on_progress: OnProgress) -> Path:
 def find_bundled_model(models: Path) -> str:
     """The model's directory on a node that may not have `models`: there, or in the user's cache."""
     cache = Path.home() / ".cache" / "stargate-assets" / "models"
-    return str(bundled_model(models if models.is_dir() else cache, lambda *_: None))
+    return str(bundled_model(models if models.is_dir() else cache, ignore_progress))
 
 
 def _gguf_file() -> Path:

@@ -16,7 +16,7 @@ from stargate_assets.engines.chat_tokenizer import template_traits
 from stargate_assets.engines.cluster import open_on_cluster
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_engine
 from stargate_assets.engines.tokenizers import find_tokenizer
-from stargate_assets.method.language_model import EngineError, OnProgress
+from stargate_assets.method.language_model import EngineError, OnProgress, ignore_progress
 from stargate_assets.models.bundled import BUNDLED, bundled_model, find_bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
 from stargate_assets.storage.checkpoints import verify
@@ -28,17 +28,13 @@ from stargate_assets.storage.sqlite import SqliteFile
 COMPLETIONS = "completions.sqlite"
 
 
-def _ignore_progress(doing: str, done: int, total: int) -> None:
-    del doing, done, total
-
-
 @dataclass(slots=True)
 class ModelPool:
     """The Dagster resource. Opened models stay warm across the runs of one process."""
 
     directory: Path
     machine: Machine = field(default_factory=Machine)
-    on_progress: OnProgress = _ignore_progress
+    on_progress: OnProgress = ignore_progress
     usage: Usage = field(default_factory=Usage)
     _engines: dict[tuple[str, str], Engine] = field(default_factory=dict[tuple[str, str], Engine])
     """The open ones, by model and fully trained checkpoint; the last was used last."""

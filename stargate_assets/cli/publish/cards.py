@@ -39,8 +39,8 @@ def _markdown_text(text: object) -> str:
 
 def markdown_table(grid: Grid) -> str:
     """A table of the report."""
-    rows = [grid.head, ["---"] * len(grid.head), *grid.rows]
-    rows[2:] = [[_markdown_text(cell) for cell in row] for row in grid.rows]
+    texts = [[_markdown_text(cell) for cell in row] for row in grid.rows]
+    rows = [grid.head, ["---"] * len(grid.head), *texts]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
