@@ -64,10 +64,12 @@ def describe_damage(path: Path, error: duckdb.Error) -> str:
     )
 
 
-def describe_lock(path: Path, error: duckdb.Error, seconds: float) -> str:
-    """One sentence about a DuckDB file that another process has kept locked for so long."""
-    holder = re.search(r"(\S+ \(PID \d+\)|PID \d+)", str(error))
-    by = f" by {holder.group(1)}" if holder else ""
+def describe_lock(path: Path, holder: duckdb.Error | str, seconds: float) -> str:
+    """One sentence about a DuckDB file that its holder, whom DuckDB's error names, has kept locked
+    for so long.
+    """
+    named = re.search(r"\S+ \(PID \d+\)|PID \d+|this process", str(holder))
+    by = f" by {named.group()}" if named else ""
     return f"{path} has been locked{by} for {seconds:.0f} s; close that program and try again."
 
 

@@ -1,13 +1,9 @@
-"""Tables in DuckDB: one transaction for each slice, on connections that live for milliseconds.
+"""Tables in DuckDB: one transaction for each slice.
 
-DuckDB has one writer process or many readers, so nobody holds a connection while a model works.
 `warehouse.materializations` gets a row for a slice in the transaction that writes it: a slice is
 complete and valid, or it is absent.
 """
 
-import random
-import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,21 +15,12 @@ import duckdb
 import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
-from stargate_assets.method.errors import StargateError
 from stargate_assets.storage.comments import update_comments
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.disk import (
-    describe_damage,
-    describe_disk_fault,
-    describe_lock,
-    writing,
-)
+from stargate_assets.storage.duckdb_file import WarehouseError, open_duckdb
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
 
-LOCK_PATIENCE_SECONDS = 30.0
-_LOCKED = re.compile("Could not set lock|Conflicting lock", re.I)
-_CORRUPT = re.compile("Corrupt database file|database has been invalidated", re.I)
 _HEADERS = 3 * 4096
 """Bytes at the start of a DuckDB file: one header, and two that take turns at each checkpoint."""
 Slice = Mapping[str, str | int]
@@ -67,10 +54,6 @@ ALTER TABLE warehouse.usage ADD COLUMN IF NOT EXISTS estimated_calls BIGINT;
 """
 
 
-class WarehouseError(StargateError):
-    """A table cannot be read or written. The message says why and what to do."""
-
-
 class MissingSliceError(WarehouseError):
     """A slice that was asked for has not been materialised. The message says which."""
 
@@ -100,39 +83,13 @@ class Warehouse:
 
     @contextmanager
     def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a connection for one short piece of work. If another process has locked the file,
-        wait up to LOCK_PATIENCE_SECONDS, then raise WarehouseError. To read makes no file: one that
-        is not there raises MissingSliceError.
+        """What `open_duckdb` opens. To read makes no file: one that is not there raises
+        MissingSliceError.
         """
         if read_only:
             self._require_file()
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = self._open(read_only)
-            try:
-                yield connection
-            except duckdb.Error as error:
-                if isinstance(error, duckdb.FatalException) or _CORRUPT.search(str(error)):
-                    raise WarehouseError(describe_damage(self.path, error)) from error
-                raise
-            finally:
-                connection.close()
-
-    def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
-        while True:
-            try:
-                return duckdb.connect(str(self.path), read_only=read_only)
-            except duckdb.Error as error:
-                if not _LOCKED.search(str(error)):
-                    if describe_disk_fault(error, self.path):
-                        raise
-                    raise WarehouseError(describe_damage(self.path, error)) from error
-                if time.monotonic() > deadline:
-                    raise WarehouseError(
-                        describe_lock(self.path, error, LOCK_PATIENCE_SECONDS)
-                    ) from error
-                time.sleep(random.uniform(0.02, 0.2))
+        with open_duckdb(self.path, read_only=read_only) as connection:
+            yield connection
 
     def write(
         self,

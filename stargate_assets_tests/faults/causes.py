@@ -14,7 +14,7 @@ from signal import Signals
 from stargate_assets.definitions.project import Project
 from stargate_assets.models.pool import COMPLETIONS
 from stargate_assets.pipeline.assets.training import CHECKPOINTS
-from stargate_assets.storage import warehouse
+from stargate_assets.storage import duckdb_file
 from stargate_assets_tests.faults.phases import DATA_SET, Phase
 from stargate_assets_tests.faults.scripted_training import STRIKES_WITH
 
@@ -115,17 +115,17 @@ def remount(option: str) -> None:
 def locked_by(kind: str, project: Project, phase: Phase) -> Iterator[None]:
     """Another process has opened the warehouse, to `read` or to `write`, and keeps it."""
     del phase
-    patience = warehouse.LOCK_PATIENCE_SECONDS
+    patience = duckdb_file.LOCK_PATIENCE_SECONDS
     command = [sys.executable, "-c", HOLD, str(project.warehouse.path), kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdin is not None
         assert holder.stdout is not None
         holder.stdout.readline()
-        warehouse.LOCK_PATIENCE_SECONDS = PATIENCE_SECONDS
+        duckdb_file.LOCK_PATIENCE_SECONDS = PATIENCE_SECONDS
         try:
             yield
         finally:
-            warehouse.LOCK_PATIENCE_SECONDS = patience
+            duckdb_file.LOCK_PATIENCE_SECONDS = patience
             holder.stdin.close()
 
 

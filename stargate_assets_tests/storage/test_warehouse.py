@@ -4,6 +4,7 @@ import multiprocessing
 import re
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from stargate_assets.storage import warehouse as module
+from stargate_assets.storage import duckdb_file as module
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.warehouse import MissingSliceError, Warehouse, WarehouseError
 
@@ -217,3 +218,26 @@ def test_a_locked_file_is_waited_for_and_its_holder_named(
     enough.set()
     assert warehouse.read("data", "tasks", [TEST]).height == 1
     holder.join()
+
+
+def test_threads_of_one_process_read_and_write_at_once(warehouse: Warehouse) -> None:
+    def write(number: int) -> int:
+        where = {"split": f"{number}"}
+        warehouse.write("data", "tasks", where, tasks(f"{number}", "one"), "v1")
+        return warehouse.read("data", "tasks", [where]).height
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(write, range(12))) == [1] * 12
+    assert len(warehouse.materializations("data")) == 12
+
+
+def test_what_is_not_committed_is_as_if_it_had_not_been(warehouse: Warehouse) -> None:
+    warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
+
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute("BEGIN; DELETE FROM data.tasks")
+    assert warehouse.read("data", "tasks", [TEST]).height == 1
+
+    with pytest.raises(duckdb.Error), warehouse.connect(read_only=True) as connection:
+        connection.execute("DELETE FROM data.tasks")
+    assert warehouse.read("data", "tasks", [TEST]).height == 1
