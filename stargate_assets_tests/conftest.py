@@ -51,7 +51,10 @@ POSTGRES = pytest.mark.xdist_group("postgres")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of what takes a minute to make run in one process, which makes it once."""
+    """Tests of what takes a minute to make run in one process, which makes it once. Those that may
+    take longest start first, so that no process is left alone with one.
+    """
+    items.sort(key=lambda item: -max((m.args[0] for m in item.iter_markers("timeout")), default=0))
     for item in items:
         if "finished" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("finished"))
