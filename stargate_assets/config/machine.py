@@ -4,10 +4,10 @@ changes what an experiment means.
 
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
 from stargate_assets.method.errors import DeclarationError
@@ -69,8 +69,15 @@ class Cluster(Frozen):
         description="Of a replica, e.g. 0.5 where two share one. Unless stated, tensor_parallel of "
         "them with engine vllm, one with others, and none on device cpu.",
     )
+    training_workers: PositiveInt | None = Field(
+        default=None,
+        description="Devices of the cluster over which training is spread, a worker for each. "
+        "Unless stated, training is on the machine that drives.",
+    )
     wait_seconds: PositiveFloat = Field(
-        default=600.0, description="A run stops after so long without any replica."
+        default=600.0,
+        description="A run stops after so long without any replica, or without room for all "
+        "workers of a training.",
     )
 
     @field_validator("gpus")
@@ -79,6 +86,15 @@ class Cluster(Frozen):
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise ValueError("more than one GPU is a whole number of them")
         return gpus
+
+    @model_validator(mode="after")
+    def _trains_elsewhere(self) -> Self:
+        if self.training_workers is not None and self.address == "local":
+            raise ValueError(
+                "training_workers is of a cluster of several machines; on this one alone state "
+                "training_processes"
+            )
+        return self
 
     def count_replicas(self, spec: ModelSpec, most: int) -> int:
         """How many replicas this model has; `most` fit."""
@@ -128,7 +144,7 @@ class Machine(Frozen):
     training_save_minutes: PositiveFloat = Field(
         default=10.0,
         description="How often a training saves where it is; one that was killed goes on from "
-        "there. Not where full fine-tuning is spread over devices.",
+        "there.",
     )
     max_dollars: PositiveFloat | None = Field(
         default=None, description="A run stops before the call that could cost more than this."
@@ -141,6 +157,20 @@ class Machine(Frozen):
         "together have no answer. Fewer than ten never stop it.",
     )
     prices: tuple[Price, ...] = ()
+
+    @model_validator(mode="after")
+    def _trains_in_one_place(self) -> Self:
+        if self.training_workers is not None and self.training_processes > 1:
+            raise ValueError(
+                "training_processes is of this machine, and cluster.training_workers of a cluster; "
+                "state one of them"
+            )
+        return self
+
+    @property
+    def training_workers(self) -> int | None:
+        """On a cluster; None where training is on this machine."""
+        return self.cluster and self.cluster.training_workers
 
     @field_validator("prices")
     @classmethod

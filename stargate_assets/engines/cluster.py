@@ -17,6 +17,7 @@ from stargate_assets.engines.chunks import Part, plan_parts
 from stargate_assets.engines.cluster_actor import Call, Chunk, EngineOnNode, Files, Reply
 from stargate_assets.engines.endpoint_errors import KEPT
 from stargate_assets.engines.engine import ANSWERS, Checkpoint, Opening
+from stargate_assets.engines.object_store import put_files
 from stargate_assets.engines.ray_connection import CONNECTION
 from stargate_assets.engines.replicas import (
     REPLY_SECONDS,
@@ -25,7 +26,6 @@ from stargate_assets.engines.replicas import (
     count_fitting,
     count_gpus,
     count_threads,
-    put_files,
 )
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -73,7 +73,7 @@ def open_on_cluster(
             EngineOnNode(
                 module,
                 on_node,
-                None if weights is None else put_files(weights),
+                None if weights is None else _put(weights),
                 find_model,
                 count_threads(cluster, opening, size),
             ),
@@ -103,7 +103,7 @@ class ClusterEngine:
         if checkpoint is None:
             self.adapter = None
         elif self.adapter is None or self.adapter.sha256 != checkpoint.sha256:
-            self.adapter = put_files(checkpoint)
+            self.adapter = _put(checkpoint)
 
     def close(self) -> None:
         """End the replicas, and the connection to Ray if no other model needs it."""
@@ -190,3 +190,7 @@ class ClusterEngine:
                 one.parts.clear()
                 with suppress(RayError):
                     one.expected = one.handle.exchange.remote([], frozenset(), 0.0)
+
+
+def _put(checkpoint: Checkpoint) -> Files:
+    return Files(checkpoint.sha256, put_files(checkpoint.path))

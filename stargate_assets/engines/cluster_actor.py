@@ -5,17 +5,17 @@ here; `cluster.py` is the driver's side.
 import os
 import shutil
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Literal
+from typing import Literal
 
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_engine
+from stargate_assets.engines.object_store import StoredFiles, write_files
 from stargate_assets.method.language_model import ChatRequest, Completion, Score, ScoreRequest
 
 Call = Literal["chat", "score"]
@@ -25,10 +25,10 @@ GATHERING_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A checkpoint's files in Ray's object store: references to their bytes, by relative path."""
+    """A checkpoint's files in Ray's object store."""
 
     sha256: str
-    files: Mapping[str, Any]
+    files: StoredFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Replica:
         if on_node.threads is not None:  # read when torch is imported
             os.environ["OMP_NUM_THREADS"] = str(on_node.threads)
         self.on_node, self.wanted = on_node, frozenset[int]()
-        self.directory = Path(tempfile.mkdtemp(prefix="replica-", dir=_session_directory()))
+        self.directory = make_directory("replica-")
         self.engine_thread = ThreadPoolExecutor(1, "engine")
         self.held: dict[int, Future[None]] = {}
         self.arrived: SimpleQueue[tuple[int, int, Completion | Score] | int] = SimpleQueue()
@@ -158,21 +158,9 @@ class Replica:
 
     def _bring(self, files: Files) -> Path:
         """The directory on this node with a checkpoint's files, which are brought once."""
-        import ray
-
         directory = self.directory / files.sha256
         if not directory.exists():
             aside = directory.with_suffix(".partial")
-            for name, reference in files.files.items():
-                path = aside / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(ray.get(reference))
+            write_files(files.files, aside)
             aside.rename(directory)
         return directory
-
-
-def _session_directory() -> str | None:
-    """Ray's directory for this session on this node, which goes when Ray's files go."""
-    from ray._private.worker import global_worker
-
-    return global_worker.node and global_worker.node.get_session_dir_path()

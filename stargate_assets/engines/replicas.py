@@ -176,15 +176,6 @@ class Replicas:
         )
 
 
-def put_files(checkpoint: Checkpoint) -> Files:
-    """Bring a checkpoint's files into Ray's object store."""
-    import ray
-
-    paths = sorted(path for path in checkpoint.path.rglob("*") if path.is_file())
-    files = {str(p.relative_to(checkpoint.path)): ray.put(p.read_bytes()) for p in paths}
-    return Files(checkpoint.sha256, files)
-
-
 def count_gpus(cluster: Cluster, opening: Opening) -> float:
     """Those of a replica."""
     if not opening.device.startswith("cuda") or not opening.spec.entry.local:

@@ -152,7 +152,7 @@ class ModelPool:
             trained or (self.path(spec) if entry.local else spec.model),
             None if weights else spec.revision,
             self.dtype(spec),
-            self._engine_device() if entry.local else "cpu",
+            self.engine_device() if entry.local else "cpu",
             self.machine,
             self.directory / "logs",
             self.on_progress,
@@ -186,7 +186,7 @@ class ModelPool:
             )
         return stated
 
-    def _engine_device(self) -> str:
+    def engine_device(self) -> str:
         """The device that models run on: on a cluster, this machine need not have it."""
         stated = self.machine.device
         return self.device() if self.machine.cluster is None or stated == "auto" else stated
@@ -197,7 +197,7 @@ class ModelPool:
             return spec.dtype
         import torch
 
-        if self._engine_device().startswith("cuda"):
+        if self.engine_device().startswith("cuda"):
             elsewhere = not torch.cuda.is_available()
             return "bfloat16" if elsewhere or torch.cuda.is_bf16_supported() else "float32"
         return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32"

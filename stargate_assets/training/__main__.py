@@ -24,6 +24,8 @@ def main() -> int:
     watch_parent(lambda: os._exit(1))  # a run that is killed must not leave a training behind
     file = Path(sys.argv[1])
     spec = TrainingSpec.model_validate_json(file.read_text())
+    if spec.cluster is not None:
+        return run_single(spec)
     if spec.processes == 1:
         os.environ |= single_device_environment(spec.device, os.environ)
         return run_single(spec)
@@ -78,16 +80,20 @@ def run_distributed(spec: TrainingSpec) -> int:
 
 
 def run_training(spec: TrainingSpec, pipes: PipesContext | None) -> TrainingResult:
+    def on_loss(step: int, steps: int, loss: float) -> None:
+        if pipes is not None:
+            pipes.log.info(f"step {step} of {steps}: loss {loss:.4f}")
+
+    if spec.cluster is not None and pipes is not None:
+        from stargate_assets.training.nodes import train_on_nodes
+
+        return train_on_nodes(spec, spec.cluster, on_loss, pipes.log.warning)
+
     from transformers.utils.logging import disable_progress_bar
 
     from stargate_assets.training.trainer import train
 
     disable_progress_bar()
-
-    def on_loss(step: int, steps: int, loss: float) -> None:
-        if pipes is not None:
-            pipes.log.info(f"step {step} of {steps}: loss {loss:.4f}")
-
     return train(spec, on_loss)
 
 

@@ -47,11 +47,16 @@ def _check(spec: TrainingSpec, gpus: int) -> None:
         raise TrainingError(f"{stated}, and device: {spec.device} is a single one; say cuda.")
     if spec.device == "cuda" and gpus < spec.processes:
         raise TrainingError(f"{stated}, and torch sees {gpus} GPUs; say {gpus} at most.")
-    if spec.training.batch_size < spec.processes:
-        size = spec.training.batch_size
+    check_batch(spec, "training_processes")
+
+
+def check_batch(spec: TrainingSpec, field: str) -> None:
+    """Raises TrainingError if this field of machine.yaml asks for devices without an example."""
+    size = spec.training.batch_size
+    if size < spec.processes:
         raise TrainingError(
-            f"{stated}, and training.batch_size is {size}: there would be devices without an "
-            f"example; say {size} at most."
+            f"{field} is {spec.processes}, and training.batch_size is {size}: there would be "
+            f"devices without an example; say {size} at most."
         )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from stargate_assets.config.digest import digest_fields, digest_text
 from stargate_assets.config.experiment import Training
+from stargate_assets.config.machine import Cluster
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Dialogue, Kind
 from stargate_assets.method.language_model import Message
@@ -17,6 +18,7 @@ SPEC_VERSION = "1"
 """Raised when the same spec trains something else than before."""
 FIELDS_WITHOUT_EFFECT = {
     *("model", "output", "processes", "device", "gradient_checkpointing", "save_minutes"),
+    "cluster",
 }
 """Fields that change a result by rounding at most; `identity` says what `model` is."""
 FIRST_FIELDS = ("identity", "revision", "bf16", "seed", "dialogues", "preferences")
@@ -70,6 +72,8 @@ class TrainingSpec(BaseModel):
     output: Path
     processes: int = 1
     """Each has a device of its own."""
+    cluster: Cluster | None = None
+    """Where the processes are, if not on this machine."""
     gradient_checkpointing: bool = False
     save_minutes: float = 10.0
     """How often it saves where it is, in `saved`."""

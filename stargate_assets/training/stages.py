@@ -7,13 +7,15 @@ from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from stargate_assets.config.experiment import Training
 from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.training.batches import MicroBatches
+from stargate_assets.training.gathered import GatheringTrainer
 from stargate_assets.training.preferences import ExamplePair, halve_device_batch, reference_margins
-from stargate_assets.training.saved import Saved, Saves, Saving
+from stargate_assets.training.saved import Saved
+from stargate_assets.training.saving import Saves, Saving
 from stargate_assets.training.spec import TrainingError
 
 
@@ -92,7 +94,7 @@ def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]
     }
 
 
-class _Trainer(Trainer):
+class _Trainer(GatheringTrainer):
     """Takes batches as they are, and divides losses by the labelled tokens of a step on all
     devices.
     """

@@ -7,13 +7,11 @@ every device (DDP), full fine-tuning shares weights, gradients and Adam's moment
 import gc
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel
 from peft.helpers import disable_input_dtype_casting
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -25,9 +23,11 @@ from stargate_assets.engines.chat_tokenizer import ChatTokenizer
 from stargate_assets.method.examples import IGNORED, Example, tokenise
 from stargate_assets.training.adapter import add_adapter
 from stargate_assets.training.batches import accumulation_steps, examples_per_device
+from stargate_assets.training.gathered import gather_weights, is_shared_out
 from stargate_assets.training.labelled_loss import learn_where_labelled
 from stargate_assets.training.preferences import ExamplePair, example_pairs
-from stargate_assets.training.saved import Saves, find_saved
+from stargate_assets.training.saved import find_saved, stage_directory
+from stargate_assets.training.saving import OnSaved, Saves
 from stargate_assets.training.spec import TrainingError, TrainingResult, TrainingSpec
 from stargate_assets.training.stages import Stage, run_stage, stage_of_examples, stage_of_pairs
 
@@ -37,8 +37,10 @@ pair of a preference).
 """
 
 
-def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
-    """Train and save into `spec.output`. Raises TrainingError, having saved nothing, when there is
+def train(
+    spec: TrainingSpec, on_loss: OnLoss, on_saved: OnSaved = lambda _: None
+) -> TrainingResult:
+    """Train and save into `spec.output`, and until then, at an interval, in `spec.saved`. Raises TrainingError, having saved nothing, when there is
     nothing to learn or the loss is not a finite number.
     """
     tokenizer = AutoTokenizer.from_pretrained(spec.model, revision=spec.revision or "main")
@@ -55,12 +57,7 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
         stages.append(stage_of_pairs(spec.training, spec.processes, pairs, pad_id))
     arguments = [_arguments(spec, stage, number) for number, stage in enumerate(stages)]
     model = _model(spec)  # after the arguments, which join the processes that it is spread over
-    total, save_seconds = sum(stage.steps for stage in stages), _save_seconds(spec)
-    saved = (
-        find_saved([_saved(spec, number) for number in range(len(stages))])
-        if save_seconds
-        else None
-    )
+    total, saved = sum(stage.steps for stage in stages), find_saved(spec.saved)
     losses = list(saved.before) if saved else []
     with disable_input_dtype_casting(model):  # to fp32, from which autocast casts back to bf16
         for stage, stated in list(zip(stages, arguments, strict=True))[len(losses) :]:
@@ -70,7 +67,7 @@ def train(spec: TrainingSpec, on_loss: OnLoss) -> TrainingResult:
                 on_loss(before + step, total, loss)
 
             goes_on = saved if saved and len(saved.before) == len(losses) else None
-            saves = Saves(save_seconds, losses, goes_on) if save_seconds else None
+            saves = Saves(60 * spec.save_minutes, on_saved, losses, goes_on)
             losses = [*losses, run_stage(model, stage, stated, report_loss, saves)]
             gc.collect()  # a trainer that is gone leaves no moments, and no hooks on gradients
     _save(model, tokenizer, spec, first=arguments[0].process_index == 0)
@@ -113,9 +110,8 @@ def check_pairs(pairs: Sequence[ExamplePair]) -> None:
 def _save(model: Any, tokenizer: Any, spec: TrainingSpec, first: bool) -> None:
     """The first process writes, after all have gathered a model that is spread over them."""
     whole = None
-    if getattr(model.config, "distributed_config", None) is not None:
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        whole = get_model_state_dict(model, options=options)
+    if is_shared_out(model):
+        whole = gather_weights(model)
         for name in model.all_tied_weights_keys:  # gathered twice, and written once
             whole.pop(name, None)
         model.config.distributed_config = None
@@ -150,21 +146,10 @@ def _model(spec: TrainingSpec) -> Any:
     return add_adapter(model, spec) if lora else model
 
 
-def _saved(spec: TrainingSpec, stage: int) -> Path:
-    """Where a stage saves how far it has got."""
-    return spec.saved / str(stage)
-
-
-def _save_seconds(spec: TrainingSpec) -> float | None:
-    """How often it saves where it is; None where Trainer cannot: weights that are shared out."""
-    shared_out = spec.training.method == "full" and spec.processes > 1
-    return None if shared_out else 60 * spec.save_minutes
-
-
 def _arguments(spec: TrainingSpec, stage: Stage, number: int) -> TrainingArguments:
     training, steps = stage.training, stage.steps
     return TrainingArguments(
-        output_dir=str(_saved(spec, number)),
+        output_dir=str(stage_directory(spec.saved, number)),
         seed=spec.seed % 2**32,
         data_seed=spec.seed % 2**32,
         num_train_epochs=training.epochs,

@@ -93,6 +93,8 @@ def training_spec(run: CellRun) -> TrainingSpec:
     matter only to a loss that compares.
     """
     experiment, models, training = run.experiment, run.models, run.experiment.training
+    machine = models.machine
+    workers = machine.training_workers
     best, questioner = run.best_conversations, run.experiment.questioner
     learnt = regularization_from_rows(run.rows("regularization_responses"), best)
     dialogues = []
@@ -109,16 +111,17 @@ def training_spec(run: CellRun) -> TrainingSpec:
         model=models.path(questioner),
         identity=models.identity(questioner),
         revision=questioner.revision,
-        device=models.device(),
+        device=models.engine_device() if workers else models.device(),
         bf16=models.dtype(questioner) == "bfloat16",
         seed=derive_seed(experiment.seed, "training", run.cell.iteration, run.cell.split),
         training=training,
         dialogues=encode_dialogues(dialogues),
         preferences=encode_preferences(p for p in preferences if p),
         output=final.with_name(f".{final.name}.partial"),
-        processes=models.machine.training_processes,
-        gradient_checkpointing=models.machine.gradient_checkpointing,
-        save_minutes=models.machine.training_save_minutes,
+        processes=workers or machine.training_processes,
+        cluster=machine.cluster if workers else None,
+        gradient_checkpointing=machine.gradient_checkpointing,
+        save_minutes=machine.training_save_minutes,
         chat_template_kwargs=questioner.chat_template_kwargs,
     )
 
