@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
 from stargate_assets.method.errors import DeclarationError

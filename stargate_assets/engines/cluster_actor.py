@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Literal
 
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_engine
-from stargate_assets.engines.object_store import StoredFiles, write_files
+from stargate_assets.engines.object_store import StoredFiles, make_directory, write_files
 from stargate_assets.method.language_model import ChatRequest, Completion, Score, ScoreRequest
 
 Call = Literal["chat", "score"]

@@ -10,9 +10,9 @@ from typing import Any
 
 from stargate_assets.config.machine import Cluster
 from stargate_assets.engines.chunks import Part
-from stargate_assets.engines.cluster_actor import EngineOnNode, Files, Replica, Reply
+from stargate_assets.engines.cluster_actor import EngineOnNode, Replica, Reply
 from stargate_assets.engines.endpoint_errors import KEPT
-from stargate_assets.engines.engine import Checkpoint, Opening
+from stargate_assets.engines.engine import Opening
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.language_model import EngineError
 

@@ -1,4 +1,4 @@
-"""Training by workers on a Ray cluster, one for each device, wherever the cluster has room for them.
+"""Training by workers on a Ray cluster, one for each device, wherever the cluster has room.
 
 Plain actors that join one process group of torch's. Examples, what was saved, and a model that lies
 in a directory go to them through the object store; what they save and publish comes back, so no
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stargate_assets.config.machine import Cluster
 from stargate_assets.engines.object_store import StoredFiles, put_files, write_files
@@ -57,8 +57,8 @@ def train_on_nodes(
     spec: TrainingSpec, cluster: Cluster, on_loss: OnLoss, on_lost: Callable[[str], None]
 ) -> TrainingResult:
     """Train into `spec.output` of this machine, and keep in `spec.saved` how far it has got.
-    `on_lost` is told of each attempt that ended with a worker. Raises TrainingError, and EngineError
-    where there is no cluster.
+    `on_lost` is told of each attempt that ended with a worker. Raises TrainingError, and where
+    there is no cluster EngineError.
     """
     check_batch(spec, "cluster.training_workers")
     CONNECTION.join(cluster)
@@ -90,7 +90,7 @@ def _saved_step(spec: TrainingSpec) -> int:
 
 def _attempt(spec: TrainingSpec, cluster: Cluster, on_loss: OnLoss) -> TrainingResult:
     with _workers(spec, cluster) as workers:
-        saves = _Saves(spec.saved, len(workers))
+        saves = Saves(spec.saved, len(workers))
         for worker, event in _events(_start(spec, workers), workers):
             match event:
                 case Loss(step, steps, loss):
@@ -170,34 +170,32 @@ def _start(spec: TrainingSpec, workers: list[_Worker]) -> dict[Any, _Worker]:
         with _reading_from(worker, len(workers)):
             path = ray.get(models[worker.place.node]) if models else spec.model
         here = spec.model_copy(update={"model": path})
-        share = _share(saved, worker.rank) if saved else None
+        share = files_for(worker.rank, saved) if saved else None
         train = worker.handle.train.options(num_returns="streaming")
         started[train.remote(here, environment, share)] = worker
     return started
 
 
-def _share(saved: StoredFiles, rank: int) -> StoredFiles:
+def files_for(rank: int, saved: StoredFiles) -> StoredFiles:
     """What this worker reads of it."""
     for_first = {GATHERED_WEIGHTS, GATHERED_MOMENTS}
     return {n: f for n, f in saved.items() if rank == 0 or Path(n).name not in for_first}
 
 
-def _events(
-    started: dict[Any, _Worker], workers: list[_Worker]
-) -> Iterator[tuple[_Worker, Event]]:
-    """What workers report. Raises what one has raised; of several that of one that has died, because
-    the others fail for want of it.
+def _events(started: dict[Any, _Worker], workers: list[_Worker]) -> Iterator[tuple[_Worker, Event]]:
+    """What workers report. Raises what one of them has raised, unless one has died, for want of
+    which others fail.
     """
     import ray
     from ray.exceptions import RayTaskError
 
     while started:
         ready, _ = ray.wait(list(started), num_returns=1)
-        for stream in ready:
+        for stream in cast("list[Any]", ready):
             worker = started[stream]
             with _reading_from(worker, len(workers)):
                 try:
-                    event = ray.get(next(stream))
+                    event = cast("Event", ray.get(next(stream)))
                 except StopIteration:
                     del started[stream]
                     continue
@@ -250,7 +248,7 @@ def _explain_start(error: Exception) -> Exception:
 
 
 @dataclass(slots=True)
-class _Saves:
+class Saves:
     """What workers save, in a directory of this machine. A step counts when all of them have handed
     over what they saved of it.
     """

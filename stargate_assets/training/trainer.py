@@ -40,8 +40,9 @@ pair of a preference).
 def train(
     spec: TrainingSpec, on_loss: OnLoss, on_saved: OnSaved = lambda _: None
 ) -> TrainingResult:
-    """Train and save into `spec.output`, and until then, at an interval, in `spec.saved`. Raises TrainingError, having saved nothing, when there is
-    nothing to learn or the loss is not a finite number.
+    """Train and save into `spec.output`, and until then, at an interval, in `spec.saved`. Raises
+    TrainingError, having published nothing, when there is nothing to learn or the loss is not a
+    finite number.
     """
     tokenizer = AutoTokenizer.from_pretrained(spec.model, revision=spec.revision or "main")
     chat = ChatTokenizer(tokenizer, spec.model, spec.chat_template_kwargs)

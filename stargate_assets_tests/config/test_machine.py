@@ -36,6 +36,11 @@ def test_the_file_that_comes_with_the_project_is_valid() -> None:
         ("cluster: {replicas: 2}", "cluster.address: Field required"),
         ("cluster: {address: '', replicas: 2}", "cluster.address"),
         ("cluster: {address: local, replicas: 2, gpus: 1.5}", "cluster.gpus: more than one GPU is"),
+        ("cluster: {address: local, training_workers: 2}", "state training_processes"),
+        (
+            "training_processes: 2\ncluster: {address: auto, training_workers: 2}",
+            "state one of them",
+        ),
         ("- a list", "is not valid"),
         ("a: [", "is not YAML"),
     ],

@@ -37,7 +37,6 @@ from stargate_assets.engines.chunks import (
 )
 from stargate_assets.engines.cluster import CHUNKS_AT_ONCE, ClusterEngine, open_on_cluster
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_engine
-from stargate_assets.engines.ray_connection import CONNECTION
 from stargate_assets.engines.replicas import count_fitting, count_gpus
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -50,17 +49,16 @@ from stargate_assets.models.pool import ModelPool
 from stargate_assets.storage.checkpoints import publish
 from stargate_assets_tests.conftest import (
     ENVIRONMENT,
-    ROOT,
     USE,
     mini_data_set,
     scripted_experiment,
 )
 from stargate_assets_tests.engines import mortal_engine
 from stargate_assets_tests.engines.mortal_engine import BROKEN, REFUSED
+from stargate_assets_tests.ray_nodes import SMALL, ray_cluster
 from stargate_assets_tests.runs.cells import materialize, tables
 
 MORTAL = mortal_engine.__name__
-SMALL: dict[str, Any] = {"object_store_memory": 80_000_000}
 sizes = st.lists(st.integers(1, 2 * MOST_TOKENS), min_size=1, max_size=300)
 
 
@@ -165,17 +163,8 @@ def test_a_node_without_gpu_may_drive_others(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """A Ray cluster whose head computes nothing."""
-    from ray.cluster_utils import Cluster as RayCluster
-
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(ROOT)
-    cluster = RayCluster(True, head_node_args=SMALL | {"num_cpus": 0, "include_dashboard": False})
-    yield cluster
-    CONNECTION.end()
-    cluster.shutdown()
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
+    with ray_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from stargate_assets.config.machine import Cluster
 from stargate_assets.training.saved import SEAL, find_saved
 from stargate_assets.training.spec import TrainingSpec
 from stargate_assets.training.trainer import train
@@ -77,7 +78,7 @@ def test_a_checkpoint_without_its_seal_is_not_gone_on_from(
     (saved,) = (broken.saved / "0").glob("checkpoint-*")
     assert json.loads((saved / SEAL).read_text())["before"] == []
     (saved / SEAL).unlink()
-    assert find_saved([broken.saved / "0"]) is None
+    assert find_saved(broken.saved) is None
     seen: list[int] = []
     train(broken, killed_at(0, seen))
     assert seen == [1, 2, 3, 4]
@@ -86,4 +87,6 @@ def test_a_checkpoint_without_its_seal_is_not_gone_on_from(
 def test_another_training_saves_elsewhere(tiny_model: Path, tmp_path: Path) -> None:
     one, other = (stated(tiny_model, tmp_path / "out", learning_rate=rate) for rate in (0.1, 0.2))
     assert one.saved != other.saved
+    on_cluster = Cluster(address="auto", training_workers=2)
     assert one.saved == one.model_copy(update={"processes": 2, "save_minutes": 3}).saved
+    assert one.saved == one.model_copy(update={"processes": 2, "cluster": on_cluster}).saved
