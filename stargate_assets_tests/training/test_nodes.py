@@ -140,5 +140,7 @@ def test_what_stops_a_training_on_nodes_is_said_in_one_sentence(
         on_nodes(bad, two, lambda *_: None, [])
     on_gpus = bad.model_copy(update={"device": "cuda"})
     crowded = two.model_copy(update={"wait_seconds": 1.0})
-    with pytest.raises(TrainingError, match="no room for 2 workers .* each with a core and a GPU,"):
+    with pytest.raises(
+        TrainingError, match=r"no room for 2 workers .* each with a core and a GPU,"
+    ):
         on_nodes(on_gpus, crowded, lambda *_: None, [])
