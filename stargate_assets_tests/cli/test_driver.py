@@ -21,7 +21,7 @@ from stargate_assets.cli.driver import (
     run_experiment,
     run_experiments,
 )
-from stargate_assets.config.machine import Machine
+from stargate_assets.config.machine import Cluster, Machine
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.pipeline.assets.versions import MissingPolicyError
 from stargate_assets.pipeline.jobs import job_name
@@ -115,10 +115,22 @@ def test_a_cell_without_its_policy_fails_before_a_model_is_opened(scripted_proje
 
 
 @pytest.mark.slow
-def test_the_machine_says_over_how_many_devices_training_spreads(finished_project: Build) -> None:
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        (Machine(training_processes=9), "^training_processes is 9, and"),
+        (
+            Machine(cluster=Cluster(address="auto", training_workers=9)),
+            r"^cluster\.training_workers is 9, and training\.batch_size is 2",
+        ),
+    ],
+)
+def test_the_machine_says_over_how_many_devices_training_spreads(
+    finished_project: Build, machine: Machine, said: str
+) -> None:
     project = finished_project(training={"method": "lora", "batch_size": 2})
-    project.models.machine = Machine(training_processes=9)
-    with pytest.raises(TrainingError, match="training_processes is 9, and training"):
+    project.models.machine = machine
+    with pytest.raises(TrainingError, match=said):
         walk(project, force="0|train_a")
 
 

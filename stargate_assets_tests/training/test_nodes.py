@@ -76,7 +76,8 @@ def two() -> Iterator[Cluster]:
 def on_nodes(
     one: TrainingSpec, cluster: Cluster, on_loss: Callable[..., None], lost: list[str]
 ) -> TrainingResult:
-    return train_on_nodes(one.model_copy(update={"processes": 2}), cluster, on_loss, lost.append)
+    workers = {"processes": cluster.training_workers}
+    return train_on_nodes(one.model_copy(update=workers), cluster, on_loss, lost.append)
 
 
 def kill_worker_at(step: int, seen: list[int]) -> Callable[[int, int, float], None]:
@@ -137,7 +138,7 @@ def test_what_stops_a_training_on_nodes_is_said_in_one_sentence(
 ) -> None:
     bad = spec(tiny_model, tmp_path / "out", learning_rate=1e30, max_grad_norm=1e30)
     with pytest.raises(TrainingError, match=r"^The loss is (nan|inf).*learning_rate\.$"):
-        on_nodes(bad, two, lambda *_: None, [])
+        on_nodes(bad, two.model_copy(update={"training_workers": 1}), lambda *_: None, [])
     on_gpus = bad.model_copy(update={"device": "cuda"})
     crowded = two.model_copy(update={"wait_seconds": 1.0})
     with pytest.raises(
