@@ -156,7 +156,7 @@ def _start(spec: TrainingSpec, workers: list[_Worker]) -> dict[Any, _Worker]:
         model = put_files(Path(spec.model))
         by_node = {worker.place.node: worker for worker in workers}
         models = {node: worker.handle.bring.remote(model) for node, worker in by_node.items()}
-    saved = put_files(spec.saved) if _saved_step(spec) else None
+    saved = _put_saved(spec)
     started = dict[Any, _Worker]()
     for worker in workers:
         environment = {
@@ -174,6 +174,15 @@ def _start(spec: TrainingSpec, workers: list[_Worker]) -> dict[Any, _Worker]:
         train = worker.handle.train.options(num_returns="streaming")
         started[train.remote(here, environment, share)] = worker
     return started
+
+
+def _put_saved(spec: TrainingSpec) -> StoredFiles | None:
+    """The last checkpoint, by paths below `spec.saved`."""
+    saved = find_saved(spec.saved)
+    if saved is None:
+        return None
+    within = saved.path.relative_to(spec.saved)
+    return {str(within / name): file for name, file in put_files(saved.path).items()}
 
 
 def files_for(rank: int, saved: StoredFiles) -> StoredFiles:

@@ -69,6 +69,10 @@ class TrainingWorker:
 
     def __init__(self) -> None:
         self.directory = make_directory("training-")
+        # Bound and not listening: nobody else is given the port until torch listens on it.
+        self.reserved = socket.socket()
+        self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.reserved.bind(("", 0))
 
     def place(self) -> Place:
         """Where this is; that it answers says that it has not died."""
@@ -76,9 +80,7 @@ class TrainingWorker:
 
         context = ray.get_runtime_context()
         address = ray.util.get_node_ip_address()
-        with socket.socket() as one:
-            one.bind(("", 0))
-            port = one.getsockname()[1]
+        port = self.reserved.getsockname()[1]
         return Place(context.get_node_id(), address, socket.gethostname(), os.getpid(), port)
 
     def bring(self, model: StoredFiles) -> str:
