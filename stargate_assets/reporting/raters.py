@@ -33,11 +33,13 @@ Policies = tuple[int, int]
 PREFERRED = "Preferred by people"
 PREFERRED_LIVE = "Preferred by people who talked with both"
 AGREEMENT = "Agreement of people"
-EXPLAINED = (
+EXPLAINED_NAMELESS = (
     "How often people who did not know which policy wrote which prefer the policy's response, a "
     "tie as half. Several verdicts on a pair are averaged. The interval is about other tasks and "
-    "people like these, not about other raters. Left is how much more often what stood left is "
-    "preferred, in points; the judge's win rate is that on the same pairs."
+    "people like these, not about other raters. The judge's win rate is that on the same pairs."
+)
+EXPLAINED = (
+    f"{EXPLAINED_NAMELESS} Left is how much more often what stood left is preferred, in points."
 )
 EXPLAINED_LIVE = (
     "How often people who talked with both policies, and did not know which was which, prefer the "
@@ -179,30 +181,54 @@ def _count_left_out(tables: ExperimentTables, rated: Mapping[Policies, Sequence[
 
 
 def compared_rows(tables: ExperimentTables, policy: int) -> list[list[str]]:
-    """What people say of one policy, for a comparison of experiments: whom it is held against, how
-    many raters, pairs, win rate, and agreement with the Judge.
+    """What people say of one policy's stored responses, all raters together: whom it is held
+    against, how many raters, pairs, win rate, the Judge's win rate, and agreement with the Judge.
     """
     rows: list[list[str]] = []
-    for policies, of_both in ratings(tables).items():
-        if policies[1] != policy:
-            continue
+    for policies, of_both in _of_policy(ratings(tables), policy):
         judged = _judge_verdicts(tables, policies)
         raters = sorted({r.rater for r in of_both})
         agreement = raters_agree([verdicts_of(of_both, r) for r in raters], judged)
-        pairs, _, win_rate, *_ = _preference_cells(of_both, judged)
-        rows.append(
-            [
-                str(policies[0]),
-                count(len(raters)),
-                pairs,
-                win_rate,
-                *format_agreement(agreement),
-            ]
-        )
+        pairs, _, win_rate, _, by_judge = _preference_cells(of_both, judged)
+        head = [str(policies[0]), count(len(raters)), pairs]
+        rows.append([*head, win_rate, by_judge, *format_agreement(agreement)])
     return rows
 
 
-COMPARED = ("policy", "against", "raters", "pairs", "win rate", "agreement with judge", "kappa")
+def compared_live_rows(tables: ExperimentTables, policy: int) -> list[list[str]]:
+    """What people say of one policy whom they have talked with, all raters together: whom it is
+    held against, how many raters, pairs and win rate.
+    """
+    rows: list[list[str]] = []
+    for policies, of_both in _of_policy(live_ratings(tables), policy):
+        pairs, _, win_rate, *_ = _preference_cells(of_both, {})
+        rows.append([str(policies[0]), count(len({r.rater for r in of_both})), pairs, win_rate])
+    return rows
+
+
+def _of_policy(
+    rated: Mapping[Policies, Sequence[Rating]], policy: int
+) -> list[tuple[Policies, Sequence[Rating]]]:
+    return [(policies, of_both) for policies, of_both in rated.items() if policies[1] == policy]
+
+
+COMPARED_LIVE = ("against", "raters", "pairs", "win rate")
+COMPARED = (*COMPARED_LIVE, "the judge's", "agreement with judge", "kappa")
+BY_PEOPLE = (
+    (PREFERRED, COMPARED, compared_rows),
+    (PREFERRED_LIVE, COMPARED_LIVE, compared_live_rows),
+)
+"""What all raters together say: a table's title and columns, and what makes its rows."""
+
+
+def nameless_grids(tables: ExperimentTables, policy: int) -> list[Grid]:
+    """What people say of one policy, without who they are: for those who publish it."""
+    notes = {PREFERRED: f"{EXPLAINED_NAMELESS} {AGREED}", PREFERRED_LIVE: EXPLAINED_LIVE}
+    grids = [
+        Grid(title, [*head], rows_of(tables, policy), note=notes[title])
+        for title, head, rows_of in BY_PEOPLE
+    ]
+    return [grid for grid in grids if grid.rows]
 
 
 def _preference_cells(of_both: Sequence[Rating], judged: PairVerdicts) -> list[str]:
