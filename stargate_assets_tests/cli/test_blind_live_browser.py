@@ -18,15 +18,15 @@ __all__ = ["chromium"]
 pytestmark = pytest.mark.browser
 Build = Callable[..., Project]
 WAITING = "form[data-place]:not([hidden]) textarea"
-SETTLED = (
-    "[...document.querySelectorAll('[id$=-status]')].every((status) => !status.textContent) "
-    "&& !document.querySelector('#pair').hidden"
-)
 
 
 def settle(page: "Page") -> None:
     """Wait until no policy is to say something."""
-    page.wait_for_function(SETTLED)
+    from playwright.sync_api import expect
+
+    page.locator("#pair").wait_for()
+    for place in ("left", "right"):
+        expect(page.locator(f"#{place}-status")).to_have_text("")
 
 
 def judged(page: "Page", number: int) -> None:
@@ -52,13 +52,12 @@ def test_the_keyboard_is_enough(
             page.keyboard.press("Enter")  # Begin has the focus
             settle(page)
             while page.locator(WAITING).count():
-                focused = "document.activeElement.matches('[data-place] textarea')"
-                page.wait_for_function(focused)
+                page.locator(f"{WAITING}:focus").wait_for()
                 page.keyboard.type("I live with two cats.")
                 page.keyboard.press("Enter")
                 settle(page)
             assert page.locator("#left").inner_text().endswith(UTTERANCES[-2])
-            page.wait_for_function("document.activeElement.id === 'task'")
+            page.locator("#task:focus").wait_for()
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page.keyboard.press(key)
             judged(page, number + 1)

@@ -103,8 +103,13 @@ window.makeLive = ({ $, tab, post, begin, showReason }) => {
     const key = draft(place);
     if (text !== null && !text.trim()) return;
     forms[place].hidden = true;
-    if (await post("/replies", { comparison: shown.comparison, place, text })) tab.removeItem(key);
-    else forms[place].hidden = false;
+    $(place + "-status").textContent = "Sending …";
+    if (await post("/replies", { comparison: shown.comparison, place, text })) {
+      tab.removeItem(key);
+      return;
+    }
+    $(place + "-status").textContent = "";
+    forms[place].hidden = false;
   };
 
   for (const place of PLACES) {
