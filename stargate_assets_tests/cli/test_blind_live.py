@@ -87,17 +87,17 @@ def test_a_rater_talks_with_both_and_every_word_is_a_row(scripted_project: Build
 
 
 def test_nothing_is_lost_when_the_server_is_gone(scripted_project: Build) -> None:
-    project = scripted_project()
+    project, waiting = scripted_project(), list[str]()
     with serving(live_session_of(project)) as page:
         for number in range(20):
             post(page, "begin", "Ana", request=f"Matter {number}")
-            before = settled(page, "Ana")
-            waiting = [p for p in PLACES if before["shown"][p]["response"] is None]
+            shown = settled(page, "Ana")["shown"]
+            waiting = [place for place in PLACES if shown[place]["response"] is None]
             if waiting:
-                said = {"comparison": before["shown"]["comparison"], "place": waiting[0]}
+                said = {"comparison": shown["comparison"], "place": waiting[0]}
                 post(page, "replies", "Ana", **said, text="I bake.")
                 break
-            choose(page, "Ana", before["shown"], "tie")
+            choose(page, "Ana", shown, "tie")
         before = settled(page, "Ana")
         assert "I bake." in before["shown"][waiting[0]]["said"]
     assert project.warehouse.query("FROM loop.chats WHERE response IS NULL").height
@@ -171,7 +171,7 @@ def test_a_policy_that_gives_no_answer_ends_the_comparison(
     )
     monkeypatch.setenv("REFUSING_BASE_URL", http.url_for("/live"))
     spec = {"engine": "openai", "endpoint": "REFUSING", "model": "any"}
-    project = scripted_project(questioner=spec, iterations=0)
+    project = scripted_project(questioner=spec)
     with serving(live_session_of(project)) as page:
         first = settled(page, "Ana")["offered"]
         post(page, "begin", "Ana")
