@@ -21,17 +21,19 @@ Build = Callable[..., Project]
 Json = dict[str, Any]
 PLACES = ("left", "right")
 ANSWER = UTTERANCES[-2]
+CLIENT = httpx.Client()
+"""One for all requests: to make one takes longer than to be answered."""
 
 
 def post(page: str, path: str, rater: str, **said: object) -> Json:
-    answer = httpx.post(f"{page}/{path}", json={"rater": rater, **said})
+    answer = CLIENT.post(f"{page}/{path}", json={"rater": rater, **said})
     return answer.raise_for_status().json()
 
 
 def settled(page: str, rater: str) -> Json:
     """What a rater is shown once no policy is to say something."""
     while True:
-        found = httpx.get(f"{page}/next", params={"rater": rater}).raise_for_status().json()
+        found = CLIENT.get(f"{page}/next", params={"rater": rater}).raise_for_status().json()
         shown = found["shown"]
         if shown is None or all(shown[place]["ahead"] is None for place in PLACES):
             return found
@@ -106,11 +108,11 @@ def test_nothing_is_lost_when_the_server_is_gone(scripted_project: Build) -> Non
         choose(page, "Ana", replied(page, "Ana"), "tie")
         stale = before["shown"]["comparison"]
         said = {"rater": "Ana", "comparison": stale, "prefers": "left", "seconds": 1}
-        assert httpx.post(f"{page}/verdicts", json=said).status_code == 409
+        assert CLIENT.post(f"{page}/verdicts", json=said).status_code == 409
 
 
 def test_raters_at_once_are_asked_in_turn_and_orders_are_balanced(scripted_project: Build) -> None:
-    project, raters = scripted_project(), ["Ana", "Ĉe", "Bea"]
+    project, raters = scripted_project(), ["Ana", "Ĉe"]
 
     def judge(page: str, rater: str) -> None:
         for _ in range(4):
@@ -118,19 +120,19 @@ def test_raters_at_once_are_asked_in_turn_and_orders_are_balanced(scripted_proje
             choose(page, rater, replied(page, rater), "left")
         assert settled(page, rater)["offered"] is None  # there are no more pairs
 
-    with serving(live_session_of(project)) as page, ThreadPoolExecutor(3) as pool:
+    with serving(live_session_of(project)) as page, ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda rater: judge(page, rater), raters))
     rows = kept(project, "human_judgements")
     assert rows.group_by("rater").agg(pl.col("response_first").sum()).sort("rater").rows() == [
         (rater, 2) for rater in sorted(raters)
     ]
-    assert kept(project, "chats")["response"].to_list() == [ANSWER] * 24
+    assert kept(project, "chats")["response"].to_list() == [ANSWER] * 16
 
 
 def test_a_rater_may_be_themselves_and_want_the_answer_now(scripted_project: Build) -> None:
     project = scripted_project()
     with serving(live_session_of(project)) as page:
-        for number in range(12):
+        for number in range(3):
             post(page, "begin", "Ana", request=f" Matter {number}. ")
             shown = settled(page, "Ana")["shown"]
             assert (shown["task"], shown["name"], shown["persona"]) == (
@@ -140,7 +142,7 @@ def test_a_rater_may_be_themselves_and_want_the_answer_now(scripted_project: Bui
                 said = {"comparison": shown["comparison"], "place": place}
                 post(page, "replies", "Ana", **said, text=None)
             choose(page, "Ana", settled(page, "Ana")["shown"], "tie")
-        again = httpx.post(f"{page}/begin", json={"rater": "Ana", "request": "matter 3."})
+        again = CLIENT.post(f"{page}/begin", json={"rater": "Ana", "request": "matter 1."})
         assert (again.status_code, "already" in again.json()["error"]) == (409, True)
     chats = kept(project, "chats")
     assert set(chats["persona_id"]) == {None}
@@ -166,10 +168,11 @@ def test_a_policy_that_gives_no_answer_ends_the_comparison(
 ) -> None:
     choice = {"message": {"content": None, "refusal": "I cannot."}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 5, "completion_tokens": 2}
-    http.expect_request("/live/chat/completions").respond_with_json(
+    http.expect_request("/live/v1/chat/completions").respond_with_json(
         {"choices": [choice], "usage": usage}
     )
-    monkeypatch.setenv("REFUSING_BASE_URL", http.url_for("/live"))
+    http.expect_request("/live/tokenize").respond_with_data(status=404)
+    monkeypatch.setenv("REFUSING_BASE_URL", http.url_for("/live/v1"))
     spec = {"engine": "openai", "endpoint": "REFUSING", "model": "any"}
     project = scripted_project(questioner=spec)
     with serving(live_session_of(project)) as page:
