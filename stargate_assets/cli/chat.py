@@ -1,8 +1,7 @@
 """`stargate chat`: a conversation with a policy in the terminal, by a person or by a Roleplayer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from rich.markup import escape
@@ -10,27 +9,18 @@ from rich.markup import escape
 from stargate_assets.cli.driver import DriverError, find_experiment
 from stargate_assets.cli.estimate.sample import sample_pairs
 from stargate_assets.cli.policies import Policy, find_policy
+from stargate_assets.cli.talks import CHAT, Speaker, Talk
 from stargate_assets.cli.terminal import console
 from stargate_assets.config.experiment import Experiment
-from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project
-from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, people_of
 from stargate_assets.method.keys import text_id
-from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.method.regularization import answer_tasks
 from stargate_assets.method.simulation import Cell, conversation_seed, draw_roleplayer
 from stargate_assets.method.splits import draw
-from stargate_assets.method.turn_taking import Turn, heard, next_turn
-from stargate_assets.models.stored import StoredModel
-from stargate_assets.pipeline.assets.rows import table_rows
+from stargate_assets.method.turn_taking import Turn
 from stargate_assets.pipeline.assets.steps import roleplayer_reply
-from stargate_assets.pipeline.assets.versions import policy_version
-from stargate_assets.storage.completions import Use
 
-CHAT = "chat"
-"""What stands for the cell in seeds and in the counts of model calls."""
 OFFERED = 5
 NAME = "Ana"
 """Of a person who states none."""
@@ -58,12 +48,16 @@ class Chat:
     plays_persona: bool
     answer_now: bool = False
     held: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    last: dict[str, object] | None = None
-    """The row of the last conversation that was answered."""
+    last: tuple[Policy, Talk] | None = None
+    """The last conversation that was answered, and by which policy."""
 
     @property
     def experiment(self) -> Experiment:
         return self.project.experiments[self.name]
+
+    @property
+    def speaker(self) -> Speaker:
+        return Speaker(self.project, self.name)
 
     def hold(self) -> None:
         """Conversation after conversation, until the person quits."""
@@ -110,30 +104,19 @@ class Chat:
         players = {r.label: r for r in self.experiment.roleplayers_of(TEST_SPLIT)}
         cell = Cell(self.policy.number, CHAT)
         label = draw_roleplayer(self.experiment.seed, cell, pair, sample, list(players))
-        conversation = Conversation(pair, sample, label if self.plays_persona else "")
+        talk = Talk(Conversation(pair, sample, label if self.plays_persona else ""))
         most = self.experiment.simulation.max_turns
-        while (turn := next_turn(conversation, most, answer_now=self.answer_now)) != Turn.ANSWER:
-            if turn == Turn.ASK:
-                said = self._ask(conversation)
-                if said is None:
-                    return
-                conversation = conversation.with_question(said.text, said.finish_reason == "length")
-            elif (reply := self._reply(conversation)) is not None:
-                conversation = conversation.with_answer(reply)
+        while not talk.has_ended:
+            talk = replace(talk, answer_now=self.answer_now)
+            turn = talk.next_turn(most)
+            if turn != Turn.REPLY:
+                talk = self._say_turn(talk, turn)
+            elif (reply := self._reply(talk.conversation)) is not None:
+                talk = talk.with_reply(reply)
             elif not self.answer_now:
                 return
-        self._answer(conversation)
-
-    def _ask(self, conversation: Conversation) -> Completion | None:
-        """What the policy says in its turn; None where the model refused."""
-        stated, turn = self.experiment.simulation, len(conversation.questions)
-        cell = Cell(self.policy.number, CHAT)
-        request = ChatRequest(
-            self.experiment.told.questioner_messages(conversation),
-            Sampling(stated.question_tokens, stated.temperature, stated.top_p),
-            conversation_seed(self.experiment.seed, "question", cell, conversation, turn),
-        )
-        return self._shown(self._model("questioner").chat([request], "asking")[0])
+        if talk.response is not None:
+            self.last = self.policy, talk
 
     def _reply(self, conversation: Conversation) -> str | None:
         """The reply to a question; None where the person wants the answer, or the Roleplayer's
@@ -147,55 +130,24 @@ class Chat:
             return None
         players = {r.label: r for r in self.experiment.roleplayers_of(TEST_SPLIT)}
         player, turn = players[conversation.roleplayer], len(conversation.answers)
-        model = self._model("roleplayer", player.model)
+        model = self.speaker.model("roleplayer", None, player.model)
         cell = Cell(self.policy.number, CHAT)
         seed = conversation_seed(self.experiment.seed, "answer", cell, conversation, turn)
         reply = roleplayer_reply(player, model, self.experiment.told)([conversation], [seed])[0]
         self._say("(the model gave no reply)" if reply is None else f"{name}: {reply}")
         return reply
 
-    def _answer(self, conversation: Conversation) -> None:
-        talked, experiment = heard(conversation), self.experiment
-        (answer,) = answer_tasks(
-            self._model("respondent"),
-            [talked],
-            experiment.evaluation.answer_tokens,
-            prompts=experiment.told,
-        )
-        if self._shown(answer) is None:
-            return
-        unasked = conversation.questions[len(talked.questions) :]
-        self.last = {
-            "chat_id": uuid4().hex,
-            "iteration": self.policy.number,
-            "policy": policy_version(self.policy.checkpoint),
-            "task": talked.pair.task.text,
-            "name": talked.pair.persona.name,
-            "persona_id": talked.pair.persona.persona_id if self.plays_persona else None,
-            "roleplayer": talked.roleplayer or None,
-            "questions": list(talked.questions),
-            "answers": list(talked.answers),
-            "unanswered": unasked[0] if unasked else None,
-            "response": answer.text,
-            "truncated": answer.finish_reason == "length",
-            "held_at": datetime.now(UTC).replace(tzinfo=None),
-        }
-
-    def _shown(self, completion: Completion) -> Completion | None:
-        """Shows what came; None where nothing did."""
-        if completion.finish_reason == "refused":
-            why = completion.failure.said if completion.failure else "it was refused"
-            self._say(f"(no answer: {why})")
-            return None
-        cut = " […]" if completion.finish_reason == "length" else ""
-        self._say(f"policy {self.policy.number}: {completion.text}{cut}")
-        return completion
-
-    def _model(self, role: str, spec: ModelSpec | None = None) -> StoredModel:
-        """The policy in a role, or the model that is stated."""
-        checkpoint: Checkpoint | None = None if spec else self.policy.checkpoint
-        use = Use(self.name, CHAT, role)
-        return self.project.models.open(spec or self.experiment.questioner, use, checkpoint)
+    def _say_turn(self, talk: Talk, turn: Turn) -> Talk:
+        """The policy's turn, shown as it comes."""
+        shown = _Growing(f"policy {self.policy.number}: ")
+        said = self.speaker.say(self.policy, talk, turn, shown.show)
+        talk = talk.with_said(turn, said)
+        if talk.failure is not None:
+            self._say(f"(no answer: {talk.failure})")
+        else:
+            shown.show(said.text)
+            self._say(" […]" if said.finish_reason == "length" else "")
+        return talk
 
     def _line(self, prompt: str) -> str:
         """What the person types; empty after a command, which is carried out."""
@@ -227,13 +179,30 @@ class Chat:
         if self.last is None:
             self._say("There is no answered conversation to keep yet.")
             return
-        where, policy = {"chat_id": str(self.last["chat_id"])}, str(self.last["policy"])
-        row = table_rows("chats", [self.last])
-        self.project.warehouse.write(self.name, "chats", where, row, policy)
+        policy, talk = self.last
+        persona_id = talk.conversation.pair.persona.persona_id if self.plays_persona else None
+        self.speaker.keep(uuid4().hex, policy, talk, persona_id=persona_id)
         self._say(f"Kept: stargate sql 'from {self.name}.chats'")
 
     def _say(self, text: str) -> None:
         console.print(escape(text), soft_wrap=True)
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A text that is written as it grows, after who says it."""
+
+    speaker: str
+    written: str | None = None
+
+    def show(self, text: str) -> None:
+        """Write what is new in a text; all of it where it begins otherwise than before."""
+        new = text.removeprefix(self.written or "")
+        if self.written is None or not text.startswith(self.written):
+            again = "" if self.written is None else "\n"
+            new = f"{again}{self.speaker}{text}"
+        console.print(escape(new), end="", soft_wrap=True)
+        self.written = text
 
 
 def read_line(prompt: str) -> str:

@@ -33,14 +33,17 @@ def chat(experiment: str, policy: int | None, persona: bool) -> None:
     "--policies", nargs=2, type=click.IntRange(0), required=True, help="Which two, such as 0 2."
 )
 @click.option("--rater", help="Your name; the page asks for it unless stated.")
-def compare_blind(experiment: str, policies: tuple[int, int], rater: str | None) -> None:
-    """Let people compare what two policies of EXPERIMENT have answered, on a page that does not
-    say which is which, until Ctrl-C.
+@click.option("--live", is_flag=True, help="Talk with both, in place of reading what they said.")
+def compare_blind(
+    experiment: str, policies: tuple[int, int], rater: str | None, live: bool
+) -> None:
+    """Let people compare what two policies of EXPERIMENT answer, on a page that does not say which
+    is which, until Ctrl-C.
     """
     from stargate_assets.cli.blind.server import compare_blind as serve_page
     from stargate_assets.cli.driver import load
 
-    serve_page(load(experiment), experiment, policies, rater)
+    serve_page(load(experiment), experiment, policies, rater, live=live)
 
 
 @click.command()

@@ -27,7 +27,8 @@ from stargate_assets.engines.endpoint_errors import (
     read_json,
     status_in,
 )
-from stargate_assets.engines.engine import ANSWERS
+from stargate_assets.engines.engine import ANSWERS, OnText
+from stargate_assets.engines.streamed_answers import STREAMED, read_pieces
 from stargate_assets.method.language_model import EngineError, Failure, FailureReason
 
 OPENAI = "OPENAI"
@@ -133,16 +134,26 @@ class Servers:
         return await self.ask_once(path, body, shape, missing)
 
     async def ask_once(
-        self, path: str, body: Mapping[str, Any], shape: type[Answer], missing: str
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        shape: type[Answer],
+        missing: str,
+        on_text: OnText | None = None,
     ) -> Answer:
-        """What a server answers to `body` at `path`, which is relative to the base URL. `missing`
-        says what to do where there is no such model or path. Raises RequestError for what is wrong
-        with this request alone, and EngineError for what is wrong with the endpoint.
+        """What a server answers to `body` at `path`, which is relative to the base URL; `on_text`
+        is told of it as it grows. `missing` says what to do where there is no such model or path.
+        Raises RequestError for what is wrong with this request alone, and EngineError for what is
+        wrong with the endpoint.
         """
         number = min(range(len(self.clients)), key=self.in_flight.__getitem__)
         self.in_flight[number] += 1
         try:
-            said = await self.post(path, body, missing, number)
+            if on_text is None:
+                said = await self.post(path, body, missing, number)
+            else:
+                call = self._read_stream(path, {**body, **STREAMED}, number, on_text)
+                said = await self._translate_errors(call, missing)
         finally:
             self.in_flight[number] -= 1
         try:
@@ -163,6 +174,24 @@ class Servers:
             path = str(client.base_url.join(path))
         call = client.post(path, cast_to=httpx2.Response, body=body)
         return (await self._translate_errors(call, missing)).content
+
+    async def _read_stream(
+        self, path: str, body: Mapping[str, Any], number: int, on_text: OnText
+    ) -> bytes:
+        """The whole answer of a server that was asked for pieces, and may not send them."""
+        kind = openai.AsyncStream[object]
+        client = self.clients[number]
+        opened = await client.post(path, cast_to=object, body=body, stream=True, stream_cls=kind)
+        response = opened.response
+        try:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                return await response.aread()
+            return await read_pieces(response.aiter_lines(), on_text)
+        except httpx2.TransportError:
+            lost = LostAnswerError("it dropped the connection in the middle of an answer")
+        finally:
+            await response.aclose()
+        raise lost  # outside, so that it has no context: that one may quote the key
 
     async def models(self, missing: str, number: int = 0) -> set[str]:
         """What one server serves. Raises as `ask_once`."""

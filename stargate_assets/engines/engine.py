@@ -2,11 +2,11 @@
 one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stargate_assets.config.machine import Machine
 from stargate_assets.config.model_spec import ModelSpec
@@ -19,6 +19,8 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 
+OnText = Callable[[str], None]
+"""Called with all that a completion says so far."""
 ANSWERS = 3
 """How often an answer is asked for that makes no sense or does not come."""
 
@@ -71,6 +73,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the memory, and end the processes, that the engine holds."""
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """What an engine may do besides: say what a completion is while it grows."""
+
+    def stream(self, request: ChatRequest, on_text: OnText) -> Results[Completion]:
+        """Complete one chat, exactly as `chat` does."""
         ...
 
 

@@ -17,9 +17,10 @@ from stargate_assets.engines.chat_answers import ChatAnswer, read_usage
 from stargate_assets.engines.concurrent_calls import results_as_completed
 from stargate_assets.engines.endpoint_errors import SHOWN, NotTakenError, RequestError
 from stargate_assets.engines.endpoints import Endpoint, RequestLimits, Servers, endpoint
-from stargate_assets.engines.engine import Checkpoint, Opening
+from stargate_assets.engines.engine import Checkpoint, OnText, Opening
 from stargate_assets.engines.request_fields import RequestFields
 from stargate_assets.engines.served_tokenizer import ServedTokenizer
+from stargate_assets.engines.streamed_answers import STREAMED
 from stargate_assets.engines.turns import turns
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -100,10 +101,17 @@ class OpenAIEngine:
         pays decides whether it is sent again. Raises EngineError for what is wrong with the
         endpoint.
         """
+        return self._chat(requests, None)
+
+    def stream(self, request: ChatRequest, on_text: OnText) -> Results[Completion]:
+        """The same as of `chat`, a piece at a time; whole from a server that does not take that."""
+        return self._chat([request], on_text)
+
+    def _chat(self, requests: Sequence[ChatRequest], on_text: OnText | None) -> Results[Completion]:
         has_system_role = self._has_system_role(requests)
 
         async def complete(servers: Servers, request: ChatRequest) -> Completion:
-            return await self._complete(servers, request, has_system_role)
+            return await self._complete(servers, request, has_system_role, on_text)
 
         yield from results_as_completed(self._servers, complete, requests, self.limits.at_once)
 
@@ -172,11 +180,11 @@ class OpenAIEngine:
         return self._once(lambda tokenizer: tokenizer.has_system_role())
 
     async def _complete(
-        self, servers: Servers, request: ChatRequest, has_system_role: bool
+        self, servers: Servers, request: ChatRequest, has_system_role: bool, on_text: OnText | None
     ) -> Completion:
         most = most_tokens(request)
         try:
-            answer = await self._answer(servers, request, has_system_role)
+            answer = await self._answer(servers, request, has_system_role, on_text)
         except RequestError as error:
             prompt, completion, estimated = 0, 0, False
             if error.paid:
@@ -191,7 +199,7 @@ class OpenAIEngine:
         return replace(found, failure=replace(found.failure, said=said))
 
     async def _answer(
-        self, servers: Servers, request: ChatRequest, has_system_role: bool
+        self, servers: Servers, request: ChatRequest, has_system_role: bool, on_text: OnText | None
     ) -> ChatAnswer:
         """Ask without what the server says it does not take, a field at a time. What was taken is
         remembered. Raises as `Servers.ask_once`.
@@ -211,8 +219,13 @@ class OpenAIEngine:
         while True:
             whole = {**body, **fields.values(request)}
             try:
-                answer = await servers.ask_once("chat/completions", whole, ChatAnswer, missing)
+                answer = await servers.ask_once(
+                    "chat/completions", whole, ChatAnswer, missing, on_text
+                )
             except NotTakenError as error:
+                if on_text is not None and not error.named.isdisjoint(STREAMED):
+                    on_text = None
+                    continue
                 fewer = fields.without(error.named, request)
                 if fewer is None or fewer.limit == before.limit != fields.limit:
                     raise  # there is nothing left to leave out, and a limit has two names

@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from stargate_assets.engines.adapters import AdaptedWeights
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer
-from stargate_assets.engines.engine import Checkpoint, Opening
+from stargate_assets.engines.engine import Checkpoint, OnText, Opening
 from stargate_assets.engines.forward import SharedPrefixes
 from stargate_assets.engines.loading import loading
 from stargate_assets.engines.prefixes import Tokens
@@ -36,6 +36,8 @@ from stargate_assets.method.language_model import (
     find_too_long,
 )
 
+HALF_A_CHARACTER = "\ufffd"
+"""What the first tokens of a character are decoded to."""
 LEAST_FREE_SHARE = 8
 """Prompts are let in when an eighth of the rows is free: one at a time would not fill a batch."""
 
@@ -115,11 +117,18 @@ class TransformersEngine:
     def close(self) -> None:
         """Nothing to do: the memory goes with the last reference."""
 
-    @torch.inference_mode()
     def chat(self, requests: Sequence[ChatRequest]) -> Results[Completion]:
         """Completions in the order in which they end. Each row draws one number a token from its
         own seeded generator.
         """
+        return self._chat(requests, None)
+
+    def stream(self, request: ChatRequest, on_text: OnText) -> Results[Completion]:
+        """The same completion as of `chat`, whose text `on_text` is told of after each token."""
+        return self._chat([request], on_text)
+
+    @torch.inference_mode()
+    def _chat(self, requests: Sequence[ChatRequest], on_text: OnText | None) -> Results[Completion]:
         if not requests:
             return
         prompt_of = self.tokenizer.prompts(requests)
@@ -160,6 +169,9 @@ class TransformersEngine:
                     slots[slot] = None
                     cache.put(slot, None)
                     yield row.index, ended
+                elif row is not None and on_text is not None:
+                    so_far = self.tokenizer.completion(prompt_of[row.index], row.tokens, False)
+                    on_text(so_far.text.rstrip(HALF_A_CHARACTER))
             if any(slots):
                 tokens = torch.tensor(chosen, device=self.device)[:, None]
                 logits = head(cache.forward(self.forward.decoder, tokens)[:, -1])

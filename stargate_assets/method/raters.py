@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stargate_assets.method.agreement import Agreement, BothVerdicts, judges_agree
+from stargate_assets.method.conversation import Pair
 from stargate_assets.method.judging import Comparison, Judgement, Verdict
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.text import words
@@ -34,7 +35,13 @@ def draw_order(comparisons: Sequence[Comparison], seed: int) -> list[Comparison]
     """The comparisons in the order in which every rater is shown them: drawn by key, so that who
     stops early has judged a random choice, and the same as the others.
     """
-    return sorted(comparisons, key=lambda c: derive_seed(seed, "comparison", *c.pair.key))
+    by_key = {comparison.pair.key: comparison for comparison in comparisons}
+    return [by_key[pair.key] for pair in draw_pairs([c.pair for c in comparisons], seed)]
+
+
+def draw_pairs(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """The pairs in the same order."""
+    return sorted(pairs, key=lambda pair: derive_seed(seed, "comparison", *pair.key))
 
 
 def response_stands_first(place: int, rater: str, seed: int) -> bool:

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import TypeVar
 
 from stargate_assets.config.machine import FREE, Price
-from stargate_assets.engines.engine import ANSWERS, Engine
+from stargate_assets.engines.engine import ANSWERS, Engine, OnText, StreamingEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -81,9 +81,16 @@ class StoredModel:
     has_limit: bool = True
     """Whether requests say how long a completion may be."""
     usage: Usage = field(default_factory=Usage)
+    on_text: OnText | None = None
+    """Told of a completion that is asked for alone as it grows, where the engine can."""
 
     def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
-        return self._complete(requests, lambda engine, missing: engine.chat(missing), doing)
+        return self._complete(requests, self._chat, doing)
+
+    def _chat(self, engine: Engine, missing: Sequence[ChatRequest]) -> Results[Completion]:
+        if self.on_text and len(missing) == 1 and isinstance(engine, StreamingEngine):
+            return engine.stream(missing[0], self.on_text)
+        return engine.chat(missing)
 
     def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
         return self._complete(requests, lambda engine, missing: engine.score(missing), doing)

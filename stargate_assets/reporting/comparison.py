@@ -21,7 +21,7 @@ from stargate_assets.method.win_rates import WORTH
 from stargate_assets.reporting.judges import AGREED, AUDITED, HEAD, judge_cells
 from stargate_assets.reporting.metrics import QUESTION_RATE, format_level, metric_labels
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
-from stargate_assets.reporting.raters import COMPARED, PREFERRED, compared_rows
+from stargate_assets.reporting.raters import BY_PEOPLE
 from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row, metric_row
 from stargate_assets.reporting.words import count, percent, points, signed
 
@@ -164,11 +164,12 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     if rows:
         head = ["experiment", "judge", *HEAD]
         grids.append(Grid("Judges", head, rows, texts=2, note=f"{AUDITED} {AGREED}"))
-    by_people = [
-        [c.name, str(c.policy), *row] for c in compared for row in compared_rows(c.tables, c.policy)
-    ]
-    if by_people:
-        grids.append(Grid(PREFERRED, ["experiment", *COMPARED], by_people))
+    for title, head, rows_of in BY_PEOPLE:
+        of = [
+            [c.name, str(c.policy), *row] for c in compared for row in rows_of(c.tables, c.policy)
+        ]
+        if of:
+            grids.append(Grid(title, ["experiment", "policy", *head], of))
     return grids
 
 

@@ -5,6 +5,8 @@ and how far they agree with each other and with the Judge.
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+import polars as pl
+
 from stargate_assets.config.digest import digest_text
 from stargate_assets.method.arms import BASE, Arm
 from stargate_assets.method.conversation import Pair, Persona, Task
@@ -29,11 +31,20 @@ ALL = "all"
 Policies = tuple[int, int]
 """Two policies by number: the earlier, which is the reference, and the later."""
 PREFERRED = "Preferred by people"
-EXPLAINED = (
+PREFERRED_LIVE = "Preferred by people who talked with both"
+AGREEMENT = "Agreement of people"
+EXPLAINED_NAMELESS = (
     "How often people who did not know which policy wrote which prefer the policy's response, a "
     "tie as half. Several verdicts on a pair are averaged. The interval is about other tasks and "
-    "people like these, not about other raters. Left is how much more often what stood left is "
-    "preferred, in points; the judge's win rate is that on the same pairs."
+    "people like these, not about other raters. The judge's win rate is that on the same pairs."
+)
+EXPLAINED = (
+    f"{EXPLAINED_NAMELESS} Left is how much more often what stood left is preferred, in points."
+)
+EXPLAINED_LIVE = (
+    "How often people who talked with both policies, and did not know which was which, prefer the "
+    "policy's answer, a tie as half. Each has answers of their own, which no judge and no other "
+    "rater has seen, so there is no agreement."
 )
 AGREED = (
     "Agreement is the share of pairs with the same verdict, of those that both have judged; kappa "
@@ -44,6 +55,11 @@ AGREED = (
 def digest_of(comparison: Comparison) -> str:
     """What stands for the two texts of a comparison in `human_judgements`."""
     return digest_text(comparison.response or "", comparison.reference or "")
+
+
+def digest_of_chats(chat_id: str, reference_chat_id: str) -> str:
+    """What stands for two conversations of a rater there."""
+    return digest_text(chat_id, reference_chat_id)
 
 
 def stored_comparisons(tables: ExperimentTables, policies: Policies) -> list[Comparison]:
@@ -95,65 +111,124 @@ def ratings(tables: ExperimentTables) -> dict[Policies, list[Rating]]:
     return {policies: of_both for policies, of_both in found.items() if of_both}
 
 
+def live_ratings(tables: ExperimentTables) -> dict[Policies, list[Rating]]:
+    """The verdicts of raters on what the policies have answered to themselves."""
+    chats = {row["chat_id"]: row for row in tables.frame("chats").iter_rows(named=True)}
+    rows = tables.tested(HUMAN_JUDGEMENTS).filter(pl.col("chat_id").is_not_null())
+    found: dict[Policies, list[Rating]] = {}
+    for row in rows.sort("rater", "task_id", "persona_id").iter_rows(named=True):
+        chat, reference = chats[row["chat_id"]], chats[row["reference_chat_id"]]
+        person = Persona(row["persona_id"], chat["name"], "")
+        pair = Pair(Task(row["task_id"], chat["task"]), person)
+        comparison = Comparison(pair, chat["response"], reference["response"])
+        rating = Rating(row["rater"], comparison, Verdict(row["verdict"]), row["response_first"])
+        found.setdefault((row["reference_iteration"], row["iteration"]), []).append(rating)
+    return dict(sorted(found.items()))
+
+
 def rater_grids(tables: ExperimentTables) -> list[Grid]:
-    """A table of win rates by people, and one of their agreement; none where nobody has judged."""
-    rated = ratings(tables)
-    if not rated:
-        return []
-    preferred: list[list[str]] = []
-    agreed: list[list[str]] = []
-    for policies, of_both in rated.items():
-        judged = _judge_verdicts(tables, policies)
-        by_rater = {r: verdicts_of(of_both, r) for r in dict.fromkeys(r.rater for r in of_both)}
-        names = [str(policies[1]), str(policies[0])]
-        for rater in by_rater if len(by_rater) > 1 else ():
-            of_rater = [r for r in of_both if r.rater == rater]
-            preferred.append([rater, *names, *_preference_cells(of_rater, judged)])
-        shown = ALL if len(by_rater) > 1 else next(iter(by_rater))
-        preferred.append([shown, *names, *_preference_cells(of_both, judged)])
-        agreed += [
-            [who, *names, *cells] for who, *cells in _agreement_rows(tables, by_rater, judged)
-        ]
-    left_out = tables.tested(HUMAN_JUDGEMENTS).height - sum(map(len, rated.values()))
-    note = EXPLAINED
-    if left_out:
-        note += (
-            f" {plural(left_out, 'verdict')} on responses that the policies no longer give "
-            f"{'is' if left_out == 1 else 'are'} left out."
-        )
+    """A table of win rates by people, of those who read and of those who talked, and one of the
+    agreement of the former; none where nobody has judged.
+    """
+    rated, live = ratings(tables), live_ratings(tables)
+    grids: list[Grid] = []
     head = ["rater", "policy", "against", "pairs", "won, tied, lost", "win rate", "left"]
-    grids = [Grid(PREFERRED, [*head, "the judge's"], preferred, note=note)]
+    if rated:
+        note = EXPLAINED + _count_left_out(tables, rated)
+        preferred = _preference_rows(tables, rated, is_live=False)
+        grids.append(Grid(PREFERRED, [*head, "the judge's"], preferred, note=note))
+    if live:
+        preferred = [row[: len(head)] for row in _preference_rows(tables, live, is_live=True)]
+        grids.append(Grid(PREFERRED_LIVE, head, preferred, note=EXPLAINED_LIVE))
+    agreed = [
+        [who, str(policies[1]), str(policies[0]), *cells]
+        for policies, of_both in rated.items()
+        for who, *cells in _agreement_rows(tables, policies, of_both)
+    ]
     if agreed:
         head = ["raters", "policy", "against", "pairs", "agreement", "kappa"]
-        grids.append(Grid("Agreement", head, agreed, note=AGREED))
+        grids.append(Grid(AGREEMENT, head, agreed, note=AGREED))
     return grids
 
 
-def compared_rows(tables: ExperimentTables, policy: int) -> list[list[str]]:
-    """What people say of one policy, for a comparison of experiments: whom it is held against, how
-    many raters, pairs, win rate, and agreement with the Judge.
-    """
+def _preference_rows(
+    tables: ExperimentTables, rated: Mapping[Policies, Sequence[Rating]], *, is_live: bool
+) -> list[list[str]]:
+    """Each rater's, and all raters' together, by policies."""
     rows: list[list[str]] = []
-    for policies, of_both in ratings(tables).items():
-        if policies[1] != policy:
-            continue
-        judged = _judge_verdicts(tables, policies)
-        raters = sorted({r.rater for r in of_both})
-        agreement = raters_agree([verdicts_of(of_both, r) for r in raters], judged)
-        pairs, _, win_rate, *_ = _preference_cells(of_both, judged)
-        rows.append(
-            [
-                str(policies[0]),
-                count(len(raters)),
-                pairs,
-                win_rate,
-                *format_agreement(agreement),
-            ]
-        )
+    for policies, of_both in rated.items():
+        judged = {} if is_live else _judge_verdicts(tables, policies)
+        raters = list(dict.fromkeys(r.rater for r in of_both))
+        names = [str(policies[1]), str(policies[0])]
+        for rater in raters if len(raters) > 1 else ():
+            of_rater = [r for r in of_both if r.rater == rater]
+            rows.append([rater, *names, *_preference_cells(of_rater, judged)])
+        shown = ALL if len(raters) > 1 else raters[0]
+        rows.append([shown, *names, *_preference_cells(of_both, judged)])
     return rows
 
 
-COMPARED = ("policy", "against", "raters", "pairs", "win rate", "agreement with judge", "kappa")
+def _count_left_out(tables: ExperimentTables, rated: Mapping[Policies, Sequence[Rating]]) -> str:
+    """A sentence about verdicts on stored responses that count no more, if there are any."""
+    stored = tables.tested(HUMAN_JUDGEMENTS).filter(pl.col("chat_id").is_null())
+    left_out = stored.height - sum(map(len, rated.values()))
+    if not left_out:
+        return ""
+    return (
+        f" {plural(left_out, 'verdict')} on responses that the policies no longer give "
+        f"{'is' if left_out == 1 else 'are'} left out."
+    )
+
+
+def compared_rows(tables: ExperimentTables, policy: int) -> list[list[str]]:
+    """What people say of one policy's stored responses, all raters together: whom it is held
+    against, how many raters, pairs, win rate, the Judge's win rate, and agreement with the Judge.
+    """
+    rows: list[list[str]] = []
+    for policies, of_both in _of_policy(ratings(tables), policy):
+        judged = _judge_verdicts(tables, policies)
+        raters = sorted({r.rater for r in of_both})
+        agreement = raters_agree([verdicts_of(of_both, r) for r in raters], judged)
+        pairs, _, win_rate, _, by_judge = _preference_cells(of_both, judged)
+        head = [str(policies[0]), count(len(raters)), pairs]
+        rows.append([*head, win_rate, by_judge, *format_agreement(agreement)])
+    return rows
+
+
+def compared_live_rows(tables: ExperimentTables, policy: int) -> list[list[str]]:
+    """What people say of one policy whom they have talked with, all raters together: whom it is
+    held against, how many raters, pairs and win rate.
+    """
+    rows: list[list[str]] = []
+    for policies, of_both in _of_policy(live_ratings(tables), policy):
+        pairs, _, win_rate, *_ = _preference_cells(of_both, {})
+        rows.append([str(policies[0]), count(len({r.rater for r in of_both})), pairs, win_rate])
+    return rows
+
+
+def _of_policy(
+    rated: Mapping[Policies, Sequence[Rating]], policy: int
+) -> list[tuple[Policies, Sequence[Rating]]]:
+    return [(policies, of_both) for policies, of_both in rated.items() if policies[1] == policy]
+
+
+COMPARED_LIVE = ("against", "raters", "pairs", "win rate")
+COMPARED = (*COMPARED_LIVE, "the judge's", "agreement with judge", "kappa")
+BY_PEOPLE = (
+    (PREFERRED, COMPARED, compared_rows),
+    (PREFERRED_LIVE, COMPARED_LIVE, compared_live_rows),
+)
+"""What all raters together say: a table's title and columns, and what makes its rows."""
+
+
+def nameless_grids(tables: ExperimentTables, policy: int) -> list[Grid]:
+    """What people say of one policy, without who they are: for those who publish it."""
+    notes = {PREFERRED: f"{EXPLAINED_NAMELESS} {AGREED}", PREFERRED_LIVE: EXPLAINED_LIVE}
+    grids = [
+        Grid(title, [*head], rows_of(tables, policy), note=notes[title])
+        for title, head, rows_of in BY_PEOPLE
+    ]
+    return [grid for grid in grids if grid.rows]
 
 
 def _preference_cells(of_both: Sequence[Rating], judged: PairVerdicts) -> list[str]:
@@ -172,10 +247,11 @@ def _preference_cells(of_both: Sequence[Rating], judged: PairVerdicts) -> list[s
 
 
 def _agreement_rows(
-    tables: ExperimentTables, by_rater: Mapping[str, PairVerdicts], judged: PairVerdicts
+    tables: ExperimentTables, policies: Policies, of_both: Sequence[Rating]
 ) -> list[list[str]]:
     """Each two raters, and each rater and all of them with the Judge."""
-    judge = tables.experiment.judge
+    judge, judged = tables.experiment.judge, _judge_verdicts(tables, policies)
+    by_rater = {r: verdicts_of(of_both, r) for r in dict.fromkeys(r.rater for r in of_both)}
     compared = [
         (one, other, [by_rater[one]], by_rater[other]) for one, other in combinations(by_rater, 2)
     ]

@@ -154,8 +154,8 @@ class Warehouse:
             )
 
     def read(self, schema: str, table: str, slices: Sequence[Slice]) -> pl.DataFrame:
-        """The rows of these slices. A slice that was never written raises MissingSliceError; one
-        that was written without rows has none.
+        """The rows of these slices; a column that came after they were written is null. A slice
+        that was never written raises MissingSliceError; one that was written without rows has none.
         """
         with self.connect(read_only=True) as connection:
             there = _read_materializations(connection, schema)
@@ -167,11 +167,14 @@ class Warehouse:
                     )
             conditions, values = zip(*map(_where_clause, slices), strict=True)
             name = f"{quote_name(schema)}.{quote_name(table)}"
-            return _query_frame(
+            found = _query_frame(
                 connection,
                 f"SELECT * FROM {name} WHERE {' OR '.join(conditions)}",
                 [value for part in values for value in part],
             )
+        columns = SCHEMAS[table].columns().items()
+        later = {n: pl.lit(None, c.dtype) for n, c in columns if n not in found.columns}
+        return found.with_columns(**later)
 
     def write_usage(self, rows: Sequence[UsageRow]) -> None:
         """Replace `warehouse.usage`, the counts of model calls, unless `rows` is empty."""

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 import uvicorn
 
 from stargate_assets.cli.blind.app import make_app
+from stargate_assets.cli.blind.live import LiveSession, start_live_session
 from stargate_assets.cli.blind.session import Session, start_session
+from stargate_assets.cli.policies import Policy
+from stargate_assets.definitions.project import Project
 from stargate_assets.reporting.raters import Policies, stored_comparisons
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.warehouse import Warehouse
@@ -21,8 +24,15 @@ def session_of(
     return start_session(warehouse, tables.name, policies, compared, seed)
 
 
+def live_session_of(project: Project) -> LiveSession:
+    """The experiment `loop` has no policy 2, which says what the base model says: what is drawn
+    differs.
+    """
+    return start_live_session(project, "loop", (Policy(0, None), Policy(2, None)))
+
+
 @contextmanager
-def serving(session: Session, rater: str | None = None) -> Iterator[str]:
+def serving(session: Session | LiveSession, rater: str | None = None) -> Iterator[str]:
     """The address of the page."""
     app = make_app(session, rater)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
@@ -34,3 +44,6 @@ def serving(session: Session, rater: str | None = None) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+            if isinstance(session, LiveSession):
+                session.close()
+                session.thread.shutdown()

@@ -20,7 +20,7 @@ from pytest_httpserver import HTTPServer
 from stargate_assets.cli import driver
 from stargate_assets.cli.main import main
 from stargate_assets.cli.publish.base_model import find_base_model, public_label
-from stargate_assets.cli.publish.cards import JUDGED, of_policy
+from stargate_assets.cli.publish.cards import JUDGED, of_policy, render_model_card
 from stargate_assets.cli.publish.hub import upload
 from stargate_assets.cli.publish.publisher import (
     PublishError,
@@ -33,6 +33,7 @@ from stargate_assets.definitions.project import Project, load_project
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.turns import turns
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
+from stargate_assets.method.judging import Verdict
 from stargate_assets.method.language_model import Message, ScoreRequest
 from stargate_assets.models.bundled import DIRECTORY
 from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
@@ -194,6 +195,23 @@ def test_the_card_has_every_figure_with_its_interval(project: Project, published
     assert "| licence of the base model | apache-2.0 |" in card.text
     assert "| licence of the data set | cc-by-4.0 |" in card.text
     assert "| examples | 28 conversations for their questions, 26 answers, 6" in card.text
+
+
+def test_what_people_say_is_in_the_card_without_their_names(project: Project) -> None:
+    """Zelda prefers policy 2 always."""
+    experiment = project.experiments["embedded"]
+    tables = read_evaluated_tables(project.warehouse, "embedded", experiment)
+    rated = frames.human_judgements(tables, "Zelda", lambda first: Verdict.WIN)
+    shown = of_policy(replace(tables, frames={**tables.frames, "human_judgements": rated}), 2)
+    base = find_base_model(experiment.questioner)
+    data_set = project.data_sets[experiment.data_set]
+    card = ModelCard(render_model_card(shown, 2, base, data_set, adapter=True))
+    (figure,) = (r for r in card.data.eval_results if r.metric_type == "human_win_rate")
+    assert (figure.metric_value, figure.metric_args["pairs"]) == (1.0, 6)
+    (row,) = (line for line in card.text.splitlines() if line.startswith("| 0 | 1 | 6 | 100"))
+    assert len(row.strip("| ").split(" | ")) == 7  # the judge's win rate, agreement and kappa too
+    assert "Zelda" not in card.content
+    assert "only the verdicts of people say how people find it" in card.text
 
 
 def test_weights_that_were_not_evaluated_are_not_published(

@@ -188,3 +188,15 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 def test_no_requests_are_no_work(fp32: TransformersEngine) -> None:
     assert list(fp32.chat([])) == list(fp32.score([])) == []
+
+
+@pytest.mark.parametrize("sampling", [Sampling(12), Sampling(12, 0.9, 0.95)])
+def test_a_text_that_is_streamed_is_the_same_text(
+    fp32: TransformersEngine, sampling: Sampling
+) -> None:
+    request, grown = chats(sampling)[1], list[str]()
+    ((_, streamed),) = fp32.stream(request, grown.append)
+    assert [(0, streamed)] == list(fp32.chat([request]))
+    assert len(grown) >= 5
+    assert all(streamed.text.startswith(text) for text in grown)
+    assert grown == sorted(grown, key=len)

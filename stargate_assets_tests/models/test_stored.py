@@ -1,6 +1,6 @@
 """The completion store between the method and an engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -194,3 +194,30 @@ def test_nothing_costs_more_than_was_expected(texts: list[tuple[str, str]], limi
     prompt, completion = most_tokens(ChatRequest(messages, Sampling(limit), structure=schema))
     assert prompt >= sum(len(text.encode()) for text, _ in texts) + len(schema)
     assert completion == limit
+
+
+class Streaming(ScriptedEngine):
+    """Says what a completion is in two parts."""
+
+    def stream(
+        self, request: ChatRequest, on_text: Callable[[str], None]
+    ) -> Iterator[tuple[int, Completion]]:
+        for index, completion in self.chat([request]):
+            on_text(completion.text[:4])
+            on_text(completion.text)
+            yield index, completion
+
+
+def test_a_streamed_completion_is_stored_as_any_other(store: CompletionStore) -> None:
+    """Of several at once, and of what is stored, nothing is streamed."""
+    grown = list[str]()
+    plain = StoredModel("scripted", store, Streaming, lambda *_: None, USE)
+    streaming = replace(plain, on_text=grown.append)
+    (said,) = streaming.chat(requests(1), "asking")
+    assert grown == [said.text[:4], said.text]
+    assert plain.chat(requests(1), "asking") == streaming.chat(requests(1), "asking") == [said]
+    streaming.chat(requests(4), "asking")
+    assert (len(grown), plain.usage.made) == (2, 4)
+    unable = replace(streaming, identity="other", engine=ScriptedEngine)
+    assert unable.chat(requests(1), "asking") == [said]
+    assert len(grown) == 2

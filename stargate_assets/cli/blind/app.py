@@ -1,12 +1,12 @@
 """The page on which people compare two policies blind, as a Starlette app."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import jinja2
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -16,9 +16,10 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stargate_assets.cli.blind.live import LiveSession
+from stargate_assets.cli.blind.messages import Reply, Said, Wish
 from stargate_assets.cli.blind.session import (
     RaterNameError,
-    Said,
     Session,
     UnknownComparisonError,
     check_rater,
@@ -26,6 +27,7 @@ from stargate_assets.cli.blind.session import (
 from stargate_assets.config.model_spec import first_fault
 from stargate_assets.method.errors import StargateError
 
+Body = TypeVar("Body", bound=BaseModel)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 JSON_TYPE = "application/json"
 HEADERS = {
@@ -44,10 +46,11 @@ _environment = jinja2.Environment(
 )
 
 
-def make_app(session: Session, rater: str | None) -> Starlette:
+def make_app(session: Session | LiveSession, rater: str | None) -> Starlette:
     """The app of a session. The page asks for the rater's name unless one is given."""
+    live = isinstance(session, LiveSession)
     page = _environment.get_template("blind.html.j2").render(
-        experiment=session.experiment, rater=rater or ""
+        experiment=session.experiment, rater=rater or "", live=live
     )
     style = _read("stargate_assets.reporting", "report.css") + _read(__package__, "blind.css")
     script = _read(__package__, "blind.js")
@@ -57,12 +60,17 @@ def make_app(session: Session, rater: str | None) -> Starlette:
         found = await run_in_threadpool(session.progress, name)
         return JSONResponse(found.model_dump(), headers=HEADERS)
 
-    async def take_verdict(request: Request) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip() != JSON_TYPE:
-            return _tell(f"Send {JSON_TYPE}.", 415)
-        said = Said.model_validate_json(await request.body())
-        found = await run_in_threadpool(session.record, said)
-        return JSONResponse(found.model_dump(), headers=HEADERS)
+    def taken(kind: type[Body], keep: Callable[[Body], BaseModel]) -> Any:
+        """Takes what the page sends, and shows where that leads to."""
+
+        async def take(request: Request) -> Response:
+            if request.headers.get("content-type", "").partition(";")[0].strip() != JSON_TYPE:
+                return _tell(f"Send {JSON_TYPE}.", 415)
+            said = kind.model_validate_json(await request.body())
+            found = await run_in_threadpool(keep, said)
+            return JSONResponse(found.model_dump(), headers=HEADERS)
+
+        return take
 
     def constant(content: str, kind: str) -> Any:
         async def show(request: Request) -> Response:
@@ -81,14 +89,22 @@ def make_app(session: Session, rater: str | None) -> Starlette:
         UnknownComparisonError: lambda request, error: _tell(str(error), 409),
         StargateError: lambda request, error: _tell(str(error), 503),
     }
+    routes = [
+        Route("/", show_page),
+        Route("/style.css", constant(style, "text/css")),
+        Route("/blind.js", constant(script, "text/javascript")),
+        Route("/next", show_next),
+        Route("/verdicts", taken(Said, session.record), methods=["POST"]),
+    ]
+    if isinstance(session, LiveSession):
+        talks = _read(__package__, "live.js")
+        routes += [
+            Route("/live.js", constant(talks, "text/javascript")),
+            Route("/begin", taken(Wish, session.begin), methods=["POST"]),
+            Route("/replies", taken(Reply, session.reply), methods=["POST"]),
+        ]
     return Starlette(
-        routes=[
-            Route("/", show_page),
-            Route("/style.css", constant(style, "text/css")),
-            Route("/blind.js", constant(script, "text/javascript")),
-            Route("/next", show_next),
-            Route("/verdicts", take_verdict, methods=["POST"]),
-        ],
+        routes=routes,
         middleware=[Middleware(LoopbackOnly)],
         exception_handlers=handlers,
     )

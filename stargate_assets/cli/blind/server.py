@@ -7,6 +7,7 @@ from signal import Signals
 from rich.markup import escape
 
 from stargate_assets.cli.blind.app import make_app
+from stargate_assets.cli.blind.live import LiveSession, start_live_session
 from stargate_assets.cli.blind.session import Session, check_rater, start_session
 from stargate_assets.cli.driver import find_experiment
 from stargate_assets.cli.interrupts import ending_signal
@@ -33,11 +34,7 @@ def open_session(project: Project, name: str, policies: tuple[int, int]) -> tupl
     experiment = find_experiment(project, name)
     for number in policies:
         find_policy(project, name, number)
-    earlier, later = sorted(policies)
-    if earlier == later:
-        raise NothingToCompareError(
-            f"Policy {later} would be compared with itself; state two policies."
-        )
+    earlier, later = _two(policies)
     tables = experiment_tables(project.warehouse, name, experiment)
     every = stored_comparisons(tables, (earlier, later))
     session = start_session(project.warehouse, name, (earlier, later), every, experiment.seed)
@@ -49,19 +46,53 @@ def open_session(project: Project, name: str, policies: tuple[int, int]) -> tupl
     return session, len(every) - len(session.comparisons)
 
 
+def open_live_session(project: Project, name: str, policies: tuple[int, int]) -> LiveSession:
+    """Two policies to talk with. Raises NothingToCompareError."""
+    earlier, later = (find_policy(project, name, number) for number in _two(policies))
+    return start_live_session(project, name, (earlier, later))
+
+
+def _two(policies: tuple[int, int]) -> tuple[int, int]:
+    """The earlier and the later. Raises NothingToCompareError."""
+    earlier, later = sorted(policies)
+    if earlier == later:
+        raise NothingToCompareError(
+            f"Policy {later} would be compared with itself; state two policies."
+        )
+    return earlier, later
+
+
 def compare_blind(
-    project: Project, name: str, policies: tuple[int, int], rater: str | None
+    project: Project, name: str, policies: tuple[int, int], rater: str | None, *, live: bool
 ) -> None:
     """Serve the page until a signal comes, and print what people have said."""
+    if live:
+        session = open_live_session(project, name, policies)
+        earlier, later = sorted(policies)
+        said = f"Policies {earlier} and {later} of {escape(name)}, to be talked with."
+        try:
+            _serve(session, rater, said)
+        finally:
+            session.close()
+    else:
+        stored, left_out = open_session(project, name, policies)
+        earlier, later = stored.policies
+        pairs = plural(len(stored.comparisons), "pair")
+        refused = f", {left_out} left out because an answer was refused" if left_out else ""
+        said = f"Policies {earlier} and {later} of {escape(name)}: {pairs}{refused}."
+        _serve(stored, rater, said)
+    print_raters(project, name)
+    if ending_signal() not in (None, Signals.SIGINT):
+        raise KeyboardInterrupt
+
+
+def _serve(session: Session | LiveSession, rater: str | None, said: str) -> None:
+    """Serve the page until a signal comes."""
     import uvicorn
 
-    session, left_out = open_session(project, name, policies)
-    earlier, later = session.policies
     with _listen() as listener:
-        pairs = plural(len(session.comparisons), "pair")
-        refused = f", {left_out} left out because an answer was refused" if left_out else ""
         address = f"http://{HOST}:{listener.getsockname()[1]}"
-        console.print(f"Policies {earlier} and {later} of {escape(name)}: {pairs}{refused}.")
+        console.print(said)
         console.print(f"Open {address} in a browser, once for each rater; Ctrl-C ends it.")
         stated = uvicorn.Config(
             make_app(session, rater and check_rater(rater)),
@@ -72,9 +103,6 @@ def compare_blind(
         )
         with suppress(KeyboardInterrupt):  # which is how this command ends
             uvicorn.Server(stated).run(sockets=[listener])
-    print_raters(project, name)
-    if ending_signal() not in (None, Signals.SIGINT):
-        raise KeyboardInterrupt
 
 
 def print_raters(project: Project, name: str) -> None:

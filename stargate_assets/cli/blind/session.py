@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from threading import Lock
-from typing import Annotated, Literal
 
-import polars as pl
-from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from stargate_assets.cli.blind.messages import Progress, Rater, Said, Shown
 from stargate_assets.config.digest import digest_text
+from stargate_assets.method.conversation import Pair
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.judging import Comparison, Verdict
 from stargate_assets.method.plan import TEST_SPLIT
@@ -20,11 +20,6 @@ from stargate_assets.reporting.raters import HUMAN_JUDGEMENTS, Policies, digest_
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
 
-Rater = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=r"^\P{C}+$")
-]
-"""A rater's name: one line that can be seen."""
-LONGEST_REASON = 4000
 _RATER: TypeAdapter[str] = TypeAdapter(Rater)
 
 
@@ -44,37 +39,6 @@ def check_rater(name: str) -> str:
 
 class UnknownComparisonError(StargateError):
     """The page shows what is not compared here. The message says what to do."""
-
-
-class Said(BaseModel):
-    """A verdict as the page sends it: of what it has shown, by place."""
-
-    rater: Rater
-    comparison: str
-    prefers: Literal["left", "right", "tie"]
-    reason: str = Field(default="", max_length=LONGEST_REASON)
-    seconds: float = Field(ge=0, allow_inf_nan=False)
-
-
-class Shown(BaseModel):
-    """A comparison as the page shows it. `comparison` stands for the pair and for what stands
-    where, so that a verdict is of what was seen, whatever has happened meanwhile.
-    """
-
-    comparison: str
-    task: str
-    name: str
-    persona: str
-    left: str
-    right: str
-
-
-class Progress(BaseModel):
-    """Where a rater is, and what is next; None if all is judged."""
-
-    judged: int
-    of: int
-    shown: Shown | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +71,9 @@ class Session:
         comparison, response_first = self._by_name[said.comparison]
         with self.turn:
             if digest_of(comparison) not in self._judged(said.rater).get(comparison.pair.key, ()):
-                self._write(said, comparison, response_first)
+                row = judged_row(said, comparison.pair, self.policies, response_first)
+                row |= {"texts": digest_of(comparison)}
+                write_verdict(self.warehouse, self.experiment, row)
             return self._progress(said.rater)
 
     def _progress(self, rater: str) -> Progress:
@@ -135,12 +101,6 @@ class Session:
         for task, person, texts in of_rater.select("task_id", "persona_id", "texts").iter_rows():
             found.setdefault((task, person), set()).add(texts)
         return found
-
-    def _write(self, said: Said, comparison: Comparison, response_first: bool) -> None:
-        row = _row(said, comparison, response_first, self.policies)
-        version = digest_text(row.write_json())
-        where = slice_of(TEST_SPLIT)
-        self.warehouse.write(self.experiment, HUMAN_JUDGEMENTS, where, row, version, by_key=True)
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[Comparison, bool]]:
@@ -174,25 +134,33 @@ def _shown(comparison: Comparison, response_first: bool) -> Shown:
     )  # fmt: skip
 
 
-def _row(
-    said: Said, comparison: Comparison, response_first: bool, policies: Policies
-) -> pl.DataFrame:
-    task_id, persona_id = comparison.pair.key
+def judged_row(
+    said: Said, pair: Pair, policies: Policies, response_first: bool
+) -> dict[str, object]:
+    """A verdict as a row, which says of the later policy what the rater says of a place; without
+    what was compared.
+    """
+    task_id, persona_id = pair.key
     verdict = Verdict.TIE
     if said.prefers != "tie":
         verdict = Verdict.WIN if (said.prefers == "left") == response_first else Verdict.LOSS
-    row = {
+    return {
         "iteration": policies[1],
         "split": TEST_SPLIT,
         "task_id": task_id,
         "persona_id": persona_id,
         "reference_iteration": policies[0],
         "rater": said.rater,
-        "texts": digest_of(comparison),
         "verdict": verdict,
         "response_first": response_first,
         "reason": said.reason.strip() or None,
         "seconds": said.seconds,
         "judged_at": datetime.now(UTC).replace(tzinfo=None),
     }
-    return table_rows(HUMAN_JUDGEMENTS, [row])
+
+
+def write_verdict(warehouse: Warehouse, experiment: str, row: dict[str, object]) -> None:
+    """Add a verdict to those that are there."""
+    frame = table_rows(HUMAN_JUDGEMENTS, [row])
+    version, where = digest_text(frame.write_json()), slice_of(TEST_SPLIT)
+    warehouse.write(experiment, HUMAN_JUDGEMENTS, where, frame, version, by_key=True)

@@ -1,7 +1,7 @@
 """README.md of what is published, with the front matter that the Hub reads."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import jinja2
@@ -13,12 +13,19 @@ from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment, Role
 from stargate_assets.method.arms import BASE, Arm, Reference
 from stargate_assets.method.plan import SPLITS
+from stargate_assets.method.raters import raters_win_rate
 from stargate_assets.models.bundled import INSTALL
 from stargate_assets.reporting import quality
 from stargate_assets.reporting.answers import answer_estimates
 from stargate_assets.reporting.judges import judge_grids
 from stargate_assets.reporting.metrics import metric_labels
 from stargate_assets.reporting.quality import Grid
+from stargate_assets.reporting.raters import (
+    HUMAN_JUDGEMENTS,
+    live_ratings,
+    nameless_grids,
+    ratings,
+)
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.schemas import SCHEMAS, table_columns, table_description
@@ -64,6 +71,10 @@ def of_policy(tables: ExperimentTables, policy: int) -> ExperimentTables:
         else frame
         for table, frame in tables.frames.items()
     }
+    if HUMAN_JUDGEMENTS in frames:
+        frames[HUMAN_JUDGEMENTS] = frames[HUMAN_JUDGEMENTS].filter(
+            iteration=policy, reference_iteration=BASE
+        )
     for table in JUDGED:
         if table in frames:
             judges = {label: public_label(label) for label in frames[table]["judge"].unique()}
@@ -98,7 +109,11 @@ def render_model_card(
             dataset_split="test",
             **figure,
         )
-        for figure in [*_win_rates(tables, policy), *_estimates(tables, policy)]
+        for figure in [
+            *_win_rates(tables, policy),
+            *_win_rates_by_people(tables),
+            *_estimates(tables, policy),
+        ]
     ]
     front = ModelCardData(
         base_model=base.name if base.public else None,
@@ -110,6 +125,7 @@ def render_model_card(
         eval_results=results,
         ignore_metadata_errors=False,
     )
+    by_people = nameless_grids(tables, policy)
     (trained,) = tables.frame("checkpoints").filter(iteration=policy - 1).to_dicts()
     return _CARDS.get_template("model_card.md.j2").render(
         front=front.to_yaml(),
@@ -129,7 +145,9 @@ def render_model_card(
             *quality.breakdown(tables),
             *answer_estimates(tables.frame("report")),
             *judge_grids(tables),
+            *by_people,
         ],
+        by_people=bool(by_people),
         left_out=quality.data_quality(tables),
         digest=experiment.digest(),
     )
@@ -147,6 +165,18 @@ def _win_rates(tables: ExperimentTables, policy: int) -> Iterable[dict[str, Any]
             row,
             ("low", "high", "pairs"),
         )
+
+
+def _win_rates_by_people(tables: ExperimentTables) -> Iterable[dict[str, Any]]:
+    """The win rates by people of `of_policy`, for machines."""
+    for how, rated in (("read", ratings(tables)), ("talked with both", live_ratings(tables))):
+        for of_both in rated.values():
+            found = asdict(raters_win_rate(of_both))
+            found["pairs"] = len({rating.comparison.pair.key for rating in of_both})
+            name = f"win rate against the base model, by people who {how}"
+            yield _figure(
+                "human_win_rate", name, found["win_rate"], found, ("low", "high", "pairs")
+            )
 
 
 def _estimates(tables: ExperimentTables, policy: int) -> Iterable[dict[str, Any]]:

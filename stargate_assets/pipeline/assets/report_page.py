@@ -21,13 +21,18 @@ LONGEST_STEM = 120
 
 
 def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -> ExperimentTables:
-    """All tables of the planned cells that are done, the data set's, and people's verdicts."""
+    """All tables of the planned cells that are done, the data set's, what people said and their
+    verdicts.
+    """
     slices: dict[tuple[str, str], list[Slice]] = {}
     for step in done_steps(warehouse, name, experiment):
         for table in planned_tables(step.purpose, experiment):
             slices.setdefault((name, table), []).append(slice_of(step.cell.key))
     if ("human_judgements", TEST_SPLIT) in warehouse.materializations(name):
         slices[name, "human_judgements"] = [slice_of(TEST_SPLIT)]
+    for table, chat_id in warehouse.materializations(name):
+        if table == "chats":
+            slices.setdefault((name, table), []).append({"chat_id": chat_id})
     for table, split in warehouse.materializations(experiment.data_set):
         if table in DATA_TABLES:
             slices.setdefault((experiment.data_set, table), []).append({"split": split})

@@ -7,7 +7,9 @@ from stargate_assets.storage.schemas import shared
 
 
 class HumanJudgements(shared.PairRows):
-    """Verdicts of stargate compare-blind, one row for each pair that a rater has judged."""
+    """Verdicts of stargate compare-blind, one row for each pair that a rater has judged; a rater's
+    own request makes a pair too, and stands under test.
+    """
 
     reference_iteration = dy.Int64(
         primary_key=True,
@@ -20,7 +22,17 @@ class HumanJudgements(shared.PairRows):
         primary_key=True,
         regex=r"^[0-9a-f]+$",
         description="Digest of the two responses that were shown; when a policy answers otherwise "
-        "the verdict counts no more",
+        "the verdict counts no more. Of live verdicts: of the two conversations' names",
+    )
+    chat_id = dy.String(
+        nullable=True,
+        description="In chats, the rater's own conversation with policy iteration (a live "
+        "verdict); null if stored responses were compared",
+    )
+    reference_chat_id = dy.String(
+        nullable=True,
+        description="The same with policy reference_iteration; null if stored responses were "
+        "compared",
     )
     verdict = shared.choice(
         Verdict,
@@ -36,6 +48,6 @@ class HumanJudgements(shared.PairRows):
     seconds = dy.Float64(
         nullable=False,
         min=0,
-        description="Time from when the page last showed the pair to the verdict, in seconds",
+        description="Time from when the page last showed both responses to the verdict, in seconds",
     )
     judged_at = dy.Datetime(nullable=False, description="When the verdict came, in UTC")

@@ -7,7 +7,7 @@
   const tab = sessionStorage;
   const buttons = [...document.querySelectorAll("[data-prefers]")];
   let rater = tab.getItem("rater") ?? document.body.dataset.rater;
-  let shown = null, since = 0, waiting = false;
+  let shown = null, since = 0, waiting = false, sent = 0;
 
   const wait = (on) => {
     waiting = on;
@@ -16,6 +16,7 @@
   const tell = (fault) => {
     $("fault").hidden = !fault;
     $("fault").textContent = fault;
+    if ($("again")) $("again").hidden = !fault;
   };
   const ask = async (path, options) => {
     let answer;
@@ -28,12 +29,17 @@
     if (!answer.ok) throw new Error(found.error);
     return found;
   };
-  /* Shows where what is asked for leads to; says what is wrong and leaves the page as it is. */
+  /* Shows where what is asked for leads to, unless more was asked for since; says what is wrong and
+     leaves the page as it is. */
   const go = async (path, options) => {
+    const number = ++sent;
     wait(true);
     try {
-      show(await ask(path, options));
-      tell("");
+      const progress = await ask(path, options);
+      if (number === sent) {
+        show(progress);
+        tell("");
+      }
       return true;
     } catch (error) {
       tell(error.message);
@@ -42,11 +48,26 @@
       wait(false);
     }
   };
+  const post = (path, said) =>
+    go(path, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ rater, ...said }),
+    });
+  const begin = () => go("/next?" + new URLSearchParams({ rater }));
+  const showReason = () => {
+    $("reason").value = tab.getItem("reason " + shown.comparison) ?? "";
+    since = performance.now();
+  };
+  const live = window.makeLive?.({ $, tab, post, begin, showReason });
 
   const show = (progress) => {
     shown = progress.shown;
     $("who").hidden = true;
     $("another").hidden = false;
+    if (live) {
+      $("progress").textContent = `${rater}: ${progress.judged} judged`;
+      live.show(progress);
+      return;
+    }
     $("progress").textContent = `${rater}: ${progress.judged} of ${progress.of} judged`;
     $("done").hidden = false;
     $("done").max = progress.of || 1;
@@ -60,13 +81,12 @@
     $("asks").textContent = `You are ${shown.name}, and you ask:`;
     $("task").textContent = shown.task;
     for (const id of ["persona", "left", "right"]) $(id).textContent = shown[id] || "(The answer is empty.)";
-    $("reason").value = tab.getItem("reason " + shown.comparison) ?? "";
     scrollTo(0, 0);
     $("task").focus({ preventScroll: true });
-    since = performance.now();
+    showReason();
   };
-  const begin = () => go("/next?" + new URLSearchParams({ rater }));
   const askWho = () => {
+    live?.stop();
     for (const id of ["pair", "end", "another", "done"]) $(id).hidden = true;
     $("progress").textContent = "";
     $("who").hidden = false;
@@ -74,14 +94,12 @@
   };
 
   const choose = async (prefers) => {
-    if (waiting || !shown) return;
+    if (waiting || !shown || $("choice").hidden) return;
     const said = {
-      rater, comparison: shown.comparison, prefers, reason: $("reason").value.toWellFormed(),
+      comparison: shown.comparison, prefers, reason: $("reason").value.toWellFormed(),
       seconds: (performance.now() - since) / 1000,
     };
-    const headers = { "Content-Type": "application/json" };
-    const stored = await go("/verdicts", { method: "POST", headers, body: JSON.stringify(said) });
-    if (stored) tab.removeItem("reason " + said.comparison);
+    if (await post("/verdicts", said)) tab.removeItem("reason " + said.comparison);
   };
 
   for (const button of buttons) button.addEventListener("click", () => choose(button.dataset.prefers));
@@ -100,7 +118,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const writing = event.target.matches("input, textarea");
     if (event.key === "Escape" && writing) $("task").focus({ preventScroll: true });
-    else if (writing || !shown) return;
+    else if (writing || !shown || $("choice").hidden) return;
     else if (event.key === "r" || event.key === "R") {
       event.preventDefault();
       $("reason").focus();
