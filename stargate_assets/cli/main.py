@@ -273,6 +273,8 @@ def entry() -> None:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except KeyboardInterrupt:  # before or after the command itself
         code = EXIT_CODE_OF_A_SIGNAL + Signals.SIGINT
+    if traces := sys.modules.get("stargate_assets.models.traces"):
+        traces.end_traces()
     with suppress(BrokenPipeError):  # who read the output has had enough of it
         sys.stdout.flush()
         sys.stderr.flush()
