@@ -120,8 +120,9 @@ def _lineage(
     """
     facts: dict[str, str] = {}
     there, data = warehouse.materializations(name), warehouse.materializations(experiment.data_set)
-    for cell, purpose in ((step.cell, step.purpose) for step in steps):
-        for table in planned_tables(purpose, experiment):
+    for step in steps:
+        cell = step.cell
+        for table in planned_tables(step.purpose, experiment):
             place = f"{cell.iteration}/{cell.split}/{table}"
             facts[f"version/{place}"] = there[table, cell.key].version
             facts[f"code/{table}"] = code_version(experiment, table)

@@ -1,6 +1,8 @@
 """Trackio: where its own variables say, TRACKIO_DIR, TRACKIO_SPACE_ID and the rest."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from stargate_assets.trackers.tracker import TrackedRun
 
@@ -9,9 +11,7 @@ class TrackioTracker:
     """An experiment is a project, a policy a run of it. Runs have no other id than their name."""
 
     def __init__(self) -> None:
-        import trackio
-
-        self.trackio = trackio
+        self.trackio: Any = import_module("trackio")
 
     def send(self, run: TrackedRun) -> None:
         begun = self.trackio.init(

@@ -1,6 +1,7 @@
 """Weights & Biases: where its own variables say, WANDB_PROJECT, WANDB_MODE and the rest."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ class WandbTracker:
     """
 
     def __init__(self, directory: Path):
-        import wandb
-
-        self.directory, self.wandb = directory, wandb
+        self.directory = directory
+        self.wandb: Any = import_module("wandb")
 
     def send(self, run: TrackedRun) -> None:
         begun: Any = self.wandb.init(

@@ -65,13 +65,14 @@ class Players:
         """log p(gold response | conversation) - log p(gold response | task alone) under the scorer,
         in nats.
         """
-        requests: list[ScoreRequest] = []
-        for dialogue, conversation in zip(dialogues, conversations, strict=True):
+        requests = [
+            ScoreRequest(messages, dialogue.gold_response)
+            for dialogue, conversation in zip(dialogues, conversations, strict=True)
             for messages in (
                 self.prompts.respondent_messages(conversation),
                 self.prompts.negative_control_messages(dialogue.pair),
-            ):
-                requests.append(ScoreRequest(messages, dialogue.gold_response))
+            )
+        ]
         distinct = list(dict.fromkeys(requests))
         scores = self.scorer.score(distinct, "scoring gold responses")
         totals = dict(zip(distinct, (score.total for score in scores), strict=True))
