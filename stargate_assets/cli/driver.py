@@ -207,6 +207,7 @@ def walk(
     unless stated.
     """
     experiment = find_experiment(project, name)
+    project.tracking.begin(name, announce)
     splits = needed_splits(experiment)
     if only is not None:
         splits = [split for split in splits if split in only.get(experiment.data_set, ())]

@@ -14,15 +14,17 @@ import polars as pl
 import yaml
 
 from stargate_assets.cli.driver import find_experiment
+from stargate_assets.cli.environment.exporter import write_environment
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import training_dialogues
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.plan import TRAIN_SPLITS
+from stargate_assets.method.plan import SPLITS, TRAIN_SPLITS
 from stargate_assets.method.preferences import comparisons
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
+from stargate_assets.pipeline.assets.report_page import experiment_tables
 from stargate_assets.pipeline.assets.rows import (
     SAMPLE,
     conversations_from_rows,
@@ -33,7 +35,7 @@ from stargate_assets.pipeline.assets.rows import (
 )
 from stargate_assets.reporting.tables import ExperimentTables
 
-ExportFormat = Literal["parquet", "jsonl", "dpo", "sft"]
+ExportFormat = Literal["parquet", "jsonl", "dpo", "sft", "verifiers"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 EXPORTS = "exports"
 TRAIN_FILE = "train.jsonl"
@@ -64,8 +66,10 @@ class ExportRows:
 def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> list[Path]:
     """Write an experiment's done cells into a directory; returns the files, the card last."""
     experiment = find_experiment(project, name)
-    tables = read_evaluated_tables(project.warehouse, name, experiment)
     directory = to or project.warehouse.path.parent / EXPORTS / f"{name}-{kind}"
+    if kind == "verifiers":
+        return _export_environment(project, name, directory)
+    tables = read_evaluated_tables(project.warehouse, name, experiment)
     directory.mkdir(parents=True, exist_ok=True)
     if kind in ("parquet", "jsonl"):
         counts = _write_tables(tables, kind, directory)
@@ -83,6 +87,20 @@ def export(project: Project, name: str, kind: ExportFormat, to: Path | None) -> 
     card = directory / "README.md"
     card.write_text(render_card(tables, kind, counts, left_out), encoding="utf-8")
     return [*(directory / file for file in counts), card]
+
+
+def _export_environment(project: Project, name: str, directory: Path) -> list[Path]:
+    """The package that trainers install. It needs the data set alone, and no cell."""
+    experiment = project.experiments[name]
+    if missing := project.missing_splits(experiment.data_set, SPLITS):
+        raise ExportError(
+            f"Of the data set {experiment.data_set}, {', '.join(missing)} is not there as its "
+            f"sources are now; make it first: stargate run {experiment.data_set}."
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    tables = experiment_tables(project.warehouse, name, experiment)
+    files = [*write_environment(tables, directory), "pyproject.toml", "README.md"]
+    return [directory / file for file in files]
 
 
 def _write_tables(tables: ExperimentTables, kind: ExportFormat, directory: Path) -> dict[str, int]:

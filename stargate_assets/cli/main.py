@@ -246,14 +246,15 @@ def compare(experiments: tuple[str, ...], policy: int | None) -> None:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(("parquet", "jsonl", "dpo", "sft")),
+    type=click.Choice(("parquet", "jsonl", "dpo", "sft", "verifiers")),
     required=True,
-    help="Tables as Parquet or JSON lines; preference pairs; training dialogues.",
+    help="Tables as Parquet or JSON lines; preference pairs; training dialogues; an environment "
+    "for reinforcement learning.",
 )
 @click.option("--to", metavar="DIRECTORY", **path_option("Else warehouse/exports/."))
 def export(experiment: str, kind: Any, to: Path | None) -> None:
     """Write the tables of EXPERIMENT, its preference pairs (dpo) or training dialogues (sft), with
-    a data card.
+    a data card; or a package that verifiers and TRL's GRPO train with (verifiers).
     """
     from stargate_assets.cli.driver import load
     from stargate_assets.cli.export import export as write
@@ -273,6 +274,8 @@ def entry() -> None:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except KeyboardInterrupt:  # before or after the command itself
         code = EXIT_CODE_OF_A_SIGNAL + Signals.SIGINT
+    if traces := sys.modules.get("stargate_assets.models.traces"):
+        traces.end_traces()
     with suppress(BrokenPipeError):  # who read the output has had enough of it
         sys.stdout.flush()
         sys.stderr.flush()

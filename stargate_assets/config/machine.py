@@ -4,7 +4,7 @@ changes what an experiment means.
 
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import (
@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
+from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of
+from stargate_assets.config.trackers import TRACKERS
 from stargate_assets.method.errors import DeclarationError
 
 MACHINE_FILE = Path("machine.yaml")
@@ -162,6 +163,9 @@ class Machine(Frozen):
         le=1,
         description="A run stops where more than this share of the requests that are asked "
         "together have no answer. Fewer than ten never stop it.",
+    )
+    trackers: tuple[Annotated[str, one_of(TRACKERS)], ...] = Field(
+        default=(), description=f"Where policies are shown too: {', '.join(TRACKERS)}."
     )
     prices: tuple[Price, ...] = ()
 

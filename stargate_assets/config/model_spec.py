@@ -1,6 +1,7 @@
 """Which model, on which engine: what experiments and data sets state of a role's model."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -155,3 +156,9 @@ def first_fault(error: ValidationError) -> str:
     field = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     return f"{field}: {message}" if field else message
+
+
+def public_label(label: str) -> str:
+    """The label of a model, without the directories of this machine."""
+    path = Path(label)
+    return path.resolve().name if path.is_absolute() or path.is_dir() else label

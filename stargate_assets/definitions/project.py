@@ -23,6 +23,7 @@ from stargate_assets.pipeline.components import (
 )
 from stargate_assets.pipeline.dead_runs import dead_runs_sensor, release_dead_runs
 from stargate_assets.pipeline.declarations import MAIN, load_declarations
+from stargate_assets.pipeline.tracking import Tracking
 from stargate_assets.storage.io_manager import WarehouseIOManager
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -57,6 +58,11 @@ class Project:
         which takes longer than all else.
         """
         return project_definitions(self)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """The trackers that machine.yaml names."""
+        return Tracking(self.warehouse, self.experiments, self.models.machine.trackers)
 
     def missing_splits(self, data_set: str, splits: Iterable[str]) -> list[str]:
         """Which of a data set's splits are not there as its sources are now."""
@@ -138,7 +144,7 @@ def _resources(project: Project) -> dict[str, object]:
         return models
 
     return {
-        "io_manager": WarehouseIOManager(warehouse, models.store),
+        "io_manager": WarehouseIOManager(warehouse, models.store, project.tracking.notice),
         "warehouse": warehouse,
         "models": models_of_a_run,
         "pipes": project.pipes or dg.PipesSubprocessClient(),

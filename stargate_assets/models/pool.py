@@ -19,6 +19,7 @@ from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import EngineError, OnProgress, ignore_progress
 from stargate_assets.models.bundled import BUNDLED, bundled_model, find_bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
+from stargate_assets.models.traces import call_tracer
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.storage.completions import CompletionStore, FailureRow, UsageRow, Use
 from stargate_assets.storage.database import Database
@@ -55,6 +56,7 @@ class ModelPool:
             max_failure_share=self.machine.max_failure_share,
             has_limit=spec.limit_field is not None,
             usage=self.usage,
+            on_call=call_tracer(spec, use),
         )
 
     def engine(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> Engine:

@@ -25,6 +25,7 @@ from stargate_assets.method.language_model import (
     most_tokens,
 )
 from stargate_assets.models.failures import FailureCount
+from stargate_assets.models.traces import OnCall, ignore_call
 from stargate_assets.storage.budget import Budget
 from stargate_assets.storage.completions import (
     CompletionStore,
@@ -83,6 +84,7 @@ class StoredModel:
     usage: Usage = field(default_factory=Usage)
     on_text: OnText | None = None
     """Told of a completion that is asked for alone as it grows, where the engine can."""
+    on_call: OnCall = ignore_call
 
     def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
         return self._complete(requests, self._chat, doing)
@@ -166,6 +168,7 @@ class StoredModel:
                         self._check(result)
                         key, failure = keys[index], _failure(result)
                         seconds, last = time.monotonic() - last, time.monotonic()
+                        self.on_call(waiting[key], result, seconds)
                         is_final = not (tries_left and failure and failure.may_pass)
                         kept = failure if is_final else None
                         stored = store.write(key, result, seconds, self._pay(result), kept)

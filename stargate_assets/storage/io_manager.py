@@ -14,18 +14,28 @@ VERSION = "version"
 """Key of the output metadata that has the version of what the frame was made from."""
 
 
+Notice = Callable[[str, str, Callable[[str], None]], None]
+"""Called with the schema and the table of a slice that was written, and what warns in the run's
+log.
+"""
+
+
 class WarehouseIOManager(dg.IOManager):
     """Writes what an asset returns to the warehouse, and reads the inputs of assets from it."""
 
-    def __init__(self, warehouse: Warehouse, completions: Callable[[], CompletionStore]):
+    def __init__(
+        self, warehouse: Warehouse, completions: Callable[[], CompletionStore], notice: Notice
+    ):
         self.warehouse = warehouse
         self.completions = completions
+        self.notice = notice
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
         schema, table = context.asset_key.path
         where = slice_of(context.partition_key if context.has_partition_key else None)
         version = context.output_metadata[VERSION].value
         self.warehouse.write(schema, table, where, obj, str(version), self.completions().usage())
+        self.notice(schema, table, context.log.warning)
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         schema, table = context.asset_key.path

@@ -6,10 +6,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -18,14 +16,12 @@ import httpx
 import openai
 import psutil
 import pytest
-import uvicorn
 
 from stargate_assets.cli.driver import open_instance
-from stargate_assets.cli.serve.app import make_app
 from stargate_assets.cli.serve.server import ServeError, curl_line, serve_policy
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project, assemble
-from stargate_assets.engines.engine import Checkpoint, Engine
+from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.scripted import UTTERANCES, ScriptedEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -46,34 +42,13 @@ from stargate_assets_tests.conftest import (
     mini_data_set,
     scripted_experiment,
 )
+from stargate_assets_tests.servers.served_policy import NAME, Served, serving
 
-NAME = "loop-policy-1"
 PROMPTS = [
     (Message("user", "What should I cook?"),),
     (Message("system", "Ask."), Message("user", "What should I cook?")),
     (Message("user", "Hm."), Message("assistant", "Who?"), Message("user", "Me <|im_end|>.")),
 ]
-
-
-@dataclass
-class Served:
-    """A server, and the engine behind it."""
-
-    address: str
-    engine: Engine
-
-
-def serving(engine: Engine) -> Iterator[Served]:
-    config = uvicorn.Config(
-        make_app(NAME, engine, max_tokens=6), port=0, log_level="error", lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    with config.bind_socket() as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", engine)
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")

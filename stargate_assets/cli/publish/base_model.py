@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from stargate_assets.config.model_spec import ModelSpec
+from stargate_assets.config.model_spec import ModelSpec, public_label
 from stargate_assets.models.bundled import BUNDLED, HUB_NAME, LICENSE, PACKAGE
 
 
@@ -39,12 +39,6 @@ def find_base_model(spec: ModelSpec) -> BaseModel:
             public=False,
         )
     return BaseModel(spec.model, spec.revision, _find_license(spec))
-
-
-def public_label(label: str) -> str:
-    """The label of a model, without the directories of this machine."""
-    path = Path(label)
-    return path.resolve().name if path.is_absolute() or path.is_dir() else label
 
 
 def _find_license(spec: ModelSpec) -> str | None:

@@ -8,9 +8,10 @@ import jinja2
 import polars as pl
 import yaml
 
-from stargate_assets.cli.publish.base_model import BaseModel, public_label
+from stargate_assets.cli.publish.base_model import BaseModel
 from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment, Role
+from stargate_assets.config.model_spec import public_label
 from stargate_assets.method.arms import BASE, Arm, Reference
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.raters import raters_win_rate
