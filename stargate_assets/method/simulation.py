@@ -88,7 +88,8 @@ def simulate(
         for pair in pairs
         for sample in range(samples)
     ]
-    turns = [turn_count(seed, cell, c.pair, max_turns) for c in conversations]
+    turns_of = {pair.key: turn_count(seed, cell, pair, max_turns) for pair in pairs}
+    turns = [turns_of[c.pair.key] for c in conversations]
     for turn in range(max_turns):
         active = [
             i for i, count in enumerate(turns) if turn < count and not conversations[i].refused

@@ -2,7 +2,7 @@
 built on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -187,9 +187,15 @@ def check_leaks(conversations: Sequence[Conversation], prompts: Prompts) -> dg.A
     leaks = 0
     for conversation in conversations:
         pair = conversation.pair
-        said = "\n".join((pair.task.text, *conversation.answers, *conversation.questions))
-        messages = prompts.questioner_messages(conversation)
-        prompt = "\n".join(message.content for message in messages)
-        secret = runs(pair.persona.text, COPIED_RUN) - runs(said, COPIED_RUN)
-        leaks += bool(secret & runs(prompt, COPIED_RUN))
+        persona = runs(pair.persona.text, COPIED_RUN)
+        told = [m.content for m in prompts.questioner_messages(conversation)]
+        said = (pair.task.text, *conversation.answers, *conversation.questions)
+        leaks += not _shared_runs(persona, told) <= _shared_runs(persona, said)
     return dg.AssetCheckResult(passed=leaks == 0, metadata={"conversations with a leak": leaks})
+
+
+def _shared_runs(
+    persona: frozenset[tuple[str, ...]], texts: Iterable[str]
+) -> set[tuple[str, ...]]:
+    """The persona's runs that stand in any of the texts."""
+    return {run for text in texts for run in persona & runs(text, COPIED_RUN)}
