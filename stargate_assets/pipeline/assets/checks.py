@@ -103,15 +103,15 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
             cell,
             experiment.seed,
             experiment.selection.objective,
-            experiment.told,
         )
         rows = warehouse.read(name, "gold_log_probs", [where]).height
         if rows == len(expected):
             return check_count(rows, rows)
         failed = {row.key for row in models.failure_rows([name])}
         identity = models.identity(experiment.questioner)
-        scored = [c for c in expected if request_key(identity, c.request) not in failed]
-        return check_count(rows, len(scored))
+        requests = (context.request(experiment.told) for context in expected)
+        scored = sum(request_key(identity, request) not in failed for request in requests)
+        return check_count(rows, scored)
 
     @check(
         "conversations",
@@ -194,8 +194,6 @@ def check_leaks(conversations: Sequence[Conversation], prompts: Prompts) -> dg.A
     return dg.AssetCheckResult(passed=leaks == 0, metadata={"conversations with a leak": leaks})
 
 
-def _shared_runs(
-    persona: frozenset[tuple[str, ...]], texts: Iterable[str]
-) -> set[tuple[str, ...]]:
+def _shared_runs(persona: frozenset[tuple[str, ...]], texts: Iterable[str]) -> set[tuple[str, ...]]:
     """The persona's runs that stand in any of the texts."""
     return {run for text in texts for run in persona & runs(text, COPIED_RUN)}
