@@ -1,15 +1,14 @@
-"""One train cell of `star_gate` at the paper's size, without models:
-`.venv/bin/python benchmarks/paper_size.py`
+"""One train cell of `star_gate` at the paper's size or a multiple of it, without models:
+`.venv/bin/python benchmarks/paper_size.py [--times 8]`
 
-12,500 pairs x 10 conversations. Every role is played by the `scripted` engine, so what is measured
-is this project: prompts, the completion store, tables and checks. The cell stops before its
-training step. Prints seconds by asset, and the most memory that the process had.
+12,500 pairs x 10 conversations, or so many times more people. Every role is played by the
+`scripted` engine, so what is measured is this project: prompts, the completion store, tables and
+checks. The cell stops before its training step. Prints, of each table, its seconds, those of the
+processor, and the most memory that the process had (Linux).
 """
 
-import cProfile
 import json
 import os
-import pstats
 import tempfile
 import time
 from collections.abc import Sequence
@@ -75,19 +74,19 @@ def scripted_project(root: Path, times: float) -> Project:
 
 
 @click.command()
-@click.option(
-    "--times", default=1.0, help="As many personas as the paper's; 8 is 10^6 conversations."
-)
-@click.option("--profile", "profiled", default="", help="Profile this table.")
-def main(times: float, profiled: str) -> None:
-    """Measure a train cell at the paper's size."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_TMP")) as directory:
+@click.option("--times", default=1.0, help="8 are 10^6 conversations.")
+def main(times: float) -> None:
+    """Measure a train cell at a multiple of the paper's size."""
+    with tempfile.TemporaryDirectory() as directory:
         project = scripted_project(Path(directory), times)
-        measure_cell(project, Path(directory), profiled)
-    os._exit(0)
+        measure_cell(project)
+        disk = sum(p.stat().st_size for p in Path(directory).rglob("*") if p.is_file()) / 2**30
+        console.print(f"{project.models.usage.made:,} calls made; {disk:.2f} GiB on disk")
+    os._exit(0)  # see stargate_assets.cli.main.entry
 
 
-def measure_cell(project: Project, directory: Path, profiled: str) -> None:
+def measure_cell(project: Project) -> None:
+    """Make the data set's split and the cell's tables, and print what each took."""
     data_set = project.experiments[EXPERIMENT].data_set
     job = project.definitions.get_repository_def().get_implicit_global_asset_job_def()
     wanted = [(data_set, table, SPLIT) for table in DATA_TABLES]
@@ -99,31 +98,23 @@ def measure_cell(project: Project, directory: Path, profiled: str) -> None:
         for schema, table, partition in wanted:
             forget_peak()
             started, cpu = time.perf_counter(), time.process_time()
-            prof = cProfile.Profile(time.process_time)
-            if profiled == table:
-                prof.enable()
             job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey([schema, table])],
                 partition_key=partition,
                 run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             )
-            if profiled == table:
-                prof.disable()
-                pstats.Stats(prof).sort_stats("tottime").print_stats(45)
-                pstats.Stats(prof).sort_stats("cumtime").print_stats(70)
             seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
             rows = project.warehouse.materializations(schema)[table, partition].rows
             console.print(
-                f"{schema}.{table} {partition}: {rows:,} rows in {seconds:.0f} s ({cpu:.0f} CPU), "
-                f"{peak_gib():.2f} GiB"
+                f"{schema}.{table} {partition}: {rows:,} rows in {seconds:.0f} s, {cpu:.0f} s of "
+                f"CPU, {peak_gib():.2f} GiB at most",
+                soft_wrap=True,
             )
-    disk = sum(p.stat().st_size for p in directory.rglob("*") if p.is_file()) / 2**30
-    console.print(f"{project.models.usage.made:,} calls made; {disk:.2f} GiB on disk")
 
 
 def forget_peak() -> None:
-    """Let the peak of memory be counted from now on (Linux)."""
+    """Let the most memory be measured from now on (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -153,7 +153,7 @@ def ignore_progress(doing: str, done: int, total: int) -> None:
     del doing, done, total
 
 
-def in_parts(items: Sequence[Item], size: int = TOGETHER) -> Iterator[Sequence[Item]]:
+def in_parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Items in parts of at most `size` (one at least), so that what is asked for a part and what
     comes of it can go before the next one is asked.
     """

@@ -8,7 +8,7 @@ from stargate_assets.method.conditions import CONTROLS, Condition
 from stargate_assets.method.conversation import Conversation, Pair, others_responses
 from stargate_assets.method.eligibility import ineligibility
 from stargate_assets.method.keys import derive_seed
-from stargate_assets.method.language_model import LanguageModel, ScoreRequest, in_parts
+from stargate_assets.method.language_model import TOGETHER, LanguageModel, ScoreRequest, in_parts
 from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import Prompts
@@ -47,7 +47,8 @@ def score_gold_responses(
     call of the scorer for each part (see `in_parts`).
     """
     found: list[GoldLogProb] = []
-    for part in in_parts(gold_contexts(conversations, gold_texts, cell, seed, objective)):
+    contexts = gold_contexts(conversations, gold_texts, cell, seed, objective)
+    for part in in_parts(contexts, TOGETHER):
         scores = scorer.score([c.request(prompts) for c in part], "scoring gold responses")
         found += [
             GoldLogProb(
