@@ -67,7 +67,8 @@ def _question_fault(
         or _LIST.search(question)
     ):
         return Ineligibility.ANSWERS_THE_TASK
-    if runs(question, COPIED_RUN) & (runs(persona, COPIED_RUN) - runs(before, COPIED_RUN)):
+    copied = runs(question, COPIED_RUN) & runs(persona, COPIED_RUN)
+    if copied and copied - runs(before, COPIED_RUN):
         return Ineligibility.PERSONA_COPIED
     return None
 

@@ -2,7 +2,7 @@
 continuation.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, TypeVar
@@ -16,6 +16,11 @@ another `FailureReason`; the text is empty, and is nobody's answer.
 """
 _TOKENS_OF_A_MESSAGE = 16
 """More than any chat template adds to one."""
+TOGETHER = 50_000
+"""Most requests of one call where a cell has very many: engines gain nothing from more, and all
+requests and results of a call are in memory at once.
+"""
+Item = TypeVar("Item")
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how many of it are done, and how many there are."""
 
@@ -146,6 +151,14 @@ class Score:
 def ignore_progress(doing: str, done: int, total: int) -> None:
     """For who is told of progress and shows none."""
     del doing, done, total
+
+
+def in_parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Items in parts of at most `size` (one at least), so that what is asked for a part and what
+    comes of it can go before the next one is asked.
+    """
+    for start in range(0, len(items), max(1, size)):
+        yield items[start : start + max(1, size)]
 
 
 def most_tokens(request: ChatRequest | ScoreRequest) -> tuple[int, int]:

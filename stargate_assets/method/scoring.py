@@ -8,7 +8,7 @@ from stargate_assets.method.conditions import CONTROLS, Condition
 from stargate_assets.method.conversation import Conversation, Pair, others_responses
 from stargate_assets.method.eligibility import ineligibility
 from stargate_assets.method.keys import derive_seed
-from stargate_assets.method.language_model import LanguageModel, ScoreRequest
+from stargate_assets.method.language_model import TOGETHER, LanguageModel, ScoreRequest, in_parts
 from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import Prompts
@@ -44,33 +44,53 @@ def score_gold_responses(
 ) -> list[GoldLogProb]:
     """Score the gold response of each conversation's pair under the conditions of the cell (see
     `gold_contexts`). What cannot be scored, because it is too long for the model, has no row. One
-    call of the scorer.
+    call of the scorer for each part (see `in_parts`).
     """
-    contexts = gold_contexts(conversations, gold_texts, cell, seed, objective, prompts)
-    scores = scorer.score([context.request for context in contexts], "scoring gold responses")
-    return [
-        GoldLogProb(
-            asked.pair,
-            asked.condition,
-            asked.sample,
-            asked.heard_persona_id,
-            score.total,
-            len(score.log_probs),
-        )
-        for asked, score in zip(contexts, scores, strict=True)
-        if score.failure is None
-    ]
+    found: list[GoldLogProb] = []
+    contexts = gold_contexts(conversations, gold_texts, cell, seed, objective)
+    for part in in_parts(contexts, TOGETHER):
+        scores = scorer.score([c.request(prompts) for c in part], "scoring gold responses")
+        found += [
+            GoldLogProb(
+                context.pair,
+                context.condition,
+                context.sample,
+                context.heard_persona_id,
+                score.total,
+                len(score.log_probs),
+            )
+            for context, score in zip(part, scores, strict=True)
+            if score.failure is None
+        ]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is scored, and the row that it is for."""
+    """What a gold response is scored under, and the row that it is for. `heard` is None for the
+    controls.
+    """
 
     pair: Pair
     condition: Condition
     sample: int | None
-    heard_persona_id: str | None
-    request: ScoreRequest
+    heard: Conversation | None
+    gold_response: str
+
+    @property
+    def heard_persona_id(self) -> str | None:
+        """Whose conversation it is."""
+        return None if self.heard is None else self.heard.pair.persona.persona_id
+
+    def request(self, prompts: Prompts) -> ScoreRequest:
+        """What the scorer is asked."""
+        if self.heard is not None:
+            messages = prompts.respondent_messages(self.heard, self.pair)
+        elif self.condition is Condition.NEGATIVE_CONTROL:
+            messages = prompts.negative_control_messages(self.pair)
+        else:
+            messages = prompts.positive_control_messages(self.pair)
+        return ScoreRequest(messages, self.gold_response)
 
 
 def gold_contexts(
@@ -79,7 +99,6 @@ def gold_contexts(
     cell: Cell,
     seed: int,
     objective: str,
-    prompts: Prompts,
 ) -> list[Context]:
     """What is scored in a cell: on the held-out split the gold response of every conversation's
     pair under the four conditions of the paper, the controls once a pair; elsewhere after the
@@ -89,40 +108,29 @@ def gold_contexts(
     """
     scored = [c for c in conversations if c.pair.key in gold_texts]
     if cell.split == TEST_SPLIT:
-        return list(_test_contexts(conversations, scored, gold_texts, cell, seed, prompts))
+        return list(_test_contexts(conversations, scored, gold_texts, cell, seed))
     eligible = [c for c in scored if ineligibility(c) is None]
-    own = [_after(c, Condition.EXPERIMENTAL, c, gold_texts[c.pair.key], prompts) for c in eligible]
+    own = [_after(c, Condition.EXPERIMENTAL, c, gold_texts[c.pair.key]) for c in eligible]
     compared_with = OBJECTIVES[objective].compared_with
     if compared_with is None:
         return own
     if compared_with in CONTROLS:
         pairs = dict.fromkeys(c.pair for c in eligible)
         gold = gold_texts
-        return own + [_control(pair, compared_with, gold[pair.key], prompts) for pair in pairs]
+        return own + [_control(pair, compared_with, gold[pair.key]) for pair in pairs]
     pairs = list(dict.fromkeys(c.pair for c in scored))
-    return own + list(_contrasts(pairs, eligible, gold_texts, cell, seed, prompts))
+    return own + list(_contrasts(pairs, eligible, gold_texts, cell, seed))
 
 
-def _control(pair: Pair, condition: Condition, gold_response: str, prompts: Prompts) -> Context:
-    messages = (
-        prompts.negative_control_messages(pair)
-        if condition is Condition.NEGATIVE_CONTROL
-        else prompts.positive_control_messages(pair)
-    )
-    return Context(pair, condition, None, None, ScoreRequest(messages, gold_response))
+def _control(pair: Pair, condition: Condition, gold_response: str) -> Context:
+    return Context(pair, condition, None, None, gold_response)
 
 
 def _after(
-    conversation: Conversation,
-    condition: Condition,
-    heard: Conversation,
-    gold_response: str,
-    prompts: Prompts,
+    conversation: Conversation, condition: Condition, heard: Conversation, gold_response: str
 ) -> Context:
     """The gold response after `heard`, in the row of `conversation`."""
-    pair, persona_id = conversation.pair, heard.pair.persona.persona_id
-    request = ScoreRequest(prompts.respondent_messages(heard, pair), gold_response)
-    return Context(pair, condition, conversation.sample, persona_id, request)
+    return Context(conversation.pair, condition, conversation.sample, heard, gold_response)
 
 
 def _test_contexts(
@@ -131,18 +139,17 @@ def _test_contexts(
     gold_responses: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
-    prompts: Prompts,
 ) -> Iterator[Context]:
     for pair in dict.fromkeys(c.pair for c in scored):
         for condition in CONTROLS:
-            yield _control(pair, condition, gold_responses[pair.key], prompts)
+            yield _control(pair, condition, gold_responses[pair.key])
     others = other_conversations(conversations, cell, seed)
     for conversation, other in zip(conversations, others, strict=True):
         if (gold_response := gold_responses.get(conversation.pair.key)) is None:
             continue
-        yield _after(conversation, Condition.EXPERIMENTAL, conversation, gold_response, prompts)
+        yield _after(conversation, Condition.EXPERIMENTAL, conversation, gold_response)
         if other is not None:
-            yield _after(conversation, Condition.RANDOM, other, gold_response, prompts)
+            yield _after(conversation, Condition.RANDOM, other, gold_response)
 
 
 def _contrasts(
@@ -151,7 +158,6 @@ def _contrasts(
     gold_texts: Mapping[tuple[str, str], str],
     cell: Cell,
     seed: int,
-    prompts: Prompts,
 ) -> Iterator[Context]:
     """Another persona's gold response after each conversation: of all siblings the same one, so
     that they are compared by what they bring out.
@@ -159,7 +165,7 @@ def _contrasts(
     others = others_responses(pairs, gold_texts, "contrast", cell.split, seed)
     for c in eligible:
         if c.pair in others:
-            yield _after(c, Condition.CONTRAST, c, others[c.pair][1], prompts)
+            yield _after(c, Condition.CONTRAST, c, others[c.pair][1])
 
 
 def other_conversations(

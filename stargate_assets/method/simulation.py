@@ -1,7 +1,7 @@
 """Simulated conversations between the policy and the Roleplayer (Algorithm 1, line 3).
 
-All conversations of a cell advance together, a turn at a time, so that every call to a model is one
-large batch.
+The conversations of a cell advance together, a turn at a time, so that every call to a model is one
+large batch; those of a very large cell in parts (see `in_parts`).
 """
 
 import random
@@ -11,7 +11,14 @@ from typing import Literal
 
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.keys import derive_seed
-from stargate_assets.method.language_model import ChatRequest, Completion, LanguageModel, Sampling
+from stargate_assets.method.language_model import (
+    TOGETHER,
+    ChatRequest,
+    Completion,
+    LanguageModel,
+    Sampling,
+    in_parts,
+)
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.roleplay import Reply
 
@@ -83,12 +90,32 @@ def simulate(
     each roleplayer's way to reply by its name; a conversation has one roleplayer. A conversation
     ends at a question or a reply that is refused.
     """
-    conversations = [
-        Conversation(pair, sample, draw_roleplayer(seed, cell, pair, sample, list(replies)))
-        for pair in pairs
-        for sample in range(samples)
-    ]
-    turns = [turn_count(seed, cell, c.pair, max_turns) for c in conversations]
+    conversations: list[Conversation] = []
+    for part in in_parts(pairs, TOGETHER // samples):
+        begun = [
+            Conversation(pair, sample, draw_roleplayer(seed, cell, pair, sample, list(replies)))
+            for pair in part
+            for sample in range(samples)
+        ]
+        counts = {pair.key: turn_count(seed, cell, pair, max_turns) for pair in part}
+        turns = [counts[c.pair.key] for c in begun]
+        _advance(questioner, replies, begun, turns, max_turns, cell, seed, sampling, prompts)
+        conversations += begun
+    return conversations
+
+
+def _advance(
+    questioner: LanguageModel,
+    replies: Mapping[str, Reply],
+    conversations: list[Conversation],
+    turns: Sequence[int],
+    max_turns: int,
+    cell: Cell,
+    seed: int,
+    sampling: Sampling,
+    prompts: Prompts,
+) -> None:
+    """Let each conversation have its number of turns."""
     for turn in range(max_turns):
         active = [
             i for i, count in enumerate(turns) if turn < count and not conversations[i].refused
@@ -116,7 +143,6 @@ def simulate(
             seeds = [conversation_seed(seed, "answer", cell, c, turn) for c in asked]
             for i, answer in zip(waiting, reply(asked, seeds), strict=True):
                 conversations[i] = conversations[i].with_answer(answer)
-    return conversations
 
 
 def _with_question(conversation: Conversation, question: Completion) -> Conversation:

@@ -5,7 +5,7 @@ Shipped texts stand in `prompts/`. User text is only ever the value of a variabl
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
@@ -80,8 +80,11 @@ def without_comments(text: str) -> str:
     return _COMMENT.sub("", text)
 
 
-def render(text: str, **values: str) -> str:
-    """Fill a template in; white space at both ends is left out."""
+@lru_cache(maxsize=1024)
+def render(text: str, /, **values: str) -> str:
+    """Fill a template in; white space at both ends is left out. What is said to all conversations
+    of a pair is rendered once, and is one string in all their requests.
+    """
     return _compile(text).render(**values).strip()
 
 

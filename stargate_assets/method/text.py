@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from stargate_assets.method.keys import normalise
 
@@ -28,7 +28,7 @@ _TYPESET = re.compile("[" + "".join(_TYPED) + "]")
 
 
 def sentences(text: str) -> list[str]:
-    marked = _SENTENCE_END.sub(r"\1\2\n", text)
+    marked = _SENTENCE_END.sub(lambda end: f"{end[1] or end[2] or ''}\n", text)
     return [part.strip() for part in marked.split("\n") if part.strip()]
 
 
@@ -54,13 +54,16 @@ def is_unspaced(word: str) -> bool:
     return _UNSPACED.search(word) is not None
 
 
-def runs(text: str, length: int) -> set[tuple[str, ...]]:
-    """The runs of `length` consecutive words inside a sentence."""
-    return {
+@lru_cache(maxsize=1024)
+def runs(text: str, length: int) -> frozenset[tuple[str, ...]]:
+    """The runs of `length` consecutive words inside a sentence. The texts that many conversations
+    share, such as a persona, are read once.
+    """
+    return frozenset(
         tuple(found[i : i + length])
         for found in map(words, sentences(text))
         for i in range(len(found) - length + 1)
-    }
+    )
 
 
 def without_marks(text: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any
 
@@ -102,13 +102,20 @@ def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
     as the method asks it. What an endpoint is sent may be less (a server that takes no seed); the
     key is the same, so that an answer is found again whichever fields the server takes by then.
     """
-    stated = asdict(request)
-    if (
-        stated.get("structure") is None
-    ):  # stores are older than this field: their keys are without it
-        stated.pop("structure", None)
-    content = [model, type(request).__name__, stated]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_WRITE_KEY([model, type(request).__name__, request]).encode()).hexdigest()
+
+
+def _stated_fields(part: Any) -> dict[str, Any]:
+    """The fields of a dataclass, for JSON; `asdict` would copy all that is in them."""
+    stated = {name: getattr(part, name) for name in part.__slots__}
+    for newer in ("structure", "failure"):  # stores are older than these: rows are without them
+        if newer in stated and stated[newer] is None:
+            del stated[newer]
+    return stated
+
+
+_WRITE_KEY = json.JSONEncoder(sort_keys=True, default=_stated_fields).encode
+_WRITE_RESULT = json.JSONEncoder(default=_stated_fields).encode
 
 
 USAGE = ", ".join(field.name for field in fields(UsageRow))
@@ -232,7 +239,7 @@ class Writer:
         kind = "score" if isinstance(result, Score) else "chat"
         tokens = result.prompt_tokens, result.completion_tokens
         estimated = isinstance(result, Completion) and result.estimated
-        text = "" if is_refusal(result) else _encode(result)
+        text = "" if is_refusal(result) else _WRITE_RESULT(result)
         execute = self.session.execute
         with self.session.transaction():
             if text:
@@ -277,12 +284,6 @@ def is_refusal(result: Completion | Score) -> bool:
     """Whether the request has no answer, because of a content filter or for another reason."""
     is_refused = isinstance(result, Completion) and result.finish_reason == "refused"
     return is_refused or result.failure is not None
-
-
-def _encode(result: Completion | Score) -> str:
-    stated = asdict(result)
-    stated.pop("failure", None)  # it has none
-    return json.dumps(stated)
 
 
 def _decode(fields: dict[str, Any]) -> Completion | Score:

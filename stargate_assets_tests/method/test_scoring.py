@@ -1,7 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_assets.engines.scripted import KNOWN, UNKNOWN
+from stargate_assets.method import scoring
 from stargate_assets.method.conditions import TESTED, Condition
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.prompts import SHIPPED
@@ -31,6 +33,14 @@ def scored(
     return score_gold_responses(
         model or ScriptedModel(), of, gold(of), cell, seed=0, prompts=SHIPPED
     )
+
+
+def test_a_cell_that_is_scored_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    of, model = conversations(grid(2, 2)), ScriptedModel()
+    whole = scored(of)
+    monkeypatch.setattr(scoring, "TOGETHER", 7)
+    assert scored(of, model) == whole
+    assert [len(asked) for asked in model.scored] == [7, 7, 7, 3]  # 8 controls, 8 of each other
 
 
 def test_a_pair_without_a_gold_response_is_not_scored_and_changes_nothing_else() -> None:

@@ -10,7 +10,6 @@ from stargate_assets.config.experiment import Selection
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
 from stargate_assets.method.objectives import OBJECTIVES, Objective, Scored
-from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.scoring import GoldLogProb, gold_contexts
 from stargate_assets.method.selection import (
     Candidate,
@@ -208,7 +207,7 @@ def test_an_objective_is_a_function_and_an_entry(monkeypatch: pytest.MonkeyPatch
     assert [(s.conversation.sample, s.value) for s in selected] == [(0, 1.5)]
     others = {talked.pair.key: "You bake." for talked in TALKS} | {pair(name="Bo").key: "You sail."}
     asked = [*TALKS, talk(("Where?", "Here."), of=pair(name="Bo"))]
-    contexts = gold_contexts(asked, others, Cell(0, "train_a"), 0, "ratio", SHIPPED)
+    contexts = gold_contexts(asked, others, Cell(0, "train_a"), 0, "ratio")
     assert sum(context.condition == Condition.CONTRAST for context in contexts) == len(asked)
     stated = Selection.model_validate({"objective": "ratio"})
     assert stated.objective == "ratio"

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from stargate_assets.method import simulation
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.language_model import ChatRequest, Completion, Sampling
 from stargate_assets.method.prompts import SHIPPED
@@ -32,9 +33,14 @@ class Rambler(ScriptedModel):
 
 
 def simulated(
-    pairs: Sequence[Pair], cell: Cell = A, *, samples: int = 3, seed: int = 0
+    pairs: Sequence[Pair],
+    cell: Cell = A,
+    *,
+    samples: int = 3,
+    seed: int = 0,
+    model: ScriptedModel | None = None,
 ) -> list[Conversation]:
-    model = ScriptedModel()
+    model = model or ScriptedModel()
     return simulate(
         model,
         {"chooser": partial(choose_replies, model)},
@@ -52,6 +58,18 @@ def test_conversations_come_in_the_order_of_pairs_and_samples() -> None:
     pairs = grid(2, 2)[::-1]
     expected = [(p, sample) for p in pairs for sample in range(3)]
     assert [(c.pair, c.sample) for c in simulated(pairs)] == expected
+
+
+@pytest.mark.parametrize("together", [1, 3, 7])
+def test_a_cell_that_is_simulated_in_parts_is_the_same(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, models = grid(2, 2), [ScriptedModel(), ScriptedModel()]
+    whole = simulated(pairs, model=models[0])
+    monkeypatch.setattr(simulation, "TOGETHER", together)
+    assert simulated(pairs, model=models[1]) == whole
+    most = max(len(asked) for asked in models[1].chats)
+    assert most == max(3, together // 3 * 3) < len(models[0].chats[0])
 
 
 def test_the_samples_of_a_pair_share_their_number_of_turns_and_not_their_words() -> None:

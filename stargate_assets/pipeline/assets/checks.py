@@ -2,7 +2,7 @@
 built on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -103,15 +103,15 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
             cell,
             experiment.seed,
             experiment.selection.objective,
-            experiment.told,
         )
         rows = warehouse.read(name, "gold_log_probs", [where]).height
         if rows == len(expected):
             return check_count(rows, rows)
         failed = {row.key for row in models.failure_rows([name])}
         identity = models.identity(experiment.questioner)
-        scored = [c for c in expected if request_key(identity, c.request) not in failed]
-        return check_count(rows, len(scored))
+        requests = (context.request(experiment.told) for context in expected)
+        scored = sum(request_key(identity, request) not in failed for request in requests)
+        return check_count(rows, scored)
 
     @check(
         "conversations",
@@ -187,9 +187,13 @@ def check_leaks(conversations: Sequence[Conversation], prompts: Prompts) -> dg.A
     leaks = 0
     for conversation in conversations:
         pair = conversation.pair
-        said = "\n".join((pair.task.text, *conversation.answers, *conversation.questions))
-        messages = prompts.questioner_messages(conversation)
-        prompt = "\n".join(message.content for message in messages)
-        secret = runs(pair.persona.text, COPIED_RUN) - runs(said, COPIED_RUN)
-        leaks += bool(secret & runs(prompt, COPIED_RUN))
+        persona = runs(pair.persona.text, COPIED_RUN)
+        told = [m.content for m in prompts.questioner_messages(conversation)]
+        said = (pair.task.text, *conversation.answers, *conversation.questions)
+        leaks += not _shared_runs(persona, told) <= _shared_runs(persona, said)
     return dg.AssetCheckResult(passed=leaks == 0, metadata={"conversations with a leak": leaks})
+
+
+def _shared_runs(persona: frozenset[tuple[str, ...]], texts: Iterable[str]) -> set[tuple[str, ...]]:
+    """The persona's runs that stand in any of the texts."""
+    return {run for text in texts for run in persona & runs(text, COPIED_RUN)}

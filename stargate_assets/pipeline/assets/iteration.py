@@ -42,14 +42,17 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         if run.policy is None:
             report_policy(run.context, name, 0, policy_version(None))
         roleplayers = experiment.roleplayers_of(run.cell.split)
-        simulated = simulate_cell(
-            experiment,
+        rows = conversation_rows(
             run.cell,
-            run.pairs,
-            run.policy_model("questioner"),
-            {r.label: run.model("roleplayer", r.model) for r in roleplayers},
+            policy_version(run.policy),
+            simulate_cell(
+                experiment,
+                run.cell,
+                run.pairs,
+                run.policy_model("questioner"),
+                {r.label: run.model("roleplayer", r.model) for r in roleplayers},
+            ),
         )
-        rows = conversation_rows(run.cell, policy_version(run.policy), simulated)
         reasons = Counter(rows["ineligibility"].drop_nulls())
         yield run.output(
             rows,
