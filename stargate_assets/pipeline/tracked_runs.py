@@ -20,9 +20,9 @@ from stargate_assets.pipeline.assets.versions import (
     policy_version,
     report_is_due,
 )
+from stargate_assets.reporting.trackers.tracker import Point, TrackedRun
 from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
-from stargate_assets.trackers.tracker import Point, TrackedRun
 
 TRACKED = ("checkpoints", "win_rates", "report")
 """The tables that points come from."""

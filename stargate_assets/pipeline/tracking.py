@@ -20,8 +20,13 @@ from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.models.traces import missing_library
 from stargate_assets.pipeline.tracked_runs import CODE, TRACKED, tracked_runs
+from stargate_assets.reporting.trackers.tracker import (
+    TrackedRun,
+    Tracker,
+    TrackerError,
+    open_tracker,
+)
 from stargate_assets.storage.warehouse import Warehouse
-from stargate_assets.trackers.tracker import TrackedRun, Tracker, TrackerError, open_tracker
 
 TOLD_FILE = "trackers.json"
 FACTS = "facts"

@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from stargate_assets.trackers.tracker import KEY, TrackedRun
+from stargate_assets.reporting.trackers.tracker import KEY, TrackedRun
 
 FILE = "mlflow.db"
 AT_ONCE = 500

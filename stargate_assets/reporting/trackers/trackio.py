@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from stargate_assets.trackers.tracker import TrackedRun
+from stargate_assets.reporting.trackers.tracker import TrackedRun
 
 
 class TrackioTracker:

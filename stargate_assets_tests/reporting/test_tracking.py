@@ -15,9 +15,9 @@ from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.assets.versions import report_version
 from stargate_assets.pipeline.tracking import Tracking
 from stargate_assets.reporting.tables import ExperimentTables
+from stargate_assets.reporting.trackers.mlflow import FILE
+from stargate_assets.reporting.trackers.tracker import TrackedRun
 from stargate_assets.storage.warehouse import Warehouse
-from stargate_assets.trackers.mlflow import FILE
-from stargate_assets.trackers.tracker import TrackedRun
 from stargate_assets_tests.reporting import frames
 
 NAME = "embedded"
