@@ -21,7 +21,7 @@ from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.method.arms import Arm
 
 NAME, DATA_SET = "embedded", "everyday_mini"
-FEW_TASKS = Sizes(train_a=2, train_b=1, test=1)
+FEW_TASKS = Sizes(train_a=4, train_b=1, test=2)
 KILL_THE_PARENT_AFTER_ONE_STEP = """
 import os, signal, sys
 from stargate_assets.training import __main__, trainer
