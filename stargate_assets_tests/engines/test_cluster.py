@@ -175,7 +175,7 @@ def three(nodes: Any) -> Machine:
             nodes.worker_nodes.remove(node)
     while len(nodes.worker_nodes) < 3:
         nodes.add_node(num_cpus=1, **SMALL)
-    return Machine(cluster=Cluster(address=nodes.address, replicas=3, wait_seconds=60))
+    return Machine(cluster=Cluster(address=nodes.address, replicas=3, wait_seconds=300))
 
 
 @pytest.fixture
