@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import jinja2
 import polars as pl
 import yaml
 
 from stargate_assets.cli.driver import find_experiment
 from stargate_assets.cli.environment.exporter import write_environment
+from stargate_assets.cli.text_templates import text_templates
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.errors import StargateError
@@ -41,13 +41,7 @@ EXPORTS = "exports"
 TRAIN_FILE = "train.jsonl"
 LOWER_SCORE = "lower_log_prob"
 """Why an eligible conversation was rejected; the others' reason is their ineligibility."""
-_CARD = jinja2.Environment(
-    loader=jinja2.PackageLoader("stargate_assets.cli", "."),
-    undefined=jinja2.StrictUndefined,
-    autoescape=False,  # noqa: S701 - Markdown
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_CARD = text_templates("stargate_assets.cli")
 Row = dict[str, Any]
 
 

@@ -40,7 +40,7 @@ def tracked_runs(warehouse: Warehouse, name: str, experiment: Experiment) -> lis
     and what it was made from.
     """
     done = done_steps(warehouse, name, experiment)
-    reported = _read_report(warehouse, name)
+    reported, code = _read_report(warehouse, name), _code()
     runs: list[TrackedRun] = []
     for policy in range(experiment.iterations + 1):
         tested = Cell(policy, TEST_SPLIT)
@@ -63,7 +63,7 @@ def tracked_runs(warehouse: Warehouse, name: str, experiment: Experiment) -> lis
             "seed": experiment.seed,
             "checkpoint": sha256,
             "digest": experiment.digest(),
-            **_code(),
+            **code,
             **_lineage(warehouse, name, experiment, made_in),
             **_stated_numbers(experiment),
         }

@@ -93,8 +93,8 @@ class Tracking:
         file = directory / TOLD_FILE
         with FileLock(file.with_suffix(".lock"), timeout=self.seconds):
             runs = tracked_runs(self.warehouse, experiment, self.experiments[experiment])
+            told = _read(file)
             for run in runs:
-                told: dict[str, dict[str, Told]] = _read(file)
                 before = told.get(name, {}).get(run.key, {})
                 now = digest_run(run)
                 if now == before:

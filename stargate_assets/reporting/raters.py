@@ -131,19 +131,20 @@ def rater_grids(tables: ExperimentTables) -> list[Grid]:
     agreement of the former; none where nobody has judged.
     """
     rated, live = ratings(tables), live_ratings(tables)
+    judged = {policies: _judge_verdicts(tables, policies) for policies in rated}
     grids: list[Grid] = []
     head = ["rater", "policy", "against", "pairs", "won, tied, lost", "win rate", "left"]
     if rated:
         note = EXPLAINED + _count_left_out(tables, rated)
-        preferred = _preference_rows(tables, rated, is_live=False)
+        preferred = _preference_rows(rated, judged)
         grids.append(Grid(PREFERRED, [*head, "the judge's"], preferred, note=note))
     if live:
-        preferred = [row[: len(head)] for row in _preference_rows(tables, live, is_live=True)]
+        preferred = [row[: len(head)] for row in _preference_rows(live, {})]
         grids.append(Grid(PREFERRED_LIVE, head, preferred, note=EXPLAINED_LIVE))
     agreed = [
         [who, str(policies[1]), str(policies[0]), *cells]
         for policies, of_both in rated.items()
-        for who, *cells in _agreement_rows(tables, policies, of_both)
+        for who, *cells in _agreement_rows(tables, of_both, judged[policies])
     ]
     if agreed:
         head = ["raters", "policy", "against", "pairs", "agreement", "kappa"]
@@ -152,19 +153,21 @@ def rater_grids(tables: ExperimentTables) -> list[Grid]:
 
 
 def _preference_rows(
-    tables: ExperimentTables, rated: Mapping[Policies, Sequence[Rating]], *, is_live: bool
+    rated: Mapping[Policies, Sequence[Rating]], judged: Mapping[Policies, PairVerdicts]
 ) -> list[list[str]]:
-    """Each rater's, and all raters' together, by policies."""
+    """Each rater's, and all raters' together, by policies; `judged` are the Judge's verdicts on the
+    same, where it has any.
+    """
     rows: list[list[str]] = []
     for policies, of_both in rated.items():
-        judged = {} if is_live else _judge_verdicts(tables, policies)
+        by_judge = judged.get(policies, {})
         raters = list(dict.fromkeys(r.rater for r in of_both))
         names = [str(policies[1]), str(policies[0])]
         for rater in raters if len(raters) > 1 else ():
             of_rater = [r for r in of_both if r.rater == rater]
-            rows.append([rater, *names, *_preference_cells(of_rater, judged)])
+            rows.append([rater, *names, *_preference_cells(of_rater, by_judge)])
         shown = ALL if len(raters) > 1 else raters[0]
-        rows.append([shown, *names, *_preference_cells(of_both, judged)])
+        rows.append([shown, *names, *_preference_cells(of_both, by_judge)])
     return rows
 
 
@@ -247,10 +250,10 @@ def _preference_cells(of_both: Sequence[Rating], judged: PairVerdicts) -> list[s
 
 
 def _agreement_rows(
-    tables: ExperimentTables, policies: Policies, of_both: Sequence[Rating]
+    tables: ExperimentTables, of_both: Sequence[Rating], judged: PairVerdicts
 ) -> list[list[str]]:
     """Each two raters, and each rater and all of them with the Judge."""
-    judge, judged = tables.experiment.judge, _judge_verdicts(tables, policies)
+    judge = tables.experiment.judge
     by_rater = {r: verdicts_of(of_both, r) for r in dict.fromkeys(r.rater for r in of_both)}
     compared = [
         (one, other, [by_rater[one]], by_rater[other]) for one, other in combinations(by_rater, 2)

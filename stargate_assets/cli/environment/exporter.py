@@ -11,9 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from stargate_assets.cli.environment.files.players import SPLITS
+from stargate_assets.cli.text_templates import text_templates
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import public_label
 from stargate_assets.method.plan import TRAIN_SPLITS
@@ -24,14 +23,7 @@ FILES = Path(__file__).parent / "files"
 _METHOD = "stargate_assets.method"
 _OWN = "stargate_assets.cli.environment.files"
 _IMPORTED = re.compile(rf"{re.escape(_METHOD)}\.(\w+)")
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("stargate_assets.cli.environment", "."),
-    undefined=jinja2.StrictUndefined,
-    autoescape=False,  # noqa: S701 - Markdown and TOML
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+_TEMPLATES = text_templates("stargate_assets.cli.environment")
 
 
 def module_name(experiment: str) -> str:
@@ -58,7 +50,7 @@ def write_environment(tables: ExperimentTables, directory: Path) -> dict[str, in
     }
     for template, file in (("project.toml.j2", "pyproject.toml"), ("card.md.j2", "README.md")):
         text = _TEMPLATES.get_template(template).render(named)
-        (directory / file).write_text(text, encoding="utf-8")
+        (directory / file).write_text(f"{text}\n", encoding="utf-8")
     return {f"{module}/data/{file}": count for file, count in counts.items()}
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import jinja2
 import polars as pl
 import yaml
 
 from stargate_assets.cli.publish.base_model import BaseModel
+from stargate_assets.cli.text_templates import text_templates
 from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment, Role
 from stargate_assets.config.model_spec import public_label
@@ -52,13 +52,7 @@ def markdown_table(grid: Grid) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-_CARDS = jinja2.Environment(
-    loader=jinja2.PackageLoader("stargate_assets.cli.publish", "."),
-    undefined=jinja2.StrictUndefined,
-    autoescape=False,  # noqa: S701 - Markdown
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_CARDS = text_templates("stargate_assets.cli.publish")
 _CARDS.filters |= {"table": markdown_table, "text": _markdown_text}
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import verifiers.v1 as vf  # pyright: ignore[reportMissingImports]
 
 from stargate_assets.cli.environment.files.players import (
+    SPLITS,
     Dialogue,
     open_players,
     read_dialogues,
@@ -66,7 +67,7 @@ class StarGateEnv(vf.Env[StarGateEnvConfig]):
     async def start(self) -> None:
         self.players = open_players()
         self.held: dict[str, tuple[Dialogue, Conversation]] = {}
-        self.dialogues = {split: read_dialogues(split) for split in ("train", "test")}
+        self.dialogues = {split: read_dialogues(split) for split in SPLITS}
 
     async def run(self, task: StarGateTask, agents: Any) -> None:
         dialogue = self.dialogues[task.data.split][task.data.place]
