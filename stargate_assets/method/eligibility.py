@@ -15,17 +15,17 @@ COPIED_RUN = 5
 MOST_OF_PERSONA = 0.6
 """The share of a persona's runs from which an answer is a copy of it."""
 
-_LABEL = re.compile(
+ROLE_LABEL = re.compile(
     r"(?im)^\W*(user|human|assistant|ai|system|questioner|roleplayer|persona|question|answer|q|a)\W{0,3}:|<\||\[INST\]|<start_of_turn>"
 )
-_LIST = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+\S")
+LIST_ITEM = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+\S")
 
 
 class Ineligibility(StrEnum):
     REFUSED = "refused"
     EMPTY = "empty"
     TRUNCATED = "truncated"
-    ROLE_LABEL_LEAKED = "role_label_leaked"
+    ROLEROLE_LABEL_LEAKED = "role_label_leaked"
     NOT_A_QUESTION = "not_a_question"
     ANSWERS_THE_TASK = "answers_the_task"
     PERSONA_COPIED = "persona_copied"
@@ -57,14 +57,14 @@ def _question_fault(
         return Ineligibility.TRUNCATED
     if not words(question):
         return Ineligibility.EMPTY
-    if _LABEL.search(question):
-        return Ineligibility.ROLE_LABEL_LEAKED
+    if ROLE_LABEL.search(question):
+        return Ineligibility.ROLEROLE_LABEL_LEAKED
     if not is_question(question):
         return Ineligibility.NOT_A_QUESTION
     if (
         len(sentences(question)) > MOST_SENTENCES
         or len(words(question)) > MOST_WORDS
-        or _LIST.search(question)
+        or LIST_ITEM.search(question)
     ):
         return Ineligibility.ANSWERS_THE_TASK
     copied = runs(question, COPIED_RUN) & runs(persona, COPIED_RUN)
@@ -76,11 +76,14 @@ def _question_fault(
 def _answer_fault(answer: str, persona: str) -> Ineligibility | None:
     if not words(answer):
         return Ineligibility.EMPTY
-    if _LABEL.search(answer):
-        return Ineligibility.ROLE_LABEL_LEAKED
+    if ROLE_LABEL.search(answer):
+        return Ineligibility.ROLEROLE_LABEL_LEAKED
+    return Ineligibility.PERSONA_COPIED if copies_persona(answer, persona) else None
+
+
+def copies_persona(answer: str, persona: str) -> bool:
+    """Whether an answer copies most of a persona."""
     of_persona = runs(persona, COPIED_RUN)
     # Two statements may be most of a short persona, and are no copy of it.
     copied = len(of_persona & runs(answer, COPIED_RUN)) > MOST_OF_PERSONA * len(of_persona)
-    if copied and len(sentences(answer)) > MOST_STATEMENTS:
-        return Ineligibility.PERSONA_COPIED
-    return None
+    return copied and len(sentences(answer)) > MOST_STATEMENTS

@@ -90,10 +90,15 @@ def statements(conversation: Conversation) -> list[Statement]:
     found: dict[str, Statement] = {}
     for turn, reply in enumerate(conversation.answers):
         for position, sentence in enumerate(sentences(reply)):
-            if not words(sentence) or is_question(sentence) or _SAYS_NOTHING.fullmatch(sentence):
+            if not words(sentence) or is_question(sentence) or says_nothing(sentence):
                 continue
             found.setdefault(normalise(sentence), Statement(turn, position, sentence))
     return list(found.values())
+
+
+def says_nothing(sentence: str) -> bool:
+    """Whether a sentence declines to answer, and says nothing else."""
+    return _SAYS_NOTHING.fullmatch(sentence) is not None
 
 
 def without(conversation: Conversation, statement: Statement) -> Conversation:
