@@ -18,9 +18,10 @@ from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
 from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.report_page import page_path, write_page
-from stargate_assets.pipeline.assets.versions import done_steps, report_is_due
+from stargate_assets.pipeline.assets.versions import done_steps, missing_aside, report_is_due
 from stargate_assets.pipeline.dead_runs import release_dead_runs
 from stargate_assets.pipeline.jobs import (
+    aside_job_name,
     data_job_name,
     job_name,
     needed_splits,
@@ -228,6 +229,9 @@ def walk(
         step, forced = ready[0], None
         announce(f"{name}: cell {step.cell.key} ({step.purpose})")
         launch(job_name(name, step.purpose), step.cell.key)
+    for table, cell in missing_aside(project.warehouse, name, experiment):
+        if only is None or cell.key in only[name]:
+            launch(aside_job_name(name, table), cell.key)
     if report_is_due(project.warehouse, name):
         launch(report_job_name(name), None)
     return project.warehouse.read(name, "report", [{}])

@@ -24,8 +24,10 @@ from stargate_assets.cli.terminal import (
 )
 from stargate_assets.cli.win_rates_table import make_win_rates_table
 from stargate_assets.definitions.project import Project
+from stargate_assets.pipeline.assets.report_page import experiment_tables
 from stargate_assets.pipeline.assets.versions import done_steps
 from stargate_assets.reporting.answers import answer_estimates
+from stargate_assets.reporting.roleplayers import roleplayer_grids
 from stargate_assets.storage.io_manager import slice_of
 
 
@@ -54,7 +56,8 @@ def run_one(project: Project, name: str, force: str | None, *, retries: bool) ->
 
 def _show(project: Project, experiment: str, report: pl.DataFrame) -> None:
     print_report(experiment, report)
-    for grid in answer_estimates(report):
+    tables = experiment_tables(project.warehouse, experiment, find_experiment(project, experiment))
+    for grid in (*roleplayer_grids(tables), *answer_estimates(report)):
         console.print(make_grid_table(grid))
     win_rates = read_win_rates(project, experiment)
     if win_rates is not None:

@@ -31,10 +31,10 @@ from stargate_assets.method.eligibility import (
 )
 from stargate_assets.method.heard import says_nothing
 from stargate_assets.method.language_model import LanguageModel, Message, Score, ScoreRequest
-from stargate_assets.method.roleplay import CONTENTLESS, MOST_STATEMENTS
+from stargate_assets.method.roleplay import MOST_STATEMENTS
 from stargate_assets.method.text import sentences, words
 
-LIFT = 0.5
+LIFT = 0.7
 """Nats a token by which a persona makes a reply more probable that says it in other words."""
 
 
@@ -53,12 +53,11 @@ class Fault(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ReplyScores:
     """log p(reply) under the base model, in nats over `tokens` tokens: after persona and question,
-    after the question alone, and after a request that asks for nothing in particular.
+    and after the question alone.
     """
 
     with_persona: float
     without_persona: float
-    unasked: float
     tokens: int
 
     @property
@@ -96,15 +95,15 @@ class AuditedReply:
 def audit_replies(
     scorer: LanguageModel, conversations: Sequence[Conversation]
 ) -> list[AuditedReply]:
-    """Audit every reply, in order; a turn that a content filter stopped has none. One call of the
-    scorer, about replies that are not in the persona's own words: those are true as they stand.
+    """Audit every reply, in order; a turn that a content filter stopped has none. At most one call
+    of the scorer, about replies that are not in the persona's own words.
     """
     replies = [(c, turn) for c in conversations for turn in replied_turns(c)]
     scored = [(c, turn) for c, turn in replies if not _is_verbatim(c, turn)]
     requests = [request for c, turn in scored for request in _score_requests(c, turn)]
-    scores = scorer.score(requests, "auditing replies")
+    scores = scorer.score(requests, "auditing replies") if requests else []
     of_reply = {
-        (c.key, turn): _reply_scores(scores[3 * i : 3 * i + 3])
+        (c.key, turn): _reply_scores(scores[2 * i : 2 * i + 2])
         for i, (c, turn) in enumerate(scored)
     }
     return [audit_reply(c, turn, of_reply.get((c.key, turn))) for c, turn in replies]
@@ -205,9 +204,9 @@ def _said_before(conversation: Conversation, turn: int) -> list[str]:
 
 
 def _score_requests(conversation: Conversation, turn: int) -> Iterable[ScoreRequest]:
-    """The reply after persona and question, after the question, and after no question."""
+    """The reply after persona and question, and after the question alone."""
     question, reply = conversation.questions[turn], conversation.answers[turn]
-    for prompt in (f"{conversation.pair.persona.text}\n\n{question}", question, CONTENTLESS):
+    for prompt in (f"{conversation.pair.persona.text}\n\n{question}", question):
         yield ScoreRequest((Message("user", prompt),), reply)
 
 

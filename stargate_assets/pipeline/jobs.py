@@ -14,11 +14,12 @@ from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import Purpose, planned_steps, ready_steps
-from stargate_assets.pipeline.assets.lineage import planned_tables
+from stargate_assets.pipeline.assets.lineage import ASIDE, planned_tables
 from stargate_assets.pipeline.assets.versions import (
     cell_versions,
     data_versions,
     done_steps,
+    missing_aside,
     missing_splits,
     policy_checkpoint,
     report_is_due,
@@ -36,6 +37,11 @@ def job_name(experiment: str, purpose: Purpose) -> str:
 
 def data_job_name(data_set: str) -> str:
     return f"{data_set}_data"
+
+
+def aside_job_name(experiment: str, table: str) -> str:
+    """The job that materialises a table aside by itself."""
+    return f"{experiment}_{table}"
 
 
 def report_job_name(experiment: str) -> str:
@@ -69,6 +75,14 @@ def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJ
                 description=descriptions[purpose],
             )
             for purpose in PURPOSES
+        ),
+        *(
+            dg.define_asset_job(
+                aside_job_name(name, table),
+                _select(name, (table,)),
+                description=f"The table {table} of a cell whose other tables are there.",
+            )
+            for table in ASIDE
         ),
         dg.define_asset_job(
             report_job_name(name),
@@ -141,6 +155,16 @@ def _next_requests(warehouse: Warehouse, name: str, experiment: Experiment) -> l
                 run_key=f"{name} {step.cell.key} {digest_text(*versions.values())}",
                 job_name=job_name(name, step.purpose),
                 partition_key=step.cell.key,
+            )
+        )
+    for table, cell in missing_aside(warehouse, name, experiment):
+        policy = policy_checkpoint(warehouse, name, cell)
+        version = cell_versions(experiment, cell, policy, data)[table]
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{name} {table} {cell.key} {version}",
+                job_name=aside_job_name(name, table),
+                partition_key=cell.key,
             )
         )
     if not requests and report_is_due(warehouse, name):

@@ -22,6 +22,7 @@ from stargate_assets.reporting.judges import AGREED, AUDITED, HEAD, judge_cells
 from stargate_assets.reporting.metrics import QUESTION_RATE, format_level, metric_labels
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
 from stargate_assets.reporting.raters import BY_PEOPLE
+from stargate_assets.reporting.roleplayers import compared_roleplayers
 from stargate_assets.reporting.tables import ExperimentTables, by_pair, first_row, metric_row
 from stargate_assets.reporting.words import count, percent, points, signed
 
@@ -164,6 +165,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     if rows:
         head = ["experiment", "judge", *HEAD]
         grids.append(Grid("Judges", head, rows, texts=2, note=f"{AUDITED} {AGREED}"))
+    grids += compared_roleplayers([(c.tables, c.policy) for c in compared])
     for title, head, rows_of in BY_PEOPLE:
         of = [
             [c.name, str(c.policy), *row] for c in compared for row in rows_of(c.tables, c.policy)

@@ -14,6 +14,7 @@ from stargate_assets.reporting.comparison import Compared, compare, comparison_g
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.judges import judge_grids
 from stargate_assets.reporting.raters import rater_grids
+from stargate_assets.reporting.roleplayers import roleplayer_grids
 from stargate_assets.reporting.style import COLOURS, Picture
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
@@ -88,7 +89,11 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
         "written": f"{written:%d %B %Y, %H:%M}" if written is not None else "",
         "summary": summary(tables),
         "pictures": pictures_of(tables),
-        "estimates": [*quality.estimates(tables), *answer_estimates(tables.frame("report"))],
+        "estimates": [
+            *quality.estimates(tables),
+            *roleplayer_grids(tables),
+            *answer_estimates(tables.frame("report")),
+        ],
         "decomposition": [*quality.decomposition(tables), *quality.breakdown(tables)],
         "judges": judge_grids(tables),
         "raters": rater_grids(tables),

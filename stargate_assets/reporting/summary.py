@@ -17,6 +17,7 @@ from stargate_assets.method.audits import (
 from stargate_assets.reporting.judges import audit_estimates
 from stargate_assets.reporting.metrics import QUESTION_RATE, metric_labels
 from stargate_assets.reporting.quality import format_row
+from stargate_assets.reporting.roleplayers import roleplayer_caveats
 from stargate_assets.reporting.tables import ExperimentTables, first_row, metric_row
 from stargate_assets.reporting.words import percent, plural, points, signed
 
@@ -267,7 +268,7 @@ def _caveats(tables: ExperimentTables, latest: int) -> list[str]:
     judge = tables.experiment.judge
     if judge is not None and judge.model == tables.experiment.questioner:
         caveats.append("The judge is the questioner's own base model.")
-    return caveats
+    return caveats + roleplayer_caveats(tables, latest)
 
 
 def _find_win_rate(win_rates: pl.DataFrame, iteration: int, arm: str) -> dict[str, Any] | None:

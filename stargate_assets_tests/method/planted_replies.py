@@ -43,9 +43,9 @@ IRIS = Person(
     Persona(
         "iris",
         "Iris",
-        "I run a small pottery studio above a bakery in Porto. I am forty-two and share a flat with "
-        "my sister and her three cats. I do not eat fish because it makes me ill. I ride a blue "
-        "bicycle to work every morning. I teach eleven children on Saturday afternoons. My hands "
+        "I run a small pottery studio above a bakery in Porto. I am forty-two and share a flat "
+        "with my sister and her three cats. I do not eat fish because it makes me ill. I ride a "
+        "blue bicycle to work every morning. I teach eleven children on Saturday afternoons. My hands "
         "hurt in winter because of arthritis. I hate loud music and love slow films. I am saving "
         "for a second kiln.",
     ),
@@ -159,9 +159,9 @@ DARIO = Person(
     Persona(
         "dario",
         "Dario",
-        "I am sixty and retired from the railway last spring. I live in a village near Bologna with "
-        "my wife and our old greyhound. I walk four kilometres every day because my doctor told me "
-        "to. I never learned to drive. My pension is nine hundred euros a month. I grow tomatoes "
+        "I am sixty and retired from the railway last spring. I live in a village near Bologna "
+        "with my wife and our old greyhound. I walk four kilometres every day because my doctor "
+        "told me to. I never learned to drive. My pension is nine hundred euros a month. I grow tomatoes "
         "and basil on the balcony. I am allergic to nuts. I read history books at night because I "
         "sleep badly.",
     ),

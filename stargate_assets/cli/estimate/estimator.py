@@ -14,7 +14,7 @@ from stargate_assets.cli.estimate.counting_model import (
     EstimatedCalls,
     make_up_words,
 )
-from stargate_assets.cli.estimate.sample import PairSample, sample_pairs
+from stargate_assets.cli.estimate.sample import PairSample, cells_to_audit, sample_pairs
 from stargate_assets.cli.estimate.tokens import token_counter
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
@@ -25,6 +25,7 @@ from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.judging import compare_with_references
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
+from stargate_assets.method.roleplayer_audit import audit_replies
 from stargate_assets.method.simulation import Cell, turn_count
 from stargate_assets.pipeline.assets.steps import (
     judge_comparisons,
@@ -35,10 +36,16 @@ from stargate_assets.pipeline.assets.steps import (
     simulate_cell,
     trace_cell,
 )
-from stargate_assets.pipeline.assets.versions import done_steps, policy_checkpoint, training_version
+from stargate_assets.pipeline.assets.versions import (
+    done_steps,
+    policy_checkpoint,
+    training_version,
+)
 from stargate_assets.pipeline.jobs import needed_splits
 from stargate_assets.pipeline.sources.tables import EXAMPLES, reader
 from stargate_assets.storage.completions import UsageRow
+
+Lines = Iterator[EstimatedCalls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class Estimator:
         for number, step in enumerate(due):
             yield from self._cell(step, splits[step.cell.split])
             self.project.models.on_progress("counting, cells", number + 1, len(due))
+        for cell, conversations in cells_to_audit(self.project, self.name):
+            yield from self._audit(cell.key, conversations, 1)
 
     def _data_set(self, splits: Mapping[str, PairSample]) -> Iterator[EstimatedCalls]:
         schema = self.experiment.data_set
@@ -123,6 +132,7 @@ class Estimator:
         for roleplayer in experiment.roleplayers_of(cell.split):
             model = roleplayers[roleplayer.label]
             yield from lines("roleplayer", roleplayer.model, model, turn_times)
+        yield from self._audit(cell.key, conversations, turn_times)
         scorer = self._base(self.name, "scorer", base)
         gold = self._gold(split)
         scores = score_cell(experiment, cell, conversations, gold, scorer)
@@ -136,6 +146,11 @@ class Estimator:
                 yield from lines("respondent", base, respondent)
             return
         yield from self._evaluation(cell, split, conversations, policy, scorer)
+
+    def _audit(self, where: str, said: Sequence[Conversation], times: float) -> Lines:
+        auditor = self._base(self.name, "auditor", self.experiment.questioner)
+        audit_replies(auditor, said)
+        return self._lines(where, "auditor", self.experiment.questioner, auditor, times)
 
     def _evaluation(
         self,

@@ -1,6 +1,6 @@
 """The pairs of a split whose prompts an estimate makes; the others are taken to be like them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -8,10 +8,18 @@ import polars as pl
 
 from stargate_assets.config.data_set import DATA_TABLES, PersonaWriter
 from stargate_assets.definitions.project import Project
-from stargate_assets.method.conversation import Pair
+from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.simulation import Cell
 from stargate_assets.method.splits import draw
-from stargate_assets.pipeline.assets.rows import gold_texts, pairs_from_rows
+from stargate_assets.pipeline.assets.cell_run import read_pairs
+from stargate_assets.pipeline.assets.rows import (
+    conversations_from_rows,
+    gold_texts,
+    pairs_from_rows,
+)
+from stargate_assets.pipeline.assets.versions import missing_aside
 from stargate_assets.pipeline.sources.tables import Tables, reader
+from stargate_assets.storage.io_manager import slice_of
 
 COUNTED = 6
 """Tasks and personas of a split."""
@@ -56,6 +64,17 @@ def sample_pairs(project: Project, schema: str, split: str) -> PairSample:
         pairs_from_rows(some_tasks, some_personas),
         {} if gold is None else gold_texts(gold),
     )
+
+
+def cells_to_audit(project: Project, name: str) -> Iterator[tuple[Cell, list[Conversation]]]:
+    """The cells of an experiment that are done but for their audit, with their conversations."""
+    warehouse, experiment = project.warehouse, project.experiments[name]
+    for table, cell in missing_aside(warehouse, name, experiment):
+        if table != "roleplayer_audit":
+            continue
+        pairs = read_pairs(warehouse, experiment.data_set, cell.split)
+        rows = warehouse.read(name, "conversations", [slice_of(cell.key)])
+        yield cell, conversations_from_rows(rows, pairs)
 
 
 def _stand_in_personas(read: Tables, writer: PersonaWriter, split: str) -> pl.DataFrame:

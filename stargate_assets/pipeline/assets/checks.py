@@ -14,6 +14,7 @@ from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.eligibility import COPIED_RUN
 from stargate_assets.method.language_model import ScoreRequest
 from stargate_assets.method.prompts import Prompts
+from stargate_assets.method.roleplayer_audit import replied_turns
 from stargate_assets.method.scoring import gold_contexts
 from stargate_assets.method.simulation import conversations_without_questions
 from stargate_assets.method.text import runs
@@ -30,7 +31,13 @@ from stargate_assets.storage.warehouse import MissingSliceError, Warehouse
 
 PROBES = 4
 """Gold responses that a checkpoint must score otherwise than the base model does."""
-TABLES = ("conversations", "gold_log_probs", "best_conversations", "regularization_responses")
+TABLES = (
+    "conversations",
+    "roleplayer_audit",
+    "gold_log_probs",
+    "best_conversations",
+    "regularization_responses",
+)
 
 
 CheckDecorator = Callable[[Callable[..., Any]], dg.AssetChecksDefinition]
@@ -81,6 +88,16 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         pairs = read_pairs(warehouse, data_set, split)
         unasked = conversations_without_questions(pairs, 0, experiment.unasked(split))
         return check_count(rows, len(pairs) * experiment.samples(split) + len(unasked))
+
+    @check("roleplayer_audit", "Every reply is audited.")
+    def expected_replies(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        where = [slice_of(context.partition_key)]
+        pairs = read_pairs(warehouse, data_set, cell_of(context.partition_key).split)
+        talked = conversations_from_rows(warehouse.read(name, "conversations", where), pairs)
+        rows = warehouse.read(name, "roleplayer_audit", where).height
+        return check_count(rows, sum(len(replied_turns(c)) for c in talked))
 
     @check(
         "gold_log_probs",
@@ -163,7 +180,8 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         )
 
     schemas = [schema_check(name, experiment, table) for table in TABLES]
-    return [*schemas, expected_rows, expected_scores, no_persona_leak, adapter_changes_scores]
+    counts = [expected_rows, expected_replies, expected_scores]
+    return [*schemas, *counts, no_persona_leak, adapter_changes_scores]
 
 
 def check_schema(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:

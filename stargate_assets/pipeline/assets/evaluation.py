@@ -22,7 +22,7 @@ from stargate_assets.method.statistics import (
     paired_difference,
     two_way_clustered,
 )
-from stargate_assets.pipeline.assets.lineage import REPORT_RULES
+from stargate_assets.pipeline.assets.lineage import ASIDE, REPORT_RULES
 from stargate_assets.pipeline.assets.outputs import column_schema, picture_metadata, table_output
 from stargate_assets.pipeline.assets.report_page import experiment_tables, write_page
 from stargate_assets.pipeline.assets.rows import (
@@ -96,7 +96,12 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         key = dg.AssetKey([name, upstream])
         return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
 
-    read = ("gold_log_probs", "heard_statements", *(("win_rates",) if experiment.judge else ()))
+    read = (
+        *ASIDE,
+        "gold_log_probs",
+        "heard_statements",
+        *(("win_rates",) if experiment.judge else ()),
+    )
 
     @dg.asset(
         name="report",

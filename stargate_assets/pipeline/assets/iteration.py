@@ -9,11 +9,13 @@ import polars as pl
 
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.conditions import Condition
+from stargate_assets.method.roleplayer_audit import Fault, audit_replies
 from stargate_assets.models.pool import engine_kind
 from stargate_assets.pipeline.assets.cell_run import CellRun
 from stargate_assets.pipeline.assets.grid import cell_asset, report_policy
 from stargate_assets.pipeline.assets.outputs import picture_metadata
 from stargate_assets.pipeline.assets.rows import (
+    audited_rows,
     conversation_rows,
     gold_log_prob_rows,
     selected_rows,
@@ -26,7 +28,7 @@ Output = Iterator[dg.Output[pl.DataFrame]]
 
 
 def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinition]:
-    """conversations, gold_log_probs and best_conversations on the grid."""
+    """conversations, roleplayer_audit, gold_log_probs and best_conversations on the grid."""
     questioner = engine_kind(experiment.questioner)
     everyone = (*experiment.roleplayers, *experiment.evaluation.roleplayers)
 
@@ -62,6 +64,21 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
                 **{f"ineligible: {reason}": count for reason, count in sorted(reasons.items())},
                 **picture_metadata(turns_and_lengths(rows)),
             },
+        )
+
+    @cell_asset(
+        name,
+        experiment,
+        "What is wrong with each reply of the Roleplayer: whether the persona supports it or "
+        "contradicts it, and whether it tells what nobody asked or is no person's reply.",
+        engines=(questioner,),
+    )
+    def roleplayer_audit(run: CellRun) -> Output:
+        kinds = {r.label: r.replies for r in experiment.roleplayers_of(run.cell.split)}
+        audited = audit_replies(run.model("auditor"), run.conversations)
+        rows = audited_rows(run.cell, kinds, audited)
+        yield run.output(
+            rows, audit_metadata(rows, refused=sum(c.refused for c in run.conversations))
         )
 
     @cell_asset(
@@ -105,7 +122,21 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
             },
         )
 
-    return [conversations, gold_log_probs, best_conversations]
+    return [conversations, roleplayer_audit, gold_log_probs, best_conversations]
+
+
+def audit_metadata(rows: pl.DataFrame, refused: int) -> dict[str, float]:
+    """The share of replies with each fault, how many could not be scored, and the refused turns,
+    which have no reply.
+    """
+    shares = {f"replies: {fault}": rows["faults"].list.contains(fault).mean() for fault in Fault}
+    return {
+        **{
+            name: float(cast("float", share)) for name, share in shares.items() if share is not None
+        },
+        "too long to be scored": int((~rows["verbatim"] & rows["tokens"].is_null()).sum()),
+        "refused turns": refused,
+    }
 
 
 def mean_metadata(log_probs: Mapping[str, pl.Series]) -> dict[str, float]:

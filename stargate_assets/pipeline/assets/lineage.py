@@ -94,6 +94,7 @@ class Lineage:
 PEOPLE = ("tasks", "personas")
 LINEAGE = {
     "conversations": Lineage(2, data=PEOPLE, prompts=_conversation_prompts),
+    "roleplayer_audit": Lineage(1, data=PEOPLE, cell=("conversations",)),
     "gold_log_probs": Lineage(1, data=DATA_TABLES, cell=("conversations",), prompts=_score_prompts),
     "best_conversations": Lineage(1, data=PEOPLE, cell=("conversations", "gold_log_probs")),
     "regularization_responses": Lineage(
@@ -140,6 +141,10 @@ SIMULATED = ("conversations", "gold_log_probs")
 TRAINED = ("best_conversations", "regularization_responses", "checkpoints")
 ANSWERED = ("responses", "heard_statements")
 JUDGED = ("judge_audit", "judgements", "win_rates")
+ASIDE = ("roleplayer_audit",)
+"""Tables of any cell that no other table of a cell is made from. A step is done without them, so
+that a new one makes nothing else due; what is missing of them is made by itself.
+"""
 
 
 def tables_above(table: str) -> set[str]:
@@ -159,7 +164,12 @@ def nearest_tables(table: str) -> tuple[list[str], list[str]]:
 
 
 def planned_tables(purpose: Purpose, experiment: Experiment) -> tuple[str, ...]:
-    """The tables that a planned cell consists of, in the order in which they are made."""
+    """The tables that are made in a planned cell, in the order in which they are made."""
+    return (*step_tables(purpose, experiment), *ASIDE)
+
+
+def step_tables(purpose: Purpose, experiment: Experiment) -> tuple[str, ...]:
+    """Those of them without which a step is not done."""
     if purpose == "train":
         return (*SIMULATED, *TRAINED)
     return (*SIMULATED, *ANSWERED, *(JUDGED if experiment.judge else ()))

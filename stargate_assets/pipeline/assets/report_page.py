@@ -9,8 +9,8 @@ from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.keys import text_id
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.pipeline.assets.lineage import planned_tables
-from stargate_assets.pipeline.assets.versions import done_steps
+from stargate_assets.pipeline.assets.lineage import ASIDE, step_tables
+from stargate_assets.pipeline.assets.versions import done_steps, missing_aside
 from stargate_assets.reporting.page import report_page
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.io_manager import slice_of
@@ -25,8 +25,10 @@ def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -
     verdicts.
     """
     slices: dict[tuple[str, str], list[Slice]] = {}
+    missing = missing_aside(warehouse, name, experiment)
     for step in done_steps(warehouse, name, experiment):
-        for table in planned_tables(step.purpose, experiment):
+        aside = [table for table in ASIDE if (table, step.cell) not in missing]
+        for table in (*step_tables(step.purpose, experiment), *aside):
             slices.setdefault((name, table), []).append(slice_of(step.cell.key))
     if ("human_judgements", TEST_SPLIT) in warehouse.materializations(name):
         slices[name, "human_judgements"] = [slice_of(TEST_SPLIT)]

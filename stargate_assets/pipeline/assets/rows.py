@@ -14,6 +14,7 @@ from stargate_assets.method.conversation import Conversation, Pair, Persona, Tas
 from stargate_assets.method.eligibility import Ineligibility, ineligibility
 from stargate_assets.method.heard import Heard, Statement
 from stargate_assets.method.regularization import RegularizationResponse
+from stargate_assets.method.roleplayer_audit import AuditedReply
 from stargate_assets.method.scoring import GoldLogProb
 from stargate_assets.method.selection import Selected
 from stargate_assets.method.simulation import Cell
@@ -107,6 +108,34 @@ def conversations_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[C
         .select(columns)
         .iter_rows()
     ]
+
+
+def audited_rows(
+    cell: Cell, kinds: Mapping[str, str], audited: Iterable[AuditedReply]
+) -> pl.DataFrame:
+    """Rows of `roleplayer_audit`; `kinds` are how each roleplayer replies, by its label."""
+    return table_rows(
+        "roleplayer_audit",
+        [
+            {
+                **sample_key(cell, a.conversation),
+                "turn": a.turn,
+                "roleplayer": a.conversation.roleplayer,
+                "replies": kinds[a.conversation.roleplayer],
+                "question": a.question,
+                "reply": a.reply,
+                "faults": a.faults,
+                "statement": a.statement,
+                "earlier": a.earlier,
+                "unsupported": a.unsupported,
+                "verbatim": a.verbatim,
+                "log_prob": a.scores and a.scores.with_persona,
+                "log_prob_without": a.scores and a.scores.without_persona,
+                "tokens": a.scores and a.scores.tokens,
+            }
+            for a in audited
+        ],
+    )
 
 
 def gold_log_prob_rows(cell: Cell, scores: Iterable[GoldLogProb]) -> pl.DataFrame:

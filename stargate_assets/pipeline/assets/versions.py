@@ -24,11 +24,12 @@ from stargate_assets.method.plan import (
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import (
     ANSWERED,
+    ASIDE,
     DATA_RULES,
     LINEAGE,
     REPORT_RULES,
     data_prompts,
-    planned_tables,
+    step_tables,
 )
 from stargate_assets.pipeline.sources.tables import content_version
 from stargate_assets.storage.io_manager import slice_of
@@ -38,7 +39,7 @@ BASE_POLICY = "base"
 """What stands for the hash of the untrained policy's checkpoint."""
 ABSENT = "absent"
 """What stands for the version of a slice that is not there."""
-REPORTED = ("gold_log_probs", *ANSWERED, "win_rates", "human_judgements")
+REPORTED = ("gold_log_probs", *ANSWERED, "win_rates", "human_judgements", *ASIDE)
 """The last tables on the test split that a report is made from."""
 Registry = Mapping[tuple[str, str], Materialization]
 """By table and slice: what is in the warehouse of a schema."""
@@ -154,10 +155,29 @@ def done_steps(warehouse: Warehouse, name: str, experiment: Experiment) -> list[
             continue
         policy = policy_checkpoint(warehouse, name, step.cell)
         versions = cell_versions(experiment, step.cell, policy, data)
-        tables = planned_tables(step.purpose, experiment)
+        tables = step_tables(step.purpose, experiment)
         if all(registered_version(there, t, step.cell.key) == versions[t] for t in tables):
             done.append(step)
     return done
+
+
+def missing_aside(
+    warehouse: Warehouse, name: str, experiment: Experiment
+) -> list[tuple[str, Cell]]:
+    """The tables aside that are missing or out of date, with the cell, of the steps that are
+    done.
+    """
+    there, data = warehouse.materializations(name), warehouse.materializations(experiment.data_set)
+    found: list[tuple[str, Cell]] = []
+    for step in done_steps(warehouse, name, experiment):
+        policy = policy_checkpoint(warehouse, name, step.cell)
+        versions = cell_versions(experiment, step.cell, policy, data)
+        found += [
+            (table, step.cell)
+            for table in ASIDE
+            if registered_version(there, table, step.cell.key) != versions[table]
+        ]
+    return found
 
 
 def report_version(warehouse: Warehouse, name: str) -> str:

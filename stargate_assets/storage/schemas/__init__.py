@@ -27,6 +27,7 @@ from stargate_assets.storage.schemas.training import (
     Conversations,
     GoldLogProbs,
     RegularizationResponses,
+    RoleplayerAudit,
 )
 
 SCHEMAS: dict[str, type[dy.Schema]] = {
@@ -34,6 +35,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "personas": Personas,
     "gold_responses": GoldResponses,
     "conversations": Conversations,
+    "roleplayer_audit": RoleplayerAudit,
     "gold_log_probs": GoldLogProbs,
     "best_conversations": BestConversations,
     "regularization_responses": RegularizationResponses,

@@ -5,7 +5,10 @@ import polars as pl
 
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.eligibility import Ineligibility
+from stargate_assets.method.roleplayer_audit import Fault
 from stargate_assets.storage.schemas import shared
+
+_UNSCORED = "where the reply is verbatim or too long for the model"
 
 
 class Conversations(shared.ConversationRows):
@@ -39,6 +42,47 @@ class Conversations(shared.ConversationRows):
     )
     ineligibility = shared.choice(
         Ineligibility, "Why the conversation may not be learnt from, null if it may"
+    )
+
+
+class RoleplayerAudit(shared.ConversationRows):
+    """What is wrong with each reply of a roleplayer, by words, numbers and log-probabilities."""
+
+    turn = dy.Int64(primary_key=True, min=0, description="Turn of the reply, from 0")
+    roleplayer = shared.nonblank("Label of the roleplayer that replied")
+    replies = shared.choice(("generated", "chosen"), "How that roleplayer replies", nullable=False)
+    question = dy.String(nullable=False, description="What the questioner said")
+    reply = dy.String(nullable=False, description="What the roleplayer replied")
+    faults = dy.List(
+        dy.String(nullable=False, regex=shared.match_any(Fault)),
+        nullable=False,
+        description=f"What is wrong with the reply, empty if nothing is: {', '.join(Fault)}",
+    )
+    statement = dy.String(
+        nullable=True,
+        description="The persona's statement that the reply rests on or contradicts, by its words; "
+        "null if there is none",
+    )
+    earlier = dy.String(
+        nullable=True,
+        description="What the roleplayer had said before in this conversation and now contradicts, "
+        "null if nothing",
+    )
+    unsupported = dy.List(
+        dy.String(nullable=False),
+        nullable=False,
+        description="Words and numbers of the reply that neither persona, task nor question has",
+    )
+    verbatim = dy.Bool(
+        nullable=False,
+        description="Whether the reply tells nothing but what the persona says in the same words",
+    )
+    log_prob = shared.log_prob("reply, after persona and question,", _UNSCORED)
+    log_prob_without = shared.log_prob("reply, after the question alone,", _UNSCORED)
+    tokens = dy.Int64(
+        nullable=True,
+        min=1,
+        description=f"Length of the reply in tokens of the base model; null {_UNSCORED}",
     )
 
 
