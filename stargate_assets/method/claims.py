@@ -179,19 +179,19 @@ def contradicted(sentence: str, of_others: Sequence[Clause]) -> str | None:
 
 
 def _are_opposed(clause: Clause, other: Clause) -> bool:
-    numbers_of = [{number for number, _ in c.quantities} for c in (clause, other)]
-    return clause.denies != other.denies or (all(numbers_of) and not set.intersection(*numbers_of))
+    one, two = ({number for number, _ in c.quantities} for c in (clause, other))
+    return clause.denies != other.denies or (bool(one and two) and not one & two)
 
 
 def counted_otherwise(sentence: str, of_others: Sequence[Clause]) -> str | None:
     """A sentence that counts the same as this one, and has only other numbers for it."""
     for number, unit in quantities(sentence):
-        same = {
-            other.text: counted
+        same = [
+            (counted, other.text)
             for other in of_others
             for counted, of_what in other.quantities
             if unit == of_what or (unit and of_what and _are_forms(unit, of_what))
-        }
-        if same and number not in same.values():
-            return next(iter(same))
+        ]
+        if same and all(counted != number for counted, _ in same):
+            return same[0][1]
     return None

@@ -99,14 +99,14 @@ def audit_replies(
     of the scorer, about replies that are not in the persona's own words.
     """
     replies = [(c, turn) for c in conversations for turn in replied_turns(c)]
-    scored = [(c, turn) for c, turn in replies if not _is_verbatim(c, turn)]
-    requests = [request for c, turn in scored for request in _score_requests(c, turn)]
+    to_score = [number for number, reply in enumerate(replies) if not _is_verbatim(*reply)]
+    requests = [request for number in to_score for request in _score_requests(*replies[number])]
     scores = scorer.score(requests, "auditing replies") if requests else []
-    of_reply = {
-        (c.key, turn): _reply_scores(scores[2 * i : 2 * i + 2])
-        for i, (c, turn) in enumerate(scored)
+    scores_of = {
+        number: _reply_scores(with_persona, without)
+        for number, with_persona, without in zip(to_score, scores[::2], scores[1::2], strict=True)
     }
-    return [audit_reply(c, turn, of_reply.get((c.key, turn))) for c, turn in replies]
+    return [audit_reply(*reply, scores_of.get(number)) for number, reply in enumerate(replies)]
 
 
 def replied_turns(conversation: Conversation) -> range:
@@ -210,10 +210,10 @@ def _score_requests(conversation: Conversation, turn: int) -> Iterable[ScoreRequ
         yield ScoreRequest((Message("user", prompt),), reply)
 
 
-def _reply_scores(scores: Sequence[Score]) -> ReplyScores | None:
-    if any(score.failure for score in scores):
+def _reply_scores(with_persona: Score, without: Score) -> ReplyScores | None:
+    if with_persona.failure or without.failure:
         return None
-    return ReplyScores(*(score.total for score in scores), len(scores[0].log_probs))
+    return ReplyScores(with_persona.total, without.total, len(without.log_probs))
 
 
 def _known(conversation: Conversation, turn: int) -> tuple[frozenset[str], frozenset[str]]:

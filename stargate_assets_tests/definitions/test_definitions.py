@@ -19,6 +19,7 @@ GRID = (
     "checkpoints",
     "responses",
     "heard_statements",
+    "roleplayer_audit",
 )
 
 
@@ -48,8 +49,9 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
         "judge_audit": {gold, own["responses"]},
         "judgements": {own["responses"]},
         "win_rates": {own["judgements"], own["judge_audit"]},
+        "roleplayer_audit": {own["conversations"]},
         "heard_statements": {own["responses"]},
-        "report": {own["gold_log_probs"], own["heard_statements"], own["win_rates"]},
+        "report": {own["gold_log_probs"], own["heard_statements"], own["win_rates"], own["roleplayer_audit"]},
     }
     assert {table: upstream(repository, f"embedded/{table}") for table in edges} == edges
 

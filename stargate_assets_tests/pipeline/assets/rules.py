@@ -25,6 +25,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         f"{METHOD}.eligibility:ineligibility",
         f"{METHOD}.conversation:question_rate",
     ),
+    "roleplayer_audit": (f"{METHOD}.roleplayer_audit:audit_replies",),
     "gold_log_probs": (f"{STEPS}:score_cell",),
     "best_conversations": (f"{STEPS}:select_cell",),
     "regularization_responses": (f"{STEPS}:regularize_cell",),

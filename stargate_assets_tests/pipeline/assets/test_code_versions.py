@@ -102,7 +102,7 @@ DUE = {
     "questioner": set(LINEAGE),
     "asking": set(LINEAGE),
     "roleplayer": set(LINEAGE),
-    "closing": set(LINEAGE) - {"conversations"},
+    "closing": set(LINEAGE) - {"conversations", "roleplayer_audit"},
     "persona_opening": {
         "gold_log_probs",
         "best_conversations",
