@@ -177,9 +177,7 @@ def run_data_set(
 def run_experiment(
     project: Project, name: str, force: str | None, announce: Announce
 ) -> pl.DataFrame:
-    """Materialise every planned cell that is missing or out of date, then the report; returns the
-    report.
-    """
+    """Make every planned cell that is missing or out of date, then the report, and return that."""
     forced = _find_forced_step(find_experiment(project, name), force)
     with launcher(project, models=True) as launch:
         return walk(project, name, forced, launch, announce)

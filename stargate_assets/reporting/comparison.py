@@ -167,9 +167,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         grids.append(Grid("Judges", head, rows, texts=2, note=f"{AUDITED} {AGREED}"))
     grids += compared_roleplayers([(c.tables, c.policy) for c in compared])
     for title, head, rows_of in BY_PEOPLE:
-        of = [
-            [c.name, str(c.policy), *row] for c in compared for row in rows_of(c.tables, c.policy)
-        ]
+        of = [[c.name, str(c.policy), *r] for c in compared for r in rows_of(c.tables, c.policy)]
         if of:
             grids.append(Grid(title, ["experiment", "policy", *head], of))
     return grids

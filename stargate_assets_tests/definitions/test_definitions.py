@@ -51,7 +51,12 @@ def test_the_embedded_experiment_has_the_grid_and_its_edges(
         "win_rates": {own["judgements"], own["judge_audit"]},
         "roleplayer_audit": {own["conversations"]},
         "heard_statements": {own["responses"]},
-        "report": {own["gold_log_probs"], own["heard_statements"], own["win_rates"], own["roleplayer_audit"]},
+        "report": {
+            own["gold_log_probs"],
+            own["heard_statements"],
+            own["win_rates"],
+            own["roleplayer_audit"],
+        },
     }
     assert {table: upstream(repository, f"embedded/{table}") for table in edges} == edges
 

@@ -61,10 +61,10 @@ def test_planted_errors_are_found_and_others_are_not(
 
 
 def test_a_row_says_what_a_reply_rests_on_and_what_is_unsupported() -> None:
-    told = talk(("Who are you?", "I run a bakery in Porto, and 3 horses."), of=of_iris())
+    told = talk(("Who are you?", "I run a bakery in Porto, and 7 horses."), of=of_iris())
     audited = last_reply(told)
     assert audited.statement == "I run a small pottery studio above a bakery in Porto."
-    assert audited.unsupported == ("3", "horses")
+    assert audited.unsupported == ("7", "horses")
     assert audited.faults == (Fault.UNSUPPORTED,)
     assert not audited.verbatim
 

@@ -58,14 +58,13 @@ class BaseCell:
 
 @dataclass(frozen=True)
 class Estimator:
-    """Estimates one experiment of a project. `usage` is of everything that was asked here, and
-    `before` what other experiments will have been answered by then.
-    """
+    """Estimates one experiment. `usage` is of everything that was asked here."""
 
     project: Project
     name: str
     usage: Sequence[UsageRow]
     before: Answers = field(default_factory=dict[str, Answer])
+    """What other experiments will have been answered by then."""
     with_data: bool = True
     """Whether the data set's own calls are this experiment's to make."""
     asked: dict[str, Answer] = field(default_factory=dict[str, Answer])
