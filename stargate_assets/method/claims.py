@@ -6,6 +6,7 @@ By words, not by meaning. The lists of words are English.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stargate_assets.method.keys import normalise
 from stargate_assets.method.text import words
@@ -70,22 +71,26 @@ class Clause:
 
 
 def clauses(said: Iterable[str]) -> list[Clause]:
-    found: list[Clause] = []
-    for sentence in said:
-        parts = [part for part in _CLAUSE.split(sentence) if words(part)]
-        found += [
-            Clause(
-                sentence,
-                content_words(part),
-                quantities(part),
-                len(_NEGATION.findall(part)) % 2 == 1,
-                len(parts) == 1,
-            )
-            for part in parts
-        ]
-    return found
+    """The clauses of sentences, in order."""
+    return [clause for sentence in said for clause in _clauses_of(sentence)]
 
 
+@lru_cache(maxsize=4096)
+def _clauses_of(sentence: str) -> tuple[Clause, ...]:
+    parts = [part for part in _CLAUSE.split(sentence) if words(part)]
+    return tuple(
+        Clause(
+            sentence,
+            content_words(part),
+            quantities(part),
+            len(_NEGATION.findall(part)) % 2 == 1,
+            len(parts) == 1,
+        )
+        for part in parts
+    )
+
+
+@lru_cache(maxsize=4096)
 def content_words(text: str) -> frozenset[str]:
     """The words that say something of a person."""
     plain = (re.sub("['’]s$", "", word) for word in words(normalise(text)))
@@ -141,11 +146,16 @@ def is_known(word: str, known: frozenset[str]) -> bool:
 
 def _are_forms(one: str, other: str) -> bool:
     """Whether two words are likely forms of one: cook, cooking; family, families."""
-    one, other = (_ENDING.sub("", word) for word in (one, other))
+    one, other = _stem(one), _stem(other)
     shared = min(len(one), len(other), ALIKE)
     if one[:shared] != other[:shared]:
         return False
     return shared == ALIKE or abs(len(one) - len(other)) <= (1 if shared == LETTERS else 3)
+
+
+@lru_cache(maxsize=4096)
+def _stem(word: str) -> str:
+    return _ENDING.sub("", word)
 
 
 def _overlap(clause: Clause, other: Clause) -> float:

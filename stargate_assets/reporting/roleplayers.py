@@ -40,21 +40,21 @@ def roleplayer_grids(tables: ExperimentTables) -> list[Grid]:
         return []
     found = [fault for fault in Fault if audit["faults"].list.contains(fault).any()]
     rows: list[list[str]] = []
-    for (roleplayer, replies), of_one in audit.group_by("roleplayer", "replies"):
+    of_each = audit.group_by("roleplayer", "replies")
+    for (roleplayer, replies), of_one in sorted(of_each, key=lambda found: found[0]):
         for fault in (None, *found):
             shares = {p: _faulty(of_one.filter(iteration=p), fault) for p in policies}
             cells = [_cell(of_p and clustered_share(of_p), percent) for of_p in shares.values()]
             change = _change(shares, policies[-1], points)
-            rows.append([f"{roleplayer}, {replies}", _label(fault), *cells, change])
+            rows.append([f"{roleplayer} ({replies}): {_label(fault)}", *cells, change])
     scores = {p: _scores_without_faults(tables, p) for p in policies}
     cells = [_cell(of_p and two_way_clustered(of_p), nats) for of_p in scores.values()]
     label = f"{metric_labels()[Condition.EXPERIMENTAL]} without faults, nats"
-    rows = [*sorted(rows, key=lambda row: row[0]), ["all", label, *cells]]
-    rows[-1].append(_change(scores, policies[-1], signed))
-    head = ["roleplayer", "replies", *(f"policy {p}" for p in policies), "against policy 0"]
+    rows.append([label, *cells, _change(scores, policies[-1], signed)])
+    head = ["replies", *(f"policy {p}" for p in policies), "against policy 0"]
     never = ", ".join(_label(fault) for fault in Fault if fault not in found)
     note = f"{AUDITED} No reply has these faults: {never}." if never else AUDITED
-    return [Grid(TITLE, head, rows, texts=2, note=note)]
+    return [Grid(TITLE, head, rows, note=note)]
 
 
 def compared_roleplayers(compared: Sequence[tuple[ExperimentTables, int]]) -> list[Grid]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargate_assets.method.claims import numbers
@@ -92,6 +92,7 @@ def test_a_number_is_never_rescued_by_the_model() -> None:
     assert last_reply(told, ReplyScores(-1, -90, 8)).faults == (Fault.UNSUPPORTED,)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*STATED, NOTHING_TO_SAY, WAITING]), min_size=1, max_size=2))
 def test_a_roleplayer_that_chooses_has_no_fault_and_costs_nothing(said: list[str]) -> None:
     model = ScriptedModel()
