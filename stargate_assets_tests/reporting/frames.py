@@ -175,6 +175,31 @@ def tables(
     return ExperimentTables(name, experiment(), frames, written, pl.DataFrame(usage_rows(name)))
 
 
+Faults = Callable[[int, int, str], list[str]]
+"""The faults of the replies in a conversation: by policy, sample and task."""
+
+
+def audited(tables: ExperimentTables, faults: Faults) -> ExperimentTables:
+    """The same with an audit of the replies on the test split."""
+    rows = [
+        {
+            **{k: c[k] for k in ("iteration", "split", "task_id", "persona_id", "sample")},
+            "turn": turn,
+            "roleplayer": c["roleplayer"],
+            "replies": "generated",
+            "question": question,
+            "reply": reply,
+            "faults": faults(c["iteration"], c["sample"], c["task_id"]),
+            "unsupported": [],
+            "verbatim": False,
+        }
+        for c in tables.tested("conversations").iter_rows(named=True)
+        for turn, (question, reply) in enumerate(zip(c["questions"], c["answers"], strict=True))
+    ]
+    audit = table_rows("roleplayer_audit", rows)
+    return replace(tables, frames={**tables.frames, "roleplayer_audit": audit})
+
+
 def with_other_judge(
     tables: ExperimentTables, verdict: pl.Expr, label: str = "oak"
 ) -> ExperimentTables:

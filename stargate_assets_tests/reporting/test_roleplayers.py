@@ -1,41 +1,16 @@
 """The tables of a Roleplayer's faults, and the warnings, by value."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from stargate_assets.method.roleplayer_audit import Fault
-from stargate_assets.pipeline.assets.rows import table_rows
 from stargate_assets.reporting.comparison import compare, comparison_grids
 from stargate_assets.reporting.roleplayers import TITLE, roleplayer_caveats, roleplayer_grids
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets_tests.reporting import frames
-
-Faults = Callable[[int, int, str], list[str]]
-"""The faults of the replies in a conversation: by policy, sample and task."""
-
-
-def audited(tables: ExperimentTables, faults: Faults) -> ExperimentTables:
-    rows = [
-        {
-            **{k: c[k] for k in ("iteration", "split", "task_id", "persona_id", "sample")},
-            "turn": turn,
-            "roleplayer": c["roleplayer"],
-            "replies": "generated",
-            "question": question,
-            "reply": reply,
-            "faults": faults(c["iteration"], c["sample"], c["task_id"]),
-            "unsupported": [],
-            "verbatim": False,
-        }
-        for c in tables.tested("conversations").iter_rows(named=True)
-        for turn, (question, reply) in enumerate(zip(c["questions"], c["answers"], strict=True))
-    ]
-    audit = table_rows("roleplayer_audit", rows)
-    return replace(tables, frames={**tables.frames, "roleplayer_audit": audit})
 
 
 def never(policy: int, sample: int, task: str) -> list[str]:
@@ -59,7 +34,7 @@ def plain(cell: str) -> str:
 
 
 def test_shares_of_replies_stand_by_policy_with_their_change(tables: ExperimentTables) -> None:
-    (grid,) = roleplayer_grids(audited(tables, later))
+    (grid,) = roleplayer_grids(frames.audited(tables, later))
     rows = {row[0]: [plain(cell).partition("\n")[0] for cell in row[1:]] for row in grid.rows}
     replies = tables.tested("conversations").filter(pl.col("iteration") > 0)
     by_pair = replies.group_by("iteration", "task_id", "persona_id").agg(
@@ -81,7 +56,7 @@ def test_shares_of_replies_stand_by_policy_with_their_change(tables: ExperimentT
 def test_without_faults_all_conversations_count_and_nothing_is_warned_of(
     tables: ExperimentTables,
 ) -> None:
-    clean = audited(tables, never)
+    clean = frames.audited(tables, never)
     (grid,) = roleplayer_grids(clean)
     own = tables.frame("report").filter(metric="experimental", iteration=2).row(0, named=True)
     scored = tables.tested("gold_log_probs").filter(iteration=2, condition="experimental")
@@ -94,10 +69,10 @@ def test_without_faults_all_conversations_count_and_nothing_is_warned_of(
 
 
 def test_a_warning_says_that_faults_differ_between_policies(tables: ExperimentTables) -> None:
-    found = roleplayer_caveats(audited(tables, later), 2)
+    found = roleplayer_caveats(frames.audited(tables, later), 2)
     assert "of those to policy 0" in found[0]
     assert "0\u202f% of those to policy 0" in found[0]
-    assert found[0] in summary(audited(tables, later)).caveats
+    assert found[0] in summary(frames.audited(tables, later)).caveats
 
 
 def test_a_warning_says_that_nothing_is_sure_to_be_gained_without_faults(
@@ -108,13 +83,13 @@ def test_a_warning_says_that_nothing_is_sure_to_be_gained_without_faults(
         gain_low=pl.when(metric="experimental").then(1.0).otherwise(pl.col("gain_low"))
     )
     tables = replace(tables, frames={**tables.frames, "report": gained})
-    (one,) = roleplayer_caveats(audited(tables, lambda *_: [Fault.UNASKED]), 2)
+    (one,) = roleplayer_caveats(frames.audited(tables, lambda *_: [Fault.UNASKED]), 2)
     assert one.startswith("On conversations whose replies have no fault no pair can be compared")
 
 
 def test_a_comparison_has_a_row_for_each_audited_experiment(tables: ExperimentTables) -> None:
     other = frames.tables("other")
-    grids = comparison_grids(compare([audited(tables, later), other]))
+    grids = comparison_grids(compare([frames.audited(tables, later), other]))
     (grid,) = [grid for grid in grids if grid.title == TITLE]
     (row,) = grid.rows
     assert row[:2] == [tables.name, "chooser"]

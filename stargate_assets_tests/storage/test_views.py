@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stargate_assets.method.roleplayer_audit import Fault
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import ROOT
 from stargate_assets_tests.reporting import frames
@@ -18,7 +19,8 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """Two experiments on one data set."""
     warehouse = Warehouse(tmp_path_factory.mktemp("views") / "stargate.duckdb")
     for name, seed in (("embedded", 0), ("no_regularization", 4)):
-        frames.store(frames.tables(name, seed=seed), warehouse)
+        tables = frames.audited(frames.tables(name, seed=seed), lambda *_: [Fault.UNSUPPORTED])
+        frames.store(tables, warehouse)
     frames.store_chat(warehouse, "embedded")
     frames.store_ratings(warehouse, frames.tables())
     warehouse.write_usage(frames.usage_rows("embedded"))
@@ -76,8 +78,8 @@ def test_a_new_column_and_a_dropped_experiment_leave_the_views_right(tmp_path: P
     ]
 
 
-def test_there_are_eighteen_queries() -> None:
-    assert len(QUERIES) == 18
+def test_there_are_twenty_queries() -> None:
+    assert len(QUERIES) == 20
 
 
 @pytest.mark.parametrize("query", QUERIES)
