@@ -25,7 +25,7 @@ class Ineligibility(StrEnum):
     REFUSED = "refused"
     EMPTY = "empty"
     TRUNCATED = "truncated"
-    ROLEROLE_LABEL_LEAKED = "role_label_leaked"
+    ROLE_LABEL_LEAKED = "role_label_leaked"
     NOT_A_QUESTION = "not_a_question"
     ANSWERS_THE_TASK = "answers_the_task"
     PERSONA_COPIED = "persona_copied"
@@ -58,7 +58,7 @@ def _question_fault(
     if not words(question):
         return Ineligibility.EMPTY
     if ROLE_LABEL.search(question):
-        return Ineligibility.ROLEROLE_LABEL_LEAKED
+        return Ineligibility.ROLE_LABEL_LEAKED
     if not is_question(question):
         return Ineligibility.NOT_A_QUESTION
     if (
@@ -77,7 +77,7 @@ def _answer_fault(answer: str, persona: str) -> Ineligibility | None:
     if not words(answer):
         return Ineligibility.EMPTY
     if ROLE_LABEL.search(answer):
-        return Ineligibility.ROLEROLE_LABEL_LEAKED
+        return Ineligibility.ROLE_LABEL_LEAKED
     return Ineligibility.PERSONA_COPIED if copies_persona(answer, persona) else None
 
 
