@@ -2,9 +2,11 @@
 directories.
 """
 
+import gc
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
@@ -60,6 +62,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("finished"))
         if "postgres_url" in getattr(item, "fixturenames", ()):
             item.add_marker(POSTGRES)
+
+
+_walked = 0
+"""How many modules had been imported when what they brought was last put aside."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Collections of garbage, of which a trainer calls several, walk what tests make and not all
+    that was imported, which took longer than the trainings.
+    """
+    global _walked
+    if len(sys.modules) > _walked + 100:
+        gc.collect()
+        gc.freeze()
+        _walked = len(sys.modules)
 
 
 @pytest.fixture(scope="session")

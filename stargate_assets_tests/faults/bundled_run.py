@@ -21,7 +21,7 @@ from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.method.arms import Arm
 
 NAME, DATA_SET = "embedded", "everyday_mini"
-FEW_TASKS = Sizes(train_a=4, train_b=1, test=2)
+FEW_TASKS = Sizes(train_a=3, train_b=1, test=1)
 KILL_THE_PARENT_AFTER_ONE_STEP = """
 import os, signal, sys
 from stargate_assets.training import __main__, trainer
@@ -48,10 +48,16 @@ class KillingPipes(dg.PipesSubprocessClient):
 def project(stage: str) -> Project:
     pipes = KillingPipes() if stage == "training" else dg.PipesSubprocessClient()
     whole = load(NAME, iterations=1, samples=1)
+    stated = whole.experiments[NAME]
     data_set = whole.data_sets[DATA_SET]
     tasks = data_set.tasks.model_copy(update={"sizes": FEW_TASKS})
-    evaluation = Evaluation(samples=1, answer_tokens=16, arms=(Arm.METHOD,))
-    experiment = whole.experiments[NAME].model_copy(update={"evaluation": evaluation})
+    short = {
+        "simulation": stated.simulation.model_copy(update={"max_turns": 1, "question_tokens": 24}),
+        "regularization": stated.regularization.model_copy(update={"answer_tokens": 16}),
+        "training": stated.training.model_copy(update={"epochs": 1}),
+        "evaluation": Evaluation(samples=1, answer_tokens=16, arms=(Arm.METHOD,)),
+    }
+    experiment = stated.model_copy(update=short)
     data_sets = {DATA_SET: data_set.model_copy(update={"tasks": tasks})}
     return assemble(data_sets, {NAME: experiment}, Path("warehouse"), pipes=pipes)
 

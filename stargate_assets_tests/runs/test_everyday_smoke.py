@@ -24,6 +24,6 @@ def test_a_slice_of_everyday_becomes_a_policy(
     assert set(personas["source"]) == {"generated"}
     assert personas["name"].n_unique() == personas.height
     gold = project.warehouse.query("SELECT * FROM everyday_slice.gold_responses")
-    assert gold.height == 3 * personas.height
+    assert gold.height == 2 * personas.height
     assert gold["exclusion"].null_count() > 0
     verify(Path("warehouse") / "checkpoints" / "everyday_smoke" / "0-train_a")
