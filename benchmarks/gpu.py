@@ -50,7 +50,7 @@ from benchmarks.random_model import (
     scores,
     write_model,
 )
-from stargate_assets.config.experiment import Training
+from stargate_assets.config.training import Training
 from stargate_assets.engines import transformers as our_engine
 from stargate_assets.engines import vllm as vllm_engine
 from stargate_assets.engines.chat_tokenizer import ChatTokenizer

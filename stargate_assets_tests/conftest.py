@@ -64,20 +64,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(POSTGRES)
 
 
-_walked = 0
-"""How many modules had been imported when what they brought was last put aside."""
+MODULES = pytest.StashKey[int]()
+"""How many had been imported when what they brought was last put aside."""
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Collections of garbage, of which a trainer calls several, walk what tests make and not all
     that was imported, which took longer than the trainings.
     """
-    global _walked
-    if len(sys.modules) > _walked + 100:
+    stash = item.session.stash
+    if len(sys.modules) > stash.get(MODULES, 0) + 100:
         gc.collect()
         gc.freeze()
-        _walked = len(sys.modules)
+        stash[MODULES] = len(sys.modules)
 
 
 @pytest.fixture(scope="session")

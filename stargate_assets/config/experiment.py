@@ -17,9 +17,9 @@ from pydantic import (
 from stargate_assets.config.digest import digest_fields
 from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of
 from stargate_assets.config.prompts import ExperimentPrompts, check_text
+from stargate_assets.config.training import Training
 from stargate_assets.method.arms import REFERENCE_ARM, Arm
 from stargate_assets.method.errors import DeclarationError
-from stargate_assets.method.examples import Labels
 from stargate_assets.method.judging import JudgeMethod
 from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS
@@ -125,44 +125,6 @@ class Regularization(Frozen):
         if self.prompt is not None and self.response != "own":
             raise ValueError("a prompt is for own answers: state response: own, or no prompt")
         return self
-
-
-class Training(Frozen):
-    """Always from the base model. Full fine-tuning with the paper's schedule unless said
-    otherwise.
-    """
-
-    method: Literal["full", "lora"] = "full"
-    learning_rate: float = Field(default=2e-5, gt=0)
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    warmup_share: float = Field(default=0.1, ge=0, lt=1)
-    epochs: PositiveInt = 1
-    batch_size: PositiveInt = Field(default=64, description="Examples a step, over all devices.")
-    device_batch_size: PositiveInt = Field(
-        default=4, description="Examples computed together; the rest of a step is accumulated."
-    )
-    lora_rank: PositiveInt = 16
-    lora_alpha: PositiveInt = 32
-    labels: Labels = Field(
-        default="assistant",
-        description="Which turns carry loss. The second is a fault of the authors' code, whose "
-        "masking skipped the last reply: the policy learns to speak as the user.",
-    )
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    loss: Literal["sft", "dpo", "sft_then_dpo"] = Field(
-        default="sft",
-        description="sft: the paper's; dpo: the questions of kept conversations preferred to those "
-        "of their eligible siblings, from the base model; sft_then_dpo: the same after sft.",
-    )
-    dpo_beta: float = Field(default=0.1, gt=0)
-
-    @property
-    def fine_tunes(self) -> bool:
-        return self.loss != "dpo"
-
-    @property
-    def compares(self) -> bool:
-        return self.loss != "sft"
 
 
 class Evaluation(Frozen):

@@ -14,7 +14,7 @@ One conversation becomes two kinds of example, because the policy speaks under t
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from stargate_assets.method.conversation import Conversation
@@ -47,15 +47,26 @@ class Dialogue:
 
     kind: Kind
     messages: tuple[Message, ...]
+    weight: float = 1.0
+    sampled: tuple[float, ...] | None = None
+    base: tuple[float, ...] | None = None
+    """Log-probabilities of what is learnt, a token each in order, in nats: under the policy that
+    said it, and under the base model. None where the loss needs none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """`labels[i]` is `tokens[i]` where it is learnt and `IGNORED` where it is context."""
+    """`labels[i]` is `tokens[i]` where it is learnt and `IGNORED` where it is context. `sampled`
+    and `base` are as long as `tokens`, and 0 where it is context.
+    """
 
     kind: Kind
     tokens: tuple[int, ...]
     labels: tuple[int, ...]
+    weight: float = 1.0
+    sampled: tuple[float, ...] | None = None
+    base: tuple[float, ...] | None = None
 
 
 def training_dialogues(
@@ -85,7 +96,31 @@ def training_dialogues(
 
 
 def tokenise(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
-    """The examples of a dialogue: one, unless its template rewrites earlier turns."""
+    """The examples of a dialogue: one, unless its template rewrites earlier turns. Raises
+    ValueError where its log-probabilities are not of its tokens.
+    """
+    examples = _examples(dialogue, tokenizer)
+    of_each = {
+        name: _align(examples, getattr(dialogue, name))
+        for name in ("sampled", "base")
+        if getattr(dialogue, name) is not None
+    }
+    return [
+        replace(e, weight=dialogue.weight, **{name: of_each[name][i] for name in of_each})
+        for i, e in enumerate(examples)
+    ]
+
+
+def _align(examples: Sequence[Example], log_probs: Sequence[float]) -> list[tuple[float, ...]]:
+    """The log-probabilities of what examples learn, at their places."""
+    learnt = sum(label != IGNORED for e in examples for label in e.labels)
+    if learnt != len(log_probs):
+        raise ValueError(f"{len(log_probs)} log-probabilities were scored of {learnt} tokens")
+    left = iter(log_probs)
+    return [tuple(0.0 if label == IGNORED else next(left) for label in e.labels) for e in examples]
+
+
+def _examples(dialogue: Dialogue, tokenizer: ChatTokenizer) -> list[Example]:
     examples: list[Example] = []
     for position, message in enumerate(dialogue.messages):
         if message.role != "assistant":

@@ -48,11 +48,33 @@ def select_conversations(
     question_cost: float,
     word_cost: float,
 ) -> list[Selected]:
-    """Select the `top` conversations of each pair, ordered by pair and rank.
+    """Select the `top` conversations of each pair, ordered by pair and rank, of those that can be
+    (`find_candidates`).
+    """
+    candidates = find_candidates(
+        conversations,
+        scores,
+        objective=objective,
+        question_cost=question_cost,
+        word_cost=word_cost,
+    )
+    absolute = OBJECTIVES[objective].compared_with is not None
+    return select_best(candidates, top, margin, absolute=absolute)
+
+
+def find_candidates(
+    conversations: Iterable[Conversation],
+    scores: Sequence[GoldLogProb],
+    *,
+    objective: str,
+    question_cost: float,
+    word_cost: float,
+) -> list[Candidate]:
+    """The conversations that could be selected, each with its value.
 
     `scores` are the cell's, those of the condition that the objective compares with included. Costs
     are in nats, for each question and for each word of a question. A conversation that is
-    ineligible or was not scored is not selected.
+    ineligible or was not scored is none.
     """
     stated = OBJECTIVES[objective]
     own = _log_probs(scores, Condition.EXPERIMENTAL)
@@ -70,7 +92,7 @@ def select_conversations(
         cost = question_cost * len(c.questions) + word_cost * asked
         scored = Scored(score.log_prob, score.tokens, against.log_prob if against else 0.0, cost)
         candidates.append(Candidate(c, stated.value(scored), score.log_prob))
-    return select_best(candidates, top, margin, absolute=stated.compared_with is not None)
+    return candidates
 
 
 def select_best(

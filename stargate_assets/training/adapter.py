@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from stargate_assets.config.experiment import Training
+from stargate_assets.config.training import Training
 from stargate_assets.engines.adapters import adapted_layers, opened_adapter, swap_weights
 from stargate_assets.engines.head import find_decoder
 from stargate_assets.training.spec import TrainingError, TrainingSpec

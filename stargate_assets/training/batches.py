@@ -9,7 +9,7 @@ from accelerate.utils import broadcast_object_list
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from stargate_assets.config.experiment import Training
+from stargate_assets.config.training import Training
 
 
 def examples_per_device(training: Training, devices: int) -> int:

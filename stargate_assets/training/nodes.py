@@ -151,11 +151,14 @@ def _start(spec: TrainingSpec, workers: list[_Worker]) -> dict[Any, _Worker]:
     """Have all train; the events of each, as Ray's generator."""
     import ray
 
-    first, models = workers[0].place, dict[str, Any]()
-    if Path(spec.model).is_dir():
-        model = put_files(Path(spec.model))
-        by_node = {worker.place.node: worker for worker in workers}
-        models = {node: worker.handle.bring.remote(model) for node, worker in by_node.items()}
+    first, brought = workers[0].place, dict[tuple[str, str], Any]()
+    for name in ("model", "start"):
+        path = getattr(spec, name)
+        if path is None or not Path(path).is_dir():
+            continue
+        files = put_files(Path(path))
+        for node, worker in {worker.place.node: worker for worker in workers}.items():
+            brought[node, name] = worker.handle.bring.remote(name, files)
     saved = _put_saved(spec)
     started = dict[Any, _Worker]()
     for worker in workers:
@@ -168,8 +171,10 @@ def _start(spec: TrainingSpec, workers: list[_Worker]) -> dict[Any, _Worker]:
             "LOCAL_WORLD_SIZE": "1",
         }
         with _reading_from(worker, len(workers)):
-            path = ray.get(models[worker.place.node]) if models else spec.model
-        here = spec.model_copy(update={"model": path})
+            node = worker.place.node
+            here = spec.model_copy(
+                update={name: ray.get(path) for (at, name), path in brought.items() if at == node}
+            )
         share = files_for(worker.rank, saved) if saved else None
         train = worker.handle.train.options(num_returns="streaming")
         started[train.remote(here, environment, share)] = worker

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from stargate_assets.config.experiment import Training
+from stargate_assets.config.training import Training
 from stargate_assets.method.examples import ChatTokenizer, Dialogue, Example, tokenise
 from stargate_assets.training.batches import micro_batches
 

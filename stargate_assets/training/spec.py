@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from stargate_assets.config.digest import digest_fields, digest_text
-from stargate_assets.config.experiment import Training
 from stargate_assets.config.machine import Cluster
+from stargate_assets.config.training import Training
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.examples import Dialogue, Kind
 from stargate_assets.method.language_model import Message
@@ -17,11 +17,14 @@ from stargate_assets.method.preferences import Preference
 SPEC_VERSION = "1"
 """Raised when the same spec trains something else than before."""
 FIELDS_WITHOUT_EFFECT = {
-    *("model", "output", "processes", "device", "gradient_checkpointing", "save_minutes"),
-    "cluster",
+    *("model", "start", "output", "processes", "device", "gradient_checkpointing"),
+    *("save_minutes", "cluster"),
 }
-"""Fields that change a result by rounding at most; `identity` says what `model` is."""
+"""Fields that change a result by rounding at most; `identity` says what `model` is, and
+`start_sha256` what `start`.
+"""
 FIRST_FIELDS = ("identity", "revision", "bf16", "seed", "dialogues", "preferences")
+FIRST_OF_DIALOGUE = {"__all__": {"kind", "messages"}}
 FIRST_KNOBS = {
     "method", "learning_rate", "schedule", "warmup_share", "epochs", "batch_size",
     "device_batch_size", "lora_rank", "lora_alpha", "labels", "max_grad_norm", "loss", "dpo_beta",
@@ -41,6 +44,9 @@ class Turn(BaseModel):
 class SpecDialogue(BaseModel):
     kind: Kind
     messages: tuple[Turn, ...]
+    weight: float = 1.0
+    sampled: tuple[float, ...] | None = None
+    base: tuple[float, ...] | None = None
 
 
 class SpecPreference(BaseModel):
@@ -62,6 +68,9 @@ class TrainingSpec(BaseModel):
     identity: str
     """Which weights `model` are, wherever they lie."""
     revision: str | None
+    start: str | None = None
+    """The checkpoint of the policy that is trained on; None for the base model."""
+    start_sha256: str | None = None
     device: str
     """cpu, cuda, or one of several as cuda:1."""
     bf16: bool
@@ -95,12 +104,16 @@ class TrainingSpec(BaseModel):
         """The digest, and the one that checkpoints carry that were trained before defaults were
         left out of it.
         """
-        fields = dict.fromkeys(FIRST_FIELDS, True) | {"training": FIRST_KNOBS}
+        fields = dict.fromkeys(FIRST_FIELDS, True)
+        fields |= {"training": FIRST_KNOBS, "dialogues": FIRST_OF_DIALOGUE}
         content = self.model_dump_json(include=fields)
         return self.digest, hashlib.sha256(f"{SPEC_VERSION} {content}".encode()).hexdigest()
 
     def decode_dialogues(self) -> list[Dialogue]:
-        return [Dialogue(d.kind, tuple(map(_message, d.messages))) for d in self.dialogues]
+        return [
+            Dialogue(d.kind, tuple(map(_message, d.messages)), d.weight, d.sampled, d.base)
+            for d in self.dialogues
+        ]
 
     def decode_preferences(self) -> list[tuple[Dialogue, Dialogue]]:
         """What was chosen and what was rejected. Of an `answer` dialogue the last turn alone is
@@ -130,7 +143,16 @@ class TrainingResult(BaseModel):
 
 
 def encode_dialogues(dialogues: Sequence[Dialogue]) -> tuple[SpecDialogue, ...]:
-    return tuple(SpecDialogue(kind=d.kind, messages=_turns(d.messages)) for d in dialogues)
+    return tuple(
+        SpecDialogue(
+            kind=d.kind,
+            messages=_turns(d.messages),
+            weight=d.weight,
+            sampled=d.sampled,
+            base=d.base,
+        )
+        for d in dialogues
+    )
 
 
 def encode_preferences(preferences: Iterable[Preference]) -> tuple[SpecPreference, ...]:

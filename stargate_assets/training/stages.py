@@ -1,7 +1,7 @@
 """A stage of a training: its examples as batches, and the Trainer that takes its steps."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
-from stargate_assets.config.experiment import Training
+from stargate_assets.config.training import Training
 from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.training.batches import MicroBatches
 from stargate_assets.training.gathered import GatheringTrainer
@@ -78,20 +78,28 @@ def run_stage(
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
     """Pad on the right. The mask comes from lengths, never from the pad id, which may be a real end
-    of turn. No examples become one token, from which nothing is learnt.
+    of turn. No examples become one token, from which nothing is learnt. Weights and
+    log-probabilities are there where some example has them.
     """
-    rows = [(e.tokens, e.labels) for e in examples] or [((pad_id,), (IGNORED,))]
-    lengths = torch.tensor([len(tokens) for tokens, _ in rows])
+    examples = examples or [Example("answer", (pad_id,), (IGNORED,))]
+    lengths = torch.tensor([len(e.tokens) for e in examples])
     width = int(lengths.max())
 
-    def padded(sequence: Sequence[int], filler: int) -> list[int]:
-        return [*sequence, *[filler] * (width - len(sequence))]
+    def padded(rows: Iterable[Sequence[float]], filler: float) -> torch.Tensor:
+        return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows])
 
-    return {
-        "input_ids": torch.tensor([padded(tokens, pad_id) for tokens, _ in rows]),
-        "labels": torch.tensor([padded(labels, IGNORED) for _, labels in rows]),
+    batch = {
+        "input_ids": padded((e.tokens for e in examples), pad_id),
+        "labels": padded((e.labels for e in examples), IGNORED),
         "attention_mask": (torch.arange(width) < lengths[:, None]).long(),
     }
+    if any(e.weight != 1 or e.sampled for e in examples):
+        batch["weights"] = torch.tensor([e.weight for e in examples])
+    if any(e.sampled for e in examples):
+        batch["has_sampled"] = torch.tensor([e.sampled is not None for e in examples])
+        batch["sampled"] = padded((e.sampled or () for e in examples), 0.0)
+        batch["base"] = padded((e.base or () for e in examples), 0.0)
+    return batch
 
 
 class _Trainer(GatheringTrainer):

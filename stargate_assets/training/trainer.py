@@ -49,7 +49,7 @@ def train(
     pad_id = tokenizer.pad_token_id or 0
     examples, pairs, stages = list[Example](), list[ExamplePair](), list[Stage]()
     if spec.training.fine_tunes:
-        examples = [example for d in spec.decode_dialogues() for example in tokenise(d, chat)]
+        examples = tokenise_dialogues(spec, chat)
         check_examples(examples)
         stages.append(stage_of_examples(spec.training, spec.processes, examples, pad_id))
     if spec.training.compares:
@@ -80,6 +80,19 @@ def train(
         losses=losses[0] if spec.training.fine_tunes else [],
         preference_losses=losses[-1] if spec.training.compares else [],
     )
+
+
+def tokenise_dialogues(spec: TrainingSpec, chat: ChatTokenizer) -> list[Example]:
+    """The examples of the dialogues. Raises TrainingError where what was scored of one has other
+    tokens.
+    """
+    try:
+        return [example for d in spec.decode_dialogues() for example in tokenise(d, chat)]
+    except ValueError as error:
+        raise TrainingError(
+            f"The engine scores other tokens than the tokenizer of {spec.model} writes ({error}); "
+            "set training.loss: weighted_sft, which needs no scores."
+        ) from error
 
 
 def check_examples(examples: Sequence[Example]) -> None:
@@ -130,20 +143,23 @@ def _save(model: Any, tokenizer: Any, spec: TrainingSpec, first: bool) -> None:
 
 
 def _model(spec: TrainingSpec) -> Any:
-    """The base model. Frozen weights may be bf16; weights that are trained are fp32, and computed
-    in bf16.
+    """What is trained on: the base model, or the policy before. Frozen weights may be bf16; weights
+    that are trained are fp32, and computed in bf16.
     """
     lora = spec.training.method == "lora"
+    whole = None if lora else spec.start
     shared_out = None
     if not lora and spec.processes > 1:
         shared_out = DistributedConfig(fsdp_size=spec.processes, fsdp_mixed_precision=spec.bf16)
     model = AutoModelForCausalLM.from_pretrained(
-        spec.model,
-        revision=spec.revision or "main",
+        whole or spec.model,
+        revision="main" if whole else spec.revision or "main",
         dtype=torch.bfloat16 if lora and spec.bf16 else torch.float32,
         distributed_config=shared_out,
     )
-    learn_where_labelled(model, spec.training.dpo_beta)
+    learn_where_labelled(model, spec.training)
+    if lora and spec.start:
+        return PeftModel.from_pretrained(model, spec.start, is_trainable=True)
     return add_adapter(model, spec) if lora else model
 
 

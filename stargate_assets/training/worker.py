@@ -83,10 +83,10 @@ class TrainingWorker:
         port = self.reserved.getsockname()[1]
         return Place(context.get_node_id(), address, socket.gethostname(), os.getpid(), port)
 
-    def bring(self, model: StoredFiles) -> str:
-        """Write a model's files, once for all workers of this node; where they are."""
-        write_files(model, self.directory / "model")
-        return str(self.directory / "model")
+    def bring(self, name: str, files: StoredFiles) -> str:
+        """Write files that all workers of this node read, once; where they are."""
+        write_files(files, self.directory / name)
+        return str(self.directory / name)
 
     def train(
         self, spec: TrainingSpec, environment: Mapping[str, str], saved: StoredFiles | None

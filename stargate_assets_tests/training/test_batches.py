@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.config.experiment import Training
+from stargate_assets.config.training import Training
 from stargate_assets.training.batches import accumulation_steps, examples_per_device, micro_batches
 
 COUNTS = st.integers(1, 9)

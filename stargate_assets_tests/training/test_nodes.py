@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from stargate_assets.config.machine import Cluster
+from stargate_assets.config.training import Training
 from stargate_assets.method.examples import IGNORED, Example
 from stargate_assets.training.labelled_loss import learn_where_labelled
 from stargate_assets.training.nodes import Saves, files_for, train_on_nodes
@@ -37,7 +38,7 @@ def test_a_worker_s_gradients_weigh_as_much_as_its_labelled_tokens(tiny_model: P
 
     def gradients(shares: list[list[Example]]) -> list[torch.Tensor]:
         model = AutoModelForCausalLM.from_pretrained(tiny_model)
-        learn_where_labelled(model, dpo_beta=0.1)
+        learn_where_labelled(model, Training())
         for share in shares:
             model(**collate(share, 2), num_items_in_batch=6)["loss"].backward()
         return [p.grad for p in model.parameters()]

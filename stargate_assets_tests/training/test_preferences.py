@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from stargate_assets.config.training import Training
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.examples import IGNORED, Example
@@ -53,7 +54,7 @@ def margins(model: Path, adapter: Path | None = None) -> list[float]:
 
 def test_the_loss_is_that_of_a_computation_by_hand(tiny_model: Path) -> None:
     model, plain = (AutoModelForCausalLM.from_pretrained(tiny_model) for _ in range(2))
-    learn_where_labelled(model, dpo_beta=0.5)
+    learn_where_labelled(model, Training(dpo_beta=0.5))
     tokens = [(5, 6, 7, 8), (5, 6, 9), (4, 5, 3, 6, 2), (4, 5, 9, 9)]
     pairs = [Example("answer", ids, (IGNORED, IGNORED, *ids[2:])) for ids in tokens]
     reference = torch.tensor([0.25, -1.0])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from stargate_assets.config.experiment import Training
+from stargate_assets.config.training import Training
 from stargate_assets.engines.engine import Checkpoint
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.examples import IGNORED, Dialogue, Example

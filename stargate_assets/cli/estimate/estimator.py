@@ -19,6 +19,7 @@ from stargate_assets.cli.estimate.tokens import token_counter
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project
+from stargate_assets.method.advantages import score_questions
 from stargate_assets.method.arms import BASE, Response
 from stargate_assets.method.audits import audit_pairs
 from stargate_assets.method.conversation import Conversation, Pair
@@ -136,6 +137,10 @@ class Estimator:
         gold = self._gold(split)
         scores = score_cell(experiment, cell, conversations, gold, scorer)
         if step.purpose == "train":
+            if experiment.training.loss == "reinforce":
+                asker = self._model(self.name, "questioner", base, policy)
+                score_questions(asker, scorer, conversations, experiment.told)
+                yield from lines("questioner", base, asker)
             yield from lines("scorer", base, scorer)
             if experiment.regularization.response == "own":
                 respondent = self._model(self.name, "respondent", base, policy)

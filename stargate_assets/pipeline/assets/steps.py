@@ -4,11 +4,14 @@ The assets run them on models that answer, an estimate on models that count.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from stargate_assets.config.experiment import Experiment, Judge, Roleplayer
+from stargate_assets.method.advantages import find_advantages, score_questions, weigh_better
 from stargate_assets.method.arms import Response, respond
 from stargate_assets.method.conversation import Conversation, Pair, people_of
+from stargate_assets.method.examples import Dialogue, training_dialogues
 from stargate_assets.method.heard import Heard, trace_statements
 from stargate_assets.method.judging import Comparison, Judgement, judge
 from stargate_assets.method.language_model import LanguageModel, Sampling
@@ -21,7 +24,7 @@ from stargate_assets.method.regularization import (
 )
 from stargate_assets.method.roleplay import Reply, choose_replies, generate_replies
 from stargate_assets.method.scoring import GoldLogProb, score_gold_responses
-from stargate_assets.method.selection import Selected, select_conversations
+from stargate_assets.method.selection import Selected, find_candidates, select_conversations
 from stargate_assets.method.simulation import Cell, conversations_without_questions, simulate
 
 
@@ -96,6 +99,45 @@ def select_cell(
         question_cost=stated.question_cost,
         word_cost=stated.word_cost,
     )
+
+
+def find_lessons(
+    experiment: Experiment,
+    conversations: Sequence[Conversation],
+    scores: Sequence[GoldLogProb],
+    policy: LanguageModel,
+    base: LanguageModel,
+) -> tuple[list[Dialogue], dict[str, int]]:
+    """What the questions of all eligible conversations teach, for a loss that weighs them; and how
+    many conversations teach nothing, by reason.
+    """
+    stated, training = experiment.selection, experiment.training
+    candidates = find_candidates(
+        conversations,
+        scores,
+        objective=stated.objective,
+        question_cost=stated.question_cost,
+        word_cost=stated.word_cost,
+    )
+    lessons = find_advantages(candidates, standardise=training.standardise_advantages)
+    counts = {"no_better_or_worse_sibling": len(candidates) - len(lessons)}
+    if training.loss == "weighted_sft":
+        better = weigh_better(lessons, training.advantage_temperature)
+        counts["worse_than_siblings"] = len(lessons) - len(better)
+        return [
+            replace(dialogue, weight=lesson.weight)
+            for lesson in better
+            for dialogue in training_dialogues([lesson.conversation], (), experiment.told)
+        ], counts
+    talked = [lesson.conversation for lesson in lessons]
+    scored = score_questions(policy, base, talked, experiment.told)
+    counts["too_long_to_be_scored"] = sum(of_turns is None for of_turns in scored)
+    return [
+        replace(dialogue, weight=lesson.weight, sampled=of_turns.sampled, base=of_turns.base)
+        for lesson, of_turns in zip(lessons, scored, strict=True)
+        if of_turns is not None
+        for dialogue in training_dialogues([lesson.conversation], (), experiment.told)
+    ], counts
 
 
 def regularize_cell(

@@ -25,7 +25,7 @@ from stargate_assets.pipeline.assets.rows import (
     regularization_rows,
     table_rows,
 )
-from stargate_assets.pipeline.assets.steps import regularize_cell
+from stargate_assets.pipeline.assets.steps import find_lessons, regularize_cell
 from stargate_assets.storage.checkpoints import (
     TrainingRecord,
     find_training,
@@ -73,9 +73,10 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
         if run.cell.split == TEST_SPLIT:
             run.context.log.info("The held-out split is never trained on: no checkpoint here.")
             return
-        rows, source = train_checkpoint(run, training_spec(run))
+        spec, counts = training_spec(run)
+        rows, source = train_checkpoint(run, spec)
         row = rows.row(0, named=True)
-        numbers: dict[str, float | str] = {"steps": row["steps"]}
+        numbers: dict[str, float | str] = {"steps": row["steps"], **counts}
         for kind in ("loss", "preference_loss"):
             if losses := row[f"{kind}es"]:
                 numbers |= {f"first_{kind}": losses[0], f"last_{kind}": losses[-1]}
@@ -88,18 +89,24 @@ def training_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefiniti
     return [regularization_responses, checkpoints]
 
 
-def training_spec(run: CellRun) -> TrainingSpec:
-    """Say what the training program needs to know of a cell. Conversations that were not selected
-    matter only to a loss that compares.
+def training_spec(run: CellRun) -> tuple[TrainingSpec, dict[str, int]]:
+    """Say what the training program needs to know of a cell, and how many conversations teach
+    nothing, by reason, where all of them may. Those that were not selected matter only to a loss
+    that compares or weighs.
     """
     experiment, models, training = run.experiment, run.models, run.experiment.training
     machine = models.machine
     workers = machine.training_workers
     best, questioner = run.best_conversations, run.experiment.questioner
     learnt = regularization_from_rows(run.rows("regularization_responses"), best)
-    dialogues = []
+    dialogues, counts = [], dict[str, int]()
     if training.fine_tunes:
         dialogues = training_dialogues(best, learnt, experiment.told, training.labels)
+    if training.weighs:
+        policy, base = run.policy_model("questioner"), run.model("scorer")
+        lessons, counts = find_lessons(experiment, run.conversations, run.scores, policy, base)
+        dialogues = [*lessons, *(d for d in dialogues if d.kind == "answer")]
+    start = run.policy if training.start_from == "previous" else None
     rejected = []
     if training.compares:
         kept = {c.key for c in best}
@@ -107,10 +114,12 @@ def training_spec(run: CellRun) -> TrainingSpec:
         rejected = [c for c in eligible if c.key not in kept]
     preferences = (pair.preference for pair in comparisons(best, rejected, experiment.told))
     final = checkpoint_directory(models, run.name, run.cell)
-    return TrainingSpec(
+    spec = TrainingSpec(
         model=models.path(questioner),
         identity=models.identity(questioner),
         revision=questioner.revision,
+        start=str(start.path) if start else None,
+        start_sha256=start.sha256 if start else None,
         device=models.engine_device() if workers else models.device(),
         bf16=models.dtype(questioner) == "bfloat16",
         seed=derive_seed(experiment.seed, "training", run.cell.iteration, run.cell.split),
@@ -124,6 +133,7 @@ def training_spec(run: CellRun) -> TrainingSpec:
         save_minutes=machine.training_save_minutes,
         chat_template_kwargs=questioner.chat_template_kwargs,
     )
+    return spec, counts
 
 
 def checkpoint_directory(models: ModelPool, name: str, cell: Cell) -> Path:
