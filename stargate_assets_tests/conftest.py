@@ -282,7 +282,7 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Fini
         project = loop(project_files(directory), tiny_model, **JUDGED)
         estimated = estimate_calls(project, ["loop"])["loop"]
         run_experiment(project, "loop", None, announced.append)
-        asked = record_usage(project)
+        asked = record_usage(project, project.warehouse)
     cells = made_cells(announced)
     return Finished(directory, cells, estimated, asked, project.models.usage.made)
 

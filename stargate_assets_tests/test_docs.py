@@ -261,7 +261,7 @@ def store_results(name: str) -> None:
     versions = data_versions(project.data_sets[experiment.data_set])
     drawn = replace(frames.tables(name, tasks=2, people=2), experiment=experiment)
     frames.store(drawn, project.warehouse, versions)
-    project.warehouse.write_usage(frames.usage_rows(name))
+    project.warehouse.write_usage(lambda: frames.usage_rows(name))
 
 
 def declare(directory: Path, block: Block) -> None:

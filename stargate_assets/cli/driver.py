@@ -1,8 +1,8 @@
 """Walks an experiment's plan in one process, with warm engines: what `stargate run` does."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -10,16 +10,19 @@ import polars as pl
 
 from stargate_assets.cli.dagster_errors import one_sentence
 from stargate_assets.cli.interrupts import ending_signal
+from stargate_assets.cli.other_runs import (
+    computes_here,
+    only_run_of,
+    room_for_models,
+    turn_at,
+)
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import load_machine
 from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
-from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.lineage import planned_tables
-from stargate_assets.pipeline.assets.report_page import page_path, write_page
 from stargate_assets.pipeline.assets.versions import done_steps, missing_aside, report_is_due
-from stargate_assets.pipeline.dead_runs import release_dead_runs
 from stargate_assets.pipeline.jobs import (
     aside_job_name,
     data_job_name,
@@ -27,14 +30,15 @@ from stargate_assets.pipeline.jobs import (
     needed_splits,
     report_job_name,
 )
-from stargate_assets.reporting.comparison import compare, comparison_grids
-from stargate_assets.reporting.quality import Grid
-from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.duckdb_file import Patience, WarehouseError
+from stargate_assets.storage.warehouse import Warehouse
 
 Announce = Callable[[str], None]
 Launch = Callable[[str, str | None], None]
 """A job's name and its partition."""
+AT_THE_END = Patience(5.0)
+"""Of a run that has failed, whose counts the next one can write."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -120,20 +124,15 @@ def open_instance() -> dg.DagsterInstance:
 
 @contextmanager
 def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
-    """Runs jobs of the project in this process; those that need models, only while no other run
-    uses them.
+    """Runs jobs of the project in this process; those whose `models` compute here, only while the
+    machine has room for them.
     """
     repository = project.definitions.get_repository_def()
     with ExitStack() as stack:
         with one_sentence(project.warehouse.path.parent):
             instance = stack.enter_context(open_instance())
-            living = release_dead_runs(instance) if models else []
-        for other in living:
-            raise DriverError(
-                f"The run {other.dagster_run.run_id} ({other.dagster_run.job_name}) is using the "
-                "models; wait for it to end, or terminate it in the UI (make ui)."
-            )
-
+            if models:
+                stack.enter_context(room_for_models(project, instance))
         with project.warehouse.connect(read_only=False):
             pass  # what cannot be written is told of before anything is paid for
 
@@ -143,19 +142,21 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
                     repository.get_job(job).execute_in_process(
                         instance=instance, partition_key=partition, run_config=QUIET
                     )
-            finally:
-                record_usage(project)  # also of calls whose table was not written
+            except BaseException:
+                with suppress(WarehouseError):  # counts calls whose table was not written
+                    record_usage(project, replace(project.warehouse, patience=AT_THE_END))
+                raise
+            record_usage(project, project.warehouse)
             if ending_signal() is not None:  # which Dagster has forgotten
                 raise KeyboardInterrupt
 
         yield launch
 
 
-def record_usage(project: Project) -> list[UsageRow]:
+def record_usage(project: Project, warehouse: Warehouse) -> list[UsageRow]:
     """Bring `warehouse.usage` up to what the completion store has counted, and return that."""
-    rows = project.models.usage_rows()
-    project.warehouse.write_usage(rows)
-    return rows
+    warehouse.write_usage(project.models.usage_rows)
+    return project.models.usage_rows()
 
 
 def run_data_set(
@@ -164,7 +165,7 @@ def run_data_set(
     """Materialise those of the splits that are missing or out of date; returns the rows of each
     table in every split that is there.
     """
-    with launcher(project, models=project.data_sets[name].needs_models) as launch:
+    with launcher(project, models=computes_here(project, name)) as launch:
         _fill(project, name, splits, launch, announce)
     there = project.warehouse.materializations(name)
     tables = project.data_sets[name].tables
@@ -179,7 +180,7 @@ def run_experiment(
 ) -> pl.DataFrame:
     """Make every planned cell that is missing or out of date, then the report, and return that."""
     forced = _find_forced_step(find_experiment(project, name), force)
-    with launcher(project, models=True) as launch:
+    with launcher(project, models=computes_here(project, name)) as launch:
         return walk(project, name, forced, launch, announce)
 
 
@@ -189,7 +190,8 @@ def run_experiments(
     """The same of several, one after another with the same warm engines; each name with its report
     when it is done.
     """
-    with launcher(project, models=True) as launch:
+    here = any(computes_here(project, name) for name in names)
+    with launcher(project, models=here) as launch:
         for name in names:
             yield name, walk(project, name, None, launch, announce)
 
@@ -202,23 +204,41 @@ def walk(
     announce: Announce,
     only: Mapping[str, Collection[str]] | None = None,
 ) -> pl.DataFrame:
-    """The same while jobs can be launched. `only` are the slices that may be made, by schema; all
-    unless stated.
+    """The same while jobs can be launched, and nobody else makes the experiment. `only` are the
+    slices that may be made, by schema; all unless stated.
     """
     experiment = find_experiment(project, name)
-    project.tracking.begin(name, announce)
     splits = needed_splits(experiment)
     if only is not None:
         splits = [split for split in splits if split in only.get(experiment.data_set, ())]
-    _fill(project, experiment.data_set, splits, launch, announce)
-    step: Step | None = None
+    with only_run_of(project, name):
+        project.tracking.begin(name, announce)
+        _fill(project, experiment.data_set, splits, launch, announce)
+        _make_cells(project, name, forced, launch, announce, only)
+        for table, cell in missing_aside(project.warehouse, name, experiment):
+            if only is None or cell.key in only[name]:
+                launch(aside_job_name(name, table), cell.key)
+        if report_is_due(project.warehouse, name):
+            launch(report_job_name(name), None)
+        return project.warehouse.read(name, "report", [{}])
+
+
+def _make_cells(
+    project: Project,
+    name: str,
+    forced: Step | None,
+    launch: Launch,
+    announce: Announce,
+    only: Mapping[str, Collection[str]] | None,
+) -> None:
+    experiment, step = project.experiments[name], None
     while True:
         done = done_steps(project.warehouse, name, experiment)
         ready = [forced] if forced else ready_steps(experiment.iterations, done)
         if only is not None:
             ready = [step for step in ready if step.cell.key in only[name]]
         if not ready:
-            break
+            return
         if step is not None and step == ready[0]:
             announce(
                 f"{name}: what the cell {step.cell.key} is made from was rewritten while it was "
@@ -227,50 +247,19 @@ def walk(
         step, forced = ready[0], None
         announce(f"{name}: cell {step.cell.key} ({step.purpose})")
         launch(job_name(name, step.purpose), step.cell.key)
-    for table, cell in missing_aside(project.warehouse, name, experiment):
-        if only is None or cell.key in only[name]:
-            launch(aside_job_name(name, table), cell.key)
-    if report_is_due(project.warehouse, name):
-        launch(report_job_name(name), None)
-    return project.warehouse.read(name, "report", [{}])
-
-
-def write_report(project: Project, names: Sequence[str]) -> Path:
-    """The page of one experiment, or of several beside each other; returns where it is."""
-    return write_page(project.warehouse, _read_evaluated_tables(project, names))
-
-
-def compare_experiments(
-    project: Project, names: Sequence[str], policy: int | None = None
-) -> tuple[list[Grid], Path]:
-    """The tables that hold the latest policy of each experiment, or the one that is asked for,
-    against the first's; and where the page is that shows them with a figure.
-    """
-    tables = _read_evaluated_tables(project, names)
-    grids = comparison_grids(compare(tables, policy))
-    return grids, write_page(project.warehouse, tables, policy)
-
-
-def _read_evaluated_tables(project: Project, names: Sequence[str]) -> list[ExperimentTables]:
-    return [
-        read_evaluated_tables(project.warehouse, name, find_experiment(project, name))
-        for name in dict.fromkeys(names)
-    ]
-
-
-def find_report_page(project: Project, name: str) -> Path:
-    """The page that the last run of the experiment wrote; written again where it was deleted."""
-    path = page_path(project.warehouse, [name])
-    return path if path.exists() else write_report(project, [name])
 
 
 def _fill(
     project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
 ) -> None:
     """Materialise those of a data set's splits that are missing or out of date."""
-    for split in project.missing_splits(data_set, splits):
-        announce(f"{data_set}: {split}")
-        launch(data_job_name(data_set), split)
+    splits = list(splits)
+    if not project.missing_splits(data_set, splits):
+        return
+    with turn_at(project, data_set, announce):
+        for split in project.missing_splits(data_set, splits):
+            announce(f"{data_set}: {split}")
+            launch(data_job_name(data_set), split)
 
 
 def list_cell_states(project: Project, name: str) -> list[CellState]:

@@ -137,6 +137,7 @@ def run(
     project = load(name, all_of_it=all_of_it, **changes, max_dollars=max_dollars)
     if not all_of_it and name in project.data_sets and {force, *changes.values()} != {None}:
         raise click.UsageError(f"{name} is a data set; the options are for experiments.")
+    project = project.of_a_run(console.print)
     try:
         with progress_bars() as project.models.on_progress:
             if all_of_it:
@@ -223,7 +224,8 @@ def report(experiments: tuple[str, ...]) -> None:
     """Write the page of one EXPERIMENT, or of several beside each other: figures, tables and every
     conversation in one HTML file.
     """
-    from stargate_assets.cli.driver import load, write_report
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.pages import write_report
 
     path = write_report(load(experiments[0]), experiments)
     console.print(f"Wrote {escape(str(path))}; open it in a browser.", soft_wrap=True)

@@ -13,6 +13,7 @@ from stargate_assets.cli.driver import (
     run_data_set,
     walk,
 )
+from stargate_assets.cli.other_runs import computes_here
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.arms import BASE
 from stargate_assets.method.plan import TEST_SPLIT
@@ -36,7 +37,7 @@ def retry_failed(project: Project, name: str, announce: Announce) -> pl.DataFram
         raise DriverError(f"Every request of {name} has an answer; there is nothing to ask again.")
     if is_data_set:
         return run_data_set(project, name, announce, due[name])
-    with launcher(project, models=True) as launch:
+    with launcher(project, models=computes_here(project, name)) as launch:
         report = walk(project, name, None, launch, announce, due)
     if any(cell.state == "next" for cell in list_cell_states(project, name)):
         announce(f"{name}: other cells are due; stargate run {name} makes them")

@@ -4,7 +4,6 @@ import polars as pl
 
 from stargate_assets.cli.driver import (
     find_experiment,
-    find_report_page,
     list_family,
     run_data_set,
     run_experiment,
@@ -14,6 +13,7 @@ from stargate_assets.cli.example_conversations import (
     example_conversations,
     print_example_conversations,
 )
+from stargate_assets.cli.pages import find_report_page
 from stargate_assets.cli.retry import retry_failed
 from stargate_assets.cli.terminal import (
     console,

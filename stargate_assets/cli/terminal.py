@@ -159,7 +159,7 @@ def print_report(experiment: str, frame: pl.DataFrame) -> None:
 
 def print_comparison(project: "Project", names: Sequence[str], policy: int | None = None) -> None:
     """The tables of a comparison, and where its page is."""
-    from stargate_assets.cli.driver import compare_experiments
+    from stargate_assets.cli.pages import compare_experiments
 
     grids, path = compare_experiments(project, names, policy)
     for grid in grids:

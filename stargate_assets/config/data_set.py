@@ -148,9 +148,9 @@ class DataSet(Frozen):
         return self.gold_responses is not None or self.oracle is not None
 
     @property
-    def needs_models(self) -> bool:
-        """Whether any of it is written by a model."""
-        return self.persona_writer is not None or self.oracle is not None
+    def writers(self) -> tuple["PersonaWriter | Oracle", ...]:
+        """Who writes of it what is not recorded."""
+        return tuple(w for w in (self.persona_writer, self.oracle) if w is not None)
 
     @property
     def tables(self) -> tuple[str, ...]:

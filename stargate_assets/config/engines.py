@@ -5,6 +5,7 @@ in `engines/engine.py`), and enter it here. The module is imported when the engi
 so what it needs may be heavy, or an extra.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -38,3 +39,10 @@ ENGINES = {
     "openai": EngineEntry("stargate_assets.engines.openai", remote=True),
     "scripted": EngineEntry("stargate_assets.engines.scripted", weights=False),
 }
+
+
+def compute_here(engines: Iterable[str]) -> bool:
+    """Whether any of these engines computes itself, on this machine or on its cluster, and so needs
+    devices that others may use; an endpoint has its own.
+    """
+    return any(name in ENGINES and not ENGINES[name].remote for name in engines)

@@ -72,6 +72,11 @@ class Cluster(Frozen):
         description="Of models that have another number, by what tables call them, e.g. "
         "{bundled at transformers: 2}.",
     )
+    runs_at_once: PositiveInt = Field(
+        default=1,
+        description="Runs that may have models at the same time, each in replicas of its own; "
+        "they share the GPUs evenly unless replicas says otherwise.",
+    )
     gpus: PositiveFloat | None = Field(
         default=None,
         description="Of a replica, e.g. 0.5 where two share one. Unless stated, tensor_parallel of "
@@ -101,6 +106,15 @@ class Cluster(Frozen):
             raise ValueError(
                 "training_workers is of a cluster of several machines; on this one alone state "
                 "training_processes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_room_for_each_run(self) -> Self:
+        if self.runs_at_once > 1 and self.training_workers is None:
+            raise ValueError(
+                "runs_at_once is of a cluster that trains too; state training_workers, of each "
+                "run, because this machine trains for one run at a time"
             )
         return self
 
@@ -177,6 +191,11 @@ class Machine(Frozen):
                 "state one of them"
             )
         return self
+
+    @property
+    def runs_at_once(self) -> int:
+        """Runs that may have models at the same time."""
+        return self.cluster.runs_at_once if self.cluster else 1
 
     @property
     def training_workers(self) -> int | None:

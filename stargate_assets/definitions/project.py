@@ -21,7 +21,7 @@ from stargate_assets.pipeline.components import (
     experiment_definitions,
     external_data_set,
 )
-from stargate_assets.pipeline.dead_runs import dead_runs_sensor, release_dead_runs
+from stargate_assets.pipeline.dead_runs import dead_runs_sensor, release_dead_runs, widen_pool
 from stargate_assets.pipeline.declarations import MAIN, load_declarations
 from stargate_assets.pipeline.tracking import Tracking
 from stargate_assets.storage.io_manager import WarehouseIOManager
@@ -63,6 +63,10 @@ class Project:
     def tracking(self) -> Tracking:
         """The trackers that machine.yaml names."""
         return Tracking(self.warehouse, self.experiments, self.models.machine.trackers)
+
+    def of_a_run(self, announce: Callable[[str], None]) -> "Project":
+        """The same for a run, which waits for who has the warehouse open, and says so."""
+        return replace(self, warehouse=self.warehouse.of_a_run(announce))
 
     def missing_splits(self, data_set: str, splits: Iterable[str]) -> list[str]:
         """Which of a data set's splits are not there as its sources are now."""
@@ -140,12 +144,25 @@ def _resources(project: Project) -> dict[str, object]:
     @dg.resource(description="The models; a run that needs them first frees what the dead hold.")
     def models_of_a_run(context: dg.InitResourceContext) -> ModelPool:
         if context.instance is not None:
+            widen_pool(context.instance, models.machine.runs_at_once)
             release_dead_runs(context.instance)
         return models
 
+    @dg.resource(description="The DuckDB file; a run waits long for who else has it open.")
+    def warehouse_of_a_run(context: dg.InitResourceContext) -> Warehouse:
+        if context.run is None or context.log is None:  # of a sensor
+            return warehouse
+        return warehouse.of_a_run(context.log.warning)
+
+    @dg.io_manager(required_resource_keys={"warehouse"})
+    def io_manager(context: dg.InitResourceContext) -> WarehouseIOManager:
+        return WarehouseIOManager(
+            context.resources.warehouse, models.store, project.tracking.notice
+        )
+
     return {
-        "io_manager": WarehouseIOManager(warehouse, models.store, project.tracking.notice),
-        "warehouse": warehouse,
+        "io_manager": io_manager,
+        "warehouse": warehouse_of_a_run,
         "models": models_of_a_run,
         "pipes": project.pipes or dg.PipesSubprocessClient(),
     }

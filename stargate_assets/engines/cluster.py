@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from stargate_assets.config.machine import Cluster
 from stargate_assets.engines.chunks import Part, plan_parts
 from stargate_assets.engines.cluster_actor import Call, Chunk, EngineOnNode, Files, Reply
 from stargate_assets.engines.endpoint_errors import KEPT
@@ -63,8 +64,10 @@ def open_on_cluster(
     )
     CONNECTION.join(cluster)
     try:
-        most = count_fitting(CONNECTION.size(), gpus, opening.machine.models_in_memory)
+        models = opening.machine.models_in_memory * cluster.runs_at_once
+        most = count_fitting(CONNECTION.size(), gpus, models)
         size = cluster.count_replicas(opening.spec, most)
+        _check_room(opening.spec.label, cluster, size, most)
         replicas = Replicas(
             opening.spec.label,
             cluster,
@@ -86,6 +89,16 @@ def open_on_cluster(
         raise
     opening.on_progress(f"opening {replicas.name} on Ray", 1, 1)
     return ClusterEngine(replicas)
+
+
+def _check_room(name: str, cluster: Cluster, size: int, most: int) -> None:
+    """Raises EngineError where runs would wait for GPUs that others of them have."""
+    if cluster.runs_at_once > 1 and size > most:
+        raise EngineError(
+            f"{cluster.runs_at_once} runs at once with {size} replicas of {name} each need more "
+            f"than the cluster has, which is enough for {most}; lower replicas, runs_at_once, gpus "
+            "or models_in_memory in machine.yaml."
+        )
 
 
 class ClusterEngine:

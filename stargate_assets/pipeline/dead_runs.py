@@ -7,10 +7,20 @@ import psutil
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from stargate_assets.pipeline.assets.grid import GPU_POOL
+
+
+def widen_pool(instance: dg.DagsterInstance, width: int) -> None:
+    """Let so many runs have models at once; dagster.yaml says one, and knows no machine."""
+    storage = instance.event_log_storage
+    there = {pool.name: pool.limit for pool in storage.get_pool_limits()}
+    if there.get(GPU_POOL, 1) != width:
+        storage.set_concurrency_slots(GPU_POOL, width)
+
 
 def release_dead_runs(instance: dg.DagsterInstance) -> list[RunRecord]:
-    """Mark runs that hold or await a pool's slot and have no process as failed, and free their
-    slots; returns the runs that live.
+    """Mark runs that have no process as failed, and free their slots of a pool; returns the runs
+    that live and hold or await one.
 
     Process ids mean something on one machine only, which is where a SQLite instance is.
     """
@@ -18,11 +28,13 @@ def release_dead_runs(instance: dg.DagsterInstance) -> list[RunRecord]:
     if not isinstance(storage, SqliteEventLogStorage):
         return []
     alive: list[RunRecord] = []
-    for run_id in storage.get_concurrency_run_ids():
+    in_pool = storage.get_concurrency_run_ids()
+    started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    for run_id in in_pool | {run.run_id for run in started}:
         record = instance.get_run_record_by_id(run_id)
         if record is not None and not record.dagster_run.is_finished:
             if _has_process(instance, record):
-                alive.append(record)
+                alive += [record] if run_id in in_pool else []
                 continue
             instance.report_run_failed(
                 record.dagster_run, "The process of this run was killed; materialise again."

@@ -68,9 +68,21 @@ def describe_lock(path: Path, holder: duckdb.Error | str, seconds: float) -> str
     """One sentence about a DuckDB file that its holder, whom DuckDB's error names, has kept locked
     for so long.
     """
+    return f"{_locked(path, holder, seconds)}; close that program and try again."
+
+
+def describe_wait(path: Path, holder: duckdb.Error, seconds: float, patience: float) -> str:
+    """The same while a run waits for it, which is prepared to do so for `patience` seconds."""
+    return (
+        f"{_locked(path, holder, seconds)}; close that program: this run waits for it, "
+        f"{patience / 60:.0f} minutes at most."
+    )
+
+
+def _locked(path: Path, holder: duckdb.Error | str, seconds: float) -> str:
     named = re.search(r"\S+ \(PID \d+\)|PID \d+|this process", str(holder))
     by = f" by {named.group()}" if named else ""
-    return f"{path} has been locked{by} for {seconds:.0f} s; close that program and try again."
+    return f"{path} has been locked{by} for {seconds:.0f} s"
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

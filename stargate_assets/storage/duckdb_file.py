@@ -7,7 +7,7 @@ DuckDB takes far longer than to attach a file to it: a process starts it once fo
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,17 +21,31 @@ from stargate_assets.storage.disk import (
     describe_damage,
     describe_disk_fault,
     describe_lock,
+    describe_wait,
     writing,
 )
 from stargate_assets.storage.views import quote_name, quote_text
 
-LOCK_PATIENCE_SECONDS = 30.0
+TELLING_SECONDS = 10.0
+"""So long a file has been locked when this is first said."""
 _LOCKED = re.compile("Could not set lock|Conflicting lock|Unique file handle conflict", re.I)
 _CORRUPT = re.compile("Corrupt database file|database has been invalidated", re.I)
 
 
 class WarehouseError(StargateError):
     """A table cannot be read or written. The message says why and what to do."""
+
+
+def ignore(sentence: str) -> None:
+    del sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a file that somebody else has locked is waited for, in seconds, and who is told."""
+
+    seconds: float
+    say: Callable[[str], None] = ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +67,21 @@ def _instance(path: Path) -> _Instance:
 
 
 @contextmanager
-def open_duckdb(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_duckdb(
+    path: Path, patience: Patience, *, read_only: bool
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection for one short piece of work, whose catalog is the file's. If another process or
-    thread has the file, wait up to LOCK_PATIENCE_SECONDS, then raise WarehouseError. What is not
+    thread has the file, wait, and raise WarehouseError at the end of `patience`. What is not
     committed at the end is as if it had not been.
     """
-    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _STARTING:
             instance = _instance(path.absolute())
-        if not instance.attached.acquire(timeout=LOCK_PATIENCE_SECONDS):
-            raise WarehouseError(describe_lock(path, "this process", LOCK_PATIENCE_SECONDS))
+        if not instance.attached.acquire(timeout=patience.seconds):
+            raise WarehouseError(describe_lock(path, "this process", patience.seconds))
         try:
-            with _attach(instance, path, read_only, deadline) as connection:
+            with _attach(instance, path, read_only, patience) as connection:
                 yield connection
         except duckdb.Error as error:
             if isinstance(error, duckdb.FatalException) or _CORRUPT.search(str(error)):
@@ -79,10 +94,11 @@ def open_duckdb(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConne
 
 @contextmanager
 def _attach(
-    instance: _Instance, path: Path, read_only: bool, deadline: float
+    instance: _Instance, path: Path, read_only: bool, patience: Patience
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     name = quote_name(path.stem)
     mode = " (READ_ONLY)" if read_only else ""
+    started, telling = time.monotonic(), TELLING_SECONDS
     while True:
         try:
             instance.root.execute(f"ATTACH {quote_text(str(path))} AS {name}{mode}")
@@ -92,8 +108,12 @@ def _attach(
                 if describe_disk_fault(error, path):
                     raise
                 raise WarehouseError(describe_damage(path, error)) from error
-            if time.monotonic() > deadline:
-                raise WarehouseError(describe_lock(path, error, LOCK_PATIENCE_SECONDS)) from error
+            waited = time.monotonic() - started
+            if waited > patience.seconds:
+                raise WarehouseError(describe_lock(path, error, patience.seconds)) from error
+            if waited > telling:
+                patience.say(describe_wait(path, error, waited, patience.seconds))
+                telling *= 2
             time.sleep(random.uniform(0.02, 0.2))
     try:
         with instance.root.cursor() as connection:

@@ -34,7 +34,7 @@ class WarehouseIOManager(dg.IOManager):
         schema, table = context.asset_key.path
         where = slice_of(context.partition_key if context.has_partition_key else None)
         version = context.output_metadata[VERSION].value
-        self.warehouse.write(schema, table, where, obj, str(version), self.completions().usage())
+        self.warehouse.write(schema, table, where, obj, str(version), self.completions().usage)
         self.notice(schema, table, context.log.warning)
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:

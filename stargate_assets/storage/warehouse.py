@@ -4,9 +4,9 @@
 complete and valid, or it is absent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from dataframely.exc import SchemaError, ValidationError
 
 from stargate_assets.storage.comments import update_comments
 from stargate_assets.storage.completions import UsageRow
-from stargate_assets.storage.duckdb_file import WarehouseError, open_duckdb
+from stargate_assets.storage.duckdb_file import Patience, WarehouseError, open_duckdb
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
 
@@ -28,6 +28,10 @@ Slice = Mapping[str, str | int]
 then not partitioned.
 """
 
+PATIENCE = Patience(30.0)
+"""Of a command that somebody watches."""
+PATIENCE_OF_A_RUN = 3600.0
+"""In seconds: what a cell has cost is worth more than a wait for whoever reads in a notebook."""
 RESERVED_SCHEMAS = (
     "warehouse",
     ALL_EXPERIMENTS,
@@ -54,6 +58,16 @@ ALTER TABLE warehouse.usage ADD COLUMN IF NOT EXISTS estimated_calls BIGINT;
 """
 
 
+Count = Callable[[], Sequence[UsageRow]]
+"""Counts the calls of all runs. It is called while nobody else can write, so the counts that were
+made last are those that stay; where there are none, what was written before stays.
+"""
+
+
+def count_nothing() -> Sequence[UsageRow]:
+    return ()
+
+
 class MissingSliceError(WarehouseError):
     """A slice that was asked for has not been materialised. The message says which."""
 
@@ -75,6 +89,16 @@ class Warehouse:
     """The DuckDB file of a project; every method opens it, works for milliseconds and closes it."""
 
     path: Path
+    patience: Patience = field(default=PATIENCE, compare=False)
+
+    def of_a_run(self, say: Callable[[str], None]) -> "Warehouse":
+        """The same for a run, which waits longer and says so, here and where it said so before."""
+
+        def say_it(sentence: str) -> None:
+            self.patience.say(sentence)
+            say(sentence)
+
+        return replace(self, patience=Patience(PATIENCE_OF_A_RUN, say_it))
 
     @property
     def place(self) -> str:
@@ -88,7 +112,7 @@ class Warehouse:
         """
         if read_only:
             self._require_file()
-        with open_duckdb(self.path, read_only=read_only) as connection:
+        with open_duckdb(self.path, self.patience, read_only=read_only) as connection:
             yield connection
 
     def write(
@@ -98,13 +122,13 @@ class Warehouse:
         where: Slice,
         frame: pl.DataFrame,
         version: str,
-        usage: Sequence[UsageRow] = (),
+        usage: Count = count_nothing,
         *,
         by_key: bool = False,
     ) -> None:
         """Replace one slice of `schema.table` by `frame`, or with `by_key` what of the slice has
-        the primary keys of its rows; and `warehouse.usage` by `usage` unless that is empty. A frame
-        that its schema does not allow raises WarehouseError.
+        the primary keys of its rows; and `warehouse.usage` by what `usage` returns. A frame that
+        its schema does not allow raises WarehouseError.
         """
         try:
             checked = SCHEMAS[table].validate(frame, cast=True)
@@ -136,7 +160,7 @@ class Warehouse:
                 f"SELECT ?, ?, ?, ?, count(*), current_timestamp FROM {name} WHERE {condition}",
                 [schema, table, slice_name(where), version, *values],
             )
-            _replace_usage(connection, usage)
+            _replace_usage(connection, usage())
             refresh_views(connection, schema, table)
             update_comments(connection, schema, "warehouse", ALL_EXPERIMENTS)
             connection.execute("COMMIT")
@@ -176,14 +200,14 @@ class Warehouse:
         later = {n: pl.lit(None, c.dtype) for n, c in columns if n not in found.columns}
         return found.with_columns(**later)
 
-    def write_usage(self, rows: Sequence[UsageRow]) -> None:
-        """Replace `warehouse.usage`, the counts of model calls, unless `rows` is empty."""
-        if not rows:
+    def write_usage(self, usage: Count) -> None:
+        """Replace `warehouse.usage`, the counts of model calls, by what `usage` returns."""
+        if not usage():
             return
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
             connection.execute(_CREATE_BOOKKEEPING)
-            _replace_usage(connection, rows)
+            _replace_usage(connection, usage())
             update_comments(connection, "warehouse")
             connection.execute("COMMIT")
 

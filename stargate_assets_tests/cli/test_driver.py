@@ -13,7 +13,6 @@ import pytest
 
 from stargate_assets.cli.driver import (
     DriverError,
-    find_report_page,
     launcher,
     list_cell_states,
     list_family,
@@ -21,6 +20,7 @@ from stargate_assets.cli.driver import (
     run_experiment,
     run_experiments,
 )
+from stargate_assets.cli.pages import find_report_page
 from stargate_assets.config.machine import Cluster, Machine
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.pipeline.assets.versions import MissingPolicyError

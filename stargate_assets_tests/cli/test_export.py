@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
 
-from stargate_assets.cli.driver import write_report
 from stargate_assets.cli.export import FORMATS, ExportError, export, make_preference_rows
 from stargate_assets.cli.main import main
+from stargate_assets.cli.pages import write_report
 from stargate_assets.definitions.project import Project
 from stargate_assets.models.pool import ModelPool
 from stargate_assets.pipeline.assets.evaluation import NothingEvaluatedError

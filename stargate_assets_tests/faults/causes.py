@@ -7,14 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from signal import Signals
+from typing import Any
+from unittest.mock import patch
 
 from stargate_assets.definitions.project import Project
 from stargate_assets.models.pool import COMPLETIONS
 from stargate_assets.pipeline.assets.training import CHECKPOINTS
-from stargate_assets.storage import duckdb_file
+from stargate_assets.storage import warehouse
+from stargate_assets.storage.duckdb_file import Patience, open_duckdb
 from stargate_assets_tests.faults.phases import DATA_SET, Phase
 from stargate_assets_tests.faults.scripted_training import STRIKES_WITH
 
@@ -115,18 +119,18 @@ def remount(option: str) -> None:
 def locked_by(kind: str, project: Project, phase: Phase) -> Iterator[None]:
     """Another process has opened the warehouse, to `read` or to `write`, and keeps it."""
     del phase
-    patience = duckdb_file.LOCK_PATIENCE_SECONDS
     command = [sys.executable, "-c", HOLD, str(project.warehouse.path), kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdin is not None
         assert holder.stdout is not None
         holder.stdout.readline()
-        duckdb_file.LOCK_PATIENCE_SECONDS = PATIENCE_SECONDS
-        try:
+        with patch.object(warehouse, "open_duckdb", _open_hastily):
             yield
-        finally:
-            duckdb_file.LOCK_PATIENCE_SECONDS = patience
-            holder.stdin.close()
+        holder.stdin.close()
+
+
+def _open_hastily(path: Path, patience: Patience, *, read_only: bool) -> Any:
+    return open_duckdb(path, replace(patience, seconds=PATIENCE_SECONDS), read_only=read_only)
 
 
 @contextmanager

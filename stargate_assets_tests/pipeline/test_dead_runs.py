@@ -10,7 +10,8 @@ import pytest
 from dagster._core.events import EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
-from stargate_assets.cli.driver import DriverError, open_instance, run_experiment
+from stargate_assets.cli.driver import open_instance, run_experiment
+from stargate_assets.cli.other_runs import OtherRunError
 from stargate_assets.definitions.project import Project
 from stargate_assets.pipeline.assets.grid import GPU_POOL
 from stargate_assets.pipeline.dead_runs import release_dead_runs
@@ -47,6 +48,6 @@ def test_a_run_that_lives_keeps_its_slot_and_is_named(
     project = scripted_project()
     with open_instance() as instance:
         alive = holding_the_slot(instance, os.getpid())
-        with pytest.raises(DriverError, match=rf"{alive} \(loop_train_iteration\) is using"):
+        with pytest.raises(OtherRunError, match=rf"{alive} \(loop_train_iteration\) is using"):
             run_experiment(project, "loop", None, print)
         assert instance.event_log_storage.get_concurrency_run_ids() == {alive}

@@ -42,7 +42,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     frames.store(frames.tables("o'brien"), warehouse)
     frames.store_chat(warehouse, "o'brien")
     frames.store_ratings(warehouse, frames.tables("o'brien"))
-    warehouse.write_usage(frames.usage_rows("o'brien"))
+    warehouse.write_usage(lambda: frames.usage_rows("o'brien"))
     return warehouse
 
 

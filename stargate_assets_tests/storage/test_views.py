@@ -23,7 +23,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
         frames.store(tables, warehouse)
     frames.store_chat(warehouse, "embedded")
     frames.store_ratings(warehouse, frames.tables())
-    warehouse.write_usage(frames.usage_rows("embedded"))
+    warehouse.write_usage(lambda: frames.usage_rows("embedded"))
     return warehouse
 
 

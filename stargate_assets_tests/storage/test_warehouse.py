@@ -14,6 +14,7 @@ import pytest
 
 from stargate_assets.storage import duckdb_file as module
 from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.duckdb_file import Patience
 from stargate_assets.storage.warehouse import MissingSliceError, Warehouse, WarehouseError
 
 TEST, TRAIN = {"split": "test"}, {"split": "train_a"}
@@ -72,11 +73,11 @@ def test_an_invalid_frame_leaves_everything_as_it_was(
 
 def test_rows_and_what_they_cost_are_written_together_or_not_at_all(warehouse: Warehouse) -> None:
     row = UsageRow("data", "test", "oracle", "m", "chat", 2, 30, 4, 0.5, None)
-    warehouse.write("data", "tasks", TEST, tasks("test", "kept"), "v1", [row])
+    warehouse.write("data", "tasks", TEST, tasks("test", "kept"), "v1", lambda: [row])
     assert warehouse.query("FROM warehouse.usage").rows() == [astuple(row)]
     with pytest.raises(duckdb.ConversionException):
         bad = replace(row, kind="score", calls="many")  # pyright: ignore[reportArgumentType]
-        warehouse.write("data", "tasks", TEST, tasks("test", "lost"), "v2", [bad])
+        warehouse.write("data", "tasks", TEST, tasks("test", "lost"), "v2", lambda: [bad])
     assert warehouse.read("data", "tasks", [TEST])["text"].to_list() == ["kept"]
     assert warehouse.query("FROM warehouse.usage").rows() == [astuple(row)]
 
@@ -194,30 +195,59 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
 
 def _hold(
     path: str,
+    reads: bool,
     held: "multiprocessing.synchronize.Event",
     enough: "multiprocessing.synchronize.Event",
 ) -> None:
-    with duckdb.connect(path):
+    with duckdb.connect(path, read_only=reads):
         held.set()
         enough.wait(60)
 
 
+@pytest.mark.parametrize("reads", [False, True], ids=["writer", "reader"])
 def test_a_locked_file_is_waited_for_and_its_holder_named(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, reads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A run waits, and is heard by who has the file open; somebody who only asks is refused."""
     warehouse.write("data", "tasks", TEST, tasks("test", "one"), "v1")
     spawn = multiprocessing.get_context("spawn")
     held, enough = spawn.Event(), spawn.Event()
-    holder = spawn.Process(target=_hold, args=(str(warehouse.path), held, enough))
+    holder = spawn.Process(target=_hold, args=(str(warehouse.path), reads, held, enough))
     holder.start()
     assert held.wait(60)
-    monkeypatch.setattr(module, "LOCK_PATIENCE_SECONDS", 0.1)
-    with pytest.raises(WarehouseError, match=f"PID {holder.pid}.*close that program"):
-        warehouse.read("data", "tasks", [TEST])
-    monkeypatch.setattr(module, "LOCK_PATIENCE_SECONDS", 60)
-    enough.set()
-    assert warehouse.read("data", "tasks", [TEST]).height == 1
+    hasty = replace(warehouse, patience=Patience(0.1))
+    with pytest.raises(WarehouseError, match=rf"PID {holder.pid}\) for 0 s; close that program"):
+        hasty.write("data", "tasks", TEST, tasks("test", "lost"), "v2")
+    if reads:
+        assert hasty.read("data", "tasks", [TEST])["text"].to_list() == ["one"]
+
+    said: list[str] = []
+
+    def hear(sentence: str) -> None:
+        said.append(sentence)
+        enough.set()
+
+    monkeypatch.setattr(module, "TELLING_SECONDS", 0.1)
+    warehouse.of_a_run(hear).write("data", "tasks", TEST, tasks("test", "two"), "v2")
+    assert warehouse.read("data", "tasks", [TEST])["text"].to_list() == ["two"]
+    assert f"(PID {holder.pid}) for 0 s; close that program" in said[0]
+    assert "this run waits for it, 60 minutes at most." in said[0]
     holder.join()
+
+
+def test_the_counts_that_stay_are_those_that_were_made_last(warehouse: Warehouse) -> None:
+    """Calls of others, made while a writer waits for the file, are not lost."""
+    calls = [1]
+
+    def count() -> list[UsageRow]:
+        return [UsageRow("data", "test", "oracle", "m", "chat", calls[-1], 3, 4, 0.5, 0.0)]
+
+    with ThreadPoolExecutor(1) as pool, warehouse.connect(read_only=False):
+        rows = tasks("test", "one")
+        written = pool.submit(warehouse.write, "data", "tasks", TEST, rows, "v1", count)
+        calls.append(2)
+    assert written.exception() is None
+    assert warehouse.query("FROM warehouse.usage")["calls"].to_list() == [2]
 
 
 def test_threads_of_one_process_read_and_write_at_once(warehouse: Warehouse) -> None:

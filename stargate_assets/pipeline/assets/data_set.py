@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from stargate_assets.config.data_set import DataError, DataSet, Oracle, PersonaWriter
+from stargate_assets.config.engines import compute_here
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.language_model import LanguageModel, Sampling
@@ -72,7 +73,7 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         "Who asks: a name and first-person statements that the questioner never sees"
         + (", written by a model." if writer else "."),
         kinds={"duckdb", engine_kind(writer.model)} if writer else {"duckdb"},
-        pool=GPU_POOL if writer else None,
+        pool=GPU_POOL if writer and compute_here([writer.model.engine]) else None,
     )
     def personas(
         context: dg.AssetExecutionContext, models: dg.ResourceParam[ModelPool]
@@ -93,7 +94,7 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
         "Oracle.",
         ins={table: dg.AssetIn(key=[name, table]) for table in ("tasks", "personas")},
         kinds={"duckdb", engine_kind(oracle.model)} if oracle else {"duckdb"},
-        pool=GPU_POOL if oracle else None,
+        pool=GPU_POOL if oracle and compute_here([oracle.model.engine]) else None,
     )
     def gold_responses(
         context: dg.AssetExecutionContext,

@@ -6,6 +6,7 @@ from typing import Any, cast
 import dagster as dg
 import polars as pl
 
+from stargate_assets.config.engines import compute_here
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.pipeline.assets.cell_run import CellRun, start_cell_run
@@ -41,7 +42,8 @@ def cell_asset(
     **more: Any,
 ) -> Callable[[Make], dg.AssetsDefinition]:
     """Make an asset on the grid of a function that makes the rows of one cell. The function has the
-    table's name. `engines` are those of the models that it asks; it waits for the pool then.
+    table's name. `engines` are those of the models that it asks; if they compute here, it waits
+    for the pool.
     """
 
     def decorate(make: Make) -> dg.AssetsDefinition:
@@ -61,7 +63,7 @@ def cell_asset(
             metadata={"dagster/column_schema": column_schema(table)},
             deps=[dg.AssetKey(key) for key in deps],
             required_resource_keys={"warehouse", "models", "pipes"},
-            pool=GPU_POOL if engines else None,
+            pool=GPU_POOL if compute_here(engines) else None,
             **more,
         )
         def asset(context: dg.AssetExecutionContext):

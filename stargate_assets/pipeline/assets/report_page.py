@@ -1,5 +1,6 @@
 """The report's page: what it reads, and where it stands."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def write_page(
     """
     path = page_path(warehouse, [tables.name for tables in experiments])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_page(experiments, policy), encoding="utf-8")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")  # two runs may write the same page
+    aside.write_text(report_page(experiments, policy), encoding="utf-8")
+    aside.replace(path)
     return path
 
 
