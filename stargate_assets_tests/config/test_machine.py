@@ -41,6 +41,7 @@ def test_the_file_that_comes_with_the_project_is_valid() -> None:
             "training_processes: 2\ncluster: {address: auto, training_workers: 2}",
             "state one of them",
         ),
+        ("cluster: {address: auto, runs_at_once: 2}", "state training_workers, of each run"),
         ("- a list", "is not valid"),
         ("a: [", "is not YAML"),
     ],

@@ -35,7 +35,12 @@ from stargate_assets.engines.chunks import (
     plan_parts,
     split_evenly,
 )
-from stargate_assets.engines.cluster import CHUNKS_AT_ONCE, ClusterEngine, open_on_cluster
+from stargate_assets.engines.cluster import (
+    CHUNKS_AT_ONCE,
+    ClusterEngine,
+    _check_room,
+    open_on_cluster,
+)
 from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_engine
 from stargate_assets.engines.replicas import count_fitting, count_gpus
 from stargate_assets.method.language_model import (
@@ -146,6 +151,14 @@ def test_there_are_as_many_replicas_as_fit_unless_a_number_is_stated(
     nodes_and_gpus: tuple[int, float], gpus: float, models: int, fitting: int
 ) -> None:
     assert count_fitting(nodes_and_gpus, gpus, models) == fitting
+
+
+def test_runs_do_not_wait_for_what_others_of_them_have() -> None:
+    shared = Cluster(address="auto", training_workers=1, runs_at_once=2)
+    _check_room("m at vllm", shared, size=4, most=4)
+    with pytest.raises(EngineError, match="2 runs at once with 5 replicas of m at vllm each need"):
+        _check_room("m at vllm", shared, size=5, most=4)
+    _check_room("m at vllm", Cluster(address="auto"), size=5, most=4)  # it goes on with four
 
 
 def test_a_result_does_not_depend_on_where_it_is_computed(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Two experiments whose roles are all on an endpoint of their own, at a cent a token: `python -m ...
-NAME ENOUGH` makes the base model's cell and the report of one of them in the project's directory.
-It kills itself, by SIGKILL, when it has so many answers; 0 is never. What it is not allowed to
-spend it says, and exits with `OUT_OF_MONEY`.
+"""Two experiments whose roles are all on an endpoint of their own, at a cent a token.
+
+`python -m ... NAME ENOUGH URL` makes one's cell of the base model and its report, in the project's
+directory with the completions at URL. It kills itself, by SIGKILL, when it has so many answers; 0
+is never. What it is not allowed to spend it says, and exits with `OUT_OF_MONEY`.
 """
 
 import os
@@ -16,12 +17,13 @@ from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import Machine, Price
 from stargate_assets.definitions.project import Project, assemble
 from stargate_assets.models.stored import SpendingError
+from stargate_assets.storage.postgres import COMPLETIONS_URL
 from stargate_assets_tests.conftest import mini_data_set, scripted_experiment
 from stargate_assets_tests.servers.vllm_protocol import BASE
 
 NAMES = ("one", "two")
 CELL = "0|test"
-MADE = {"mini": ("test",), **{name: (CELL,) for name in NAMES}}
+MADE = {"mini": ("test",), **dict.fromkeys(NAMES, (CELL,))}
 OUT_OF_MONEY = 3
 TOKENS = 16
 """The most that an answer may have, a cent each; the server says that all have fewer."""
@@ -71,7 +73,8 @@ def make(built: Project, name: str) -> None:
         walk(built, name, None, launch, print, MADE)
 
 
-def main(name: str, enough: int) -> None:
+def main(name: str, enough: int, url: str) -> None:
+    os.environ[COMPLETIONS_URL] = url
     built = project()
 
     def on_progress(doing: str, done: int, total: int) -> None:
@@ -88,4 +91,4 @@ def main(name: str, enough: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -18,7 +18,13 @@ from stargate_assets.storage.postgres import COMPLETIONS_URL, Postgres
 from stargate_assets_tests.chat_templates import chat_tokenizer
 from stargate_assets_tests.conftest import ENVIRONMENT, project_files
 from stargate_assets_tests.runs import priced_experiments
-from stargate_assets_tests.runs.priced_experiments import NAMES, OUT_OF_MONEY, TOKENS, endpoint, make
+from stargate_assets_tests.runs.priced_experiments import (
+    NAMES,
+    OUT_OF_MONEY,
+    TOKENS,
+    endpoint,
+    make,
+)
 from stargate_assets_tests.servers.faulty_chat_endpoint import KEY
 from stargate_assets_tests.servers.faulty_vllm_server import FaultyVllm
 from stargate_assets_tests.servers.vllm_protocol import register
@@ -58,8 +64,8 @@ def cents(store: CompletionStore) -> Counter[str]:
 def start(name: str, enough: int, url: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-W", "ignore", "-m", priced_experiments.__name__]
     return subprocess.Popen(
-        [*command, name, str(enough)],
-        env=ENVIRONMENT | os.environ | {COMPLETIONS_URL: url},
+        [*command, name, str(enough), url],
+        env=ENVIRONMENT | os.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
