@@ -30,6 +30,7 @@ from stargate_assets.pipeline.jobs import (
     needed_splits,
     report_job_name,
 )
+from stargate_assets.storage.claims import turn
 from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.duckdb_file import Patience, WarehouseError
 from stargate_assets.storage.warehouse import Warehouse
@@ -115,11 +116,12 @@ def find_experiment(project: Project, name: str) -> Experiment:
 
 def open_instance() -> dg.DagsterInstance:
     """The instance of dagster.yaml in this directory, which the UI and `dagster asset materialize`
-    use too.
+    use too. Of two that make its databases at the same time, neither could open them again.
     """
     if not Path("dagster.yaml").exists():
         raise DriverError("There is no dagster.yaml here; run this from the project's directory.")
-    return dg.DagsterInstance.from_config(str(Path.cwd()))
+    with turn(WAREHOUSE, "dagster"):
+        return dg.DagsterInstance.from_config(str(Path.cwd()))
 
 
 @contextmanager

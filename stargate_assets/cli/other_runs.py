@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import sleep
 
 import dagster as dg
 
@@ -11,9 +10,7 @@ from stargate_assets.definitions.project import Project
 from stargate_assets.method.errors import StargateError
 from stargate_assets.pipeline.assets.grid import GPU_POOL
 from stargate_assets.pipeline.dead_runs import release_dead_runs, widen_pool
-from stargate_assets.storage.claims import claim
-
-_SECONDS_OF_A_WAIT = 0.5
+from stargate_assets.storage.claims import claim, turn
 
 
 class OtherRunError(StargateError):
@@ -67,13 +64,9 @@ def only_run_of(project: Project, name: str) -> Iterator[None]:
 @contextmanager
 def turn_at(project: Project, data_set: str, announce: Callable[[str], None]) -> Iterator[None]:
     """Wait until this process alone makes a data set, which experiments share."""
-    told = False
-    while True:
-        with claim(project.warehouse.path.parent, data_set) as holder:
-            if holder is None:
-                yield
-                return
-        if not told:
-            announce(f"{data_set}: waiting for the process {holder}, which is making it")
-            told = True
-        sleep(_SECONDS_OF_A_WAIT)
+
+    def tell(holder: int) -> None:
+        announce(f"{data_set}: waiting for the process {holder}, which is making it")
+
+    with turn(project.warehouse.path.parent, data_set, tell):
+        yield

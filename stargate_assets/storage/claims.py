@@ -2,13 +2,15 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stargate_assets.storage.disk import writing
 
 CLAIMS = "claims"
+_SECONDS_OF_A_WAIT = 0.1
 
 
 @contextmanager
@@ -24,6 +26,25 @@ def claim(directory: Path, name: str, places: int = 1) -> Iterator[int | None]:
             if holder is None:
                 break
         yield holder
+
+
+def ignore(holder: int) -> None:
+    del holder
+
+
+@contextmanager
+def turn(directory: Path, name: str, tell: Callable[[int], None] = ignore) -> Iterator[None]:
+    """Wait for the one place that there is for `name`; `tell` is called once, with who has it."""
+    told = False
+    while True:
+        with claim(directory, name) as holder:
+            if holder is None:
+                yield
+                return
+        if not told:
+            tell(holder)
+        told = True
+        time.sleep(_SECONDS_OF_A_WAIT)
 
 
 def _take(file: Path, stack: ExitStack) -> int | None:

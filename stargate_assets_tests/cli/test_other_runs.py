@@ -1,9 +1,11 @@
 """What runs of one project do at the same time, and what they do not."""
 
+import multiprocessing
 import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,26 @@ def project(files: Path, **changes: object) -> Project:
     stated = {"questioner": SCRIPTED, "roleplayers": [{"model": SCRIPTED}]} | changes
     experiment = scripted_experiment(Path("any"), **stated)
     return assemble({"mini": mini_data_set(files)}, {"loop": experiment}, WAREHOUSE)
+
+
+def start_first(directory: Path, together: Any) -> None:
+    os.chdir(directory)
+    together.wait()
+    with open_instance() as instance:
+        assert not instance.get_runs()
+
+
+@pytest.mark.slow
+def test_runs_that_start_together_in_a_new_project_make_one_instance(mini: Path) -> None:
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload(["stargate_assets_tests.faults.preloaded"])
+    together = fork.Barrier(3)
+    runs = [fork.Process(target=start_first, args=(mini.parent, together)) for _ in range(3)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0, 0]
 
 
 def test_an_experiment_is_made_by_one_run(mini: Path) -> None:
