@@ -27,7 +27,7 @@ FAULTS = (
         "locked by a writer", STRUCK, partial(causes.locked_by, "write"), 1, r"locked by .*PID \d+"
     ),
     Fault("damaged completion store", ASKING, causes.no_store, 1, "completion store .* is damaged"),
-    Fault(BESIDE_ANOTHER_RUN, SOME[:-1], causes.beside_another_run, says="is using the models"),
+    Fault(BESIDE_ANOTHER_RUN, SOME, causes.beside_another_run, says="is using the models"),
     Fault("stale upstream", ("simulate",), causes.stale_upstream),
     Fault("clock set back", SOME, causes.clock_set_back),
 )
