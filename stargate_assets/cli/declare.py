@@ -1,6 +1,7 @@
 """The commands that declare what is to be run: each writes a defs.yaml."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ def path_option(help_text: str, *, required: bool = False) -> dict[str, Any]:
 
 @click.command()
 @click.argument("name")
-@click.option("--tasks", metavar="FILE", **path_option("CSV, JSON lines, Parquet.", required=True))
-@click.option("--personas", metavar="FILE", **path_option("The same, with names.", required=True))
-@click.option("--gold-responses", metavar="FILE", **path_option("Recorded gold responses."))
+@click.option("--tasks", metavar="FILE", required=True, help="File, folder, pattern or URL.")
+@click.option("--personas", metavar="FILE", required=True, help="The same.")
+@click.option("--gold-responses", metavar="FILE", help="Recorded gold responses.")
 @click.option("--oracle", metavar="MODEL", help="Writes the gold responses that are not recorded.")
 @click.option(
     "--column",
@@ -28,34 +29,56 @@ def path_option(help_text: str, *, required: bool = False) -> dict[str, Any]:
     multiple=True,
     help="Where a file calls it otherwise, e.g. tasks.text=query.",
 )
+@click.option(
+    "--format",
+    "formats",
+    metavar="TABLE.FIELD=VALUE",
+    multiple=True,
+    help="How a file is to be read: its encoding, delimiter or sheet, e.g. tasks.encoding=cp1252.",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave rows with faults out, and count them.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the drawn splits.")
 def init(
     name: str,
-    tasks: Path,
-    personas: Path,
-    gold_responses: Path | None,
+    tasks: str,
+    personas: str,
+    gold_responses: str | None,
     oracle: str | None,
     columns: tuple[str, ...],
+    formats: tuple[str, ...],
+    skip_bad: bool,
     seed: int,
 ) -> None:
     """Check the files of a data set NAME and declare it under stargate_assets/defs/."""
     from stargate_assets.cli.scaffold import scaffold_data_set
 
-    named_columns: list[tuple[str, str, str]] = []
-    for column in columns:
-        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", column)
-        if match is None:
-            raise click.UsageError(f"--column {column!r} is not of the form TABLE.FIELD=COLUMN.")
-        named_columns.append((match[1], match[2], match[3]))
     files = {"tasks": tasks, "personas": personas, "gold_responses": gold_responses}
-    given = {table: file for table, file in files.items() if file is not None}
-    scaffold = scaffold_data_set(name, given, named_columns, oracle, seed)
+    scaffold = scaffold_data_set(
+        name,
+        {table: file for table, file in files.items() if file is not None},
+        _stated_of_tables("--column", columns),
+        _stated_of_tables("--format", formats),
+        oracle,
+        seed,
+        skip_bad=skip_bad,
+    )
     for line in scaffold.findings:
         console.print(escape(line), soft_wrap=True)
     console.print(f"Wrote {escape(str(scaffold.path))}.", soft_wrap=True)
     if gold_responses is None and oracle is None:
         console.print("An experiment needs gold responses too: add a file or an oracle there.")
     console.print(f"Load it: stargate run {name}")
+
+
+def _stated_of_tables(option: str, values: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(table, field, value) of each TABLE.FIELD=VALUE."""
+    found: list[tuple[str, str, str]] = []
+    for value in values:
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", value, re.DOTALL)
+        if match is None:
+            raise click.UsageError(f"{option} {value!r} is not of the form TABLE.FIELD=VALUE.")
+        found.append((match[1], match[2], match[3]))
+    return found
 
 
 @click.command()

@@ -2,6 +2,7 @@
 another, written once what it states has been found valid.
 """
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ import dagster as dg
 import polars as pl
 import yaml
 
-from stargate_assets.config.data_set import DATA_TABLES, DataError, validate_data_set
+from stargate_assets.config.data_set import DATA_TABLES, DataError, Source, validate_data_set
 from stargate_assets.config.experiment import ExperimentError
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.config.prompts import read_prompts
@@ -34,9 +35,13 @@ from stargate_assets.pipeline.declarations import (
     load_declarations,
     type_name,
 )
-from stargate_assets.pipeline.sources.tables import read_tables
+from stargate_assets.pipeline.sources.files import download, read_files
+from stargate_assets.pipeline.sources.guesses import guess_form
+from stargate_assets.pipeline.sources.tables import NEEDED, read_tables
 from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
 
+FORM = ("encoding", "delimiter", "sheet")
+"""The fields of a source that say how a file is read."""
 PROJECT = project.DEFS.parent.parent
 
 
@@ -50,34 +55,78 @@ class Scaffold:
 
 def scaffold_data_set(
     name: str,
-    files: Mapping[str, Path],
+    files: Mapping[str, str],
     columns: Sequence[tuple[str, str, str]],
+    formats: Sequence[tuple[str, str, str]],
     oracle: str | None,
     seed: int,
+    *,
+    skip_bad: bool = False,
 ) -> Scaffold:
-    """Read `files` (by table), and only then write `DEFS/NAME/defs.yaml`.
+    """Read `files` (paths and URLs by table), and only then write `DEFS/NAME/defs.yaml`, with what
+    was found out about their form.
 
-    `columns` are (table, field, column). Raises ProjectError for a name that cannot be or is taken,
-    and DataError for what is wrong in a file; nothing is written then.
+    `columns` are (table, field, column) and `formats` (table, field of a source, value). Raises
+    ProjectError for a name that cannot be or is taken, and DataError for what is wrong in a file;
+    nothing is written then.
     """
     path, _ = _new_file(name, "a data set")
     fields: dict[str, Any] = {"seed": seed} if seed else {}
     for table, file in files.items():
-        fields[table] = {"file": _path_for_yaml(file, path.parent)}
+        fields[table] = _stated_place(file, path.parent) | ({"skip_bad": True} if skip_bad else {})
     for table, field, column in columns:
-        if table not in files:
-            raise DataError(f"There is no file of {table} for the column {column!r}; give one.")
-        fields[table].setdefault("columns", {})[field] = column
+        _of_table(fields, table, field).setdefault("columns", {})[field] = column
+    for table, field, value in formats:
+        if field not in FORM:
+            raise DataError(f"{field!r} is no field of a format; there are: {', '.join(FORM)}.")
+        _of_table(fields, table, field)[field] = value
     if oracle is not None:
         fields["oracle"] = {"model": {"model": oracle}}
+    findings = _state_guesses(name, fields, path.parent)
     tables = read_tables(validate_data_set(name, fields, path.parent))
-    findings: list[str] = []
     for table in DATA_TABLES:
         read = getattr(tables, table)
         if read is not None:
             findings += _findings(table, read.frame, read.left_out)
     _write(path, DataSetComponent, {"name": name, "data_set": fields})
     return Scaffold(path, findings)
+
+
+def _of_table(fields: dict[str, Any], table: str, field: str) -> dict[str, Any]:
+    if table not in fields:
+        raise DataError(f"There is no file of {table} for {table}.{field}; give one.")
+    return fields[table]
+
+
+def _stated_place(file: str, folder: Path) -> dict[str, Any]:
+    """How a defs.yaml states a file: by its path, or by its URL and what is there now."""
+    if "://" in file:
+        return {"url": {file: hashlib.sha256(download(file)).hexdigest()}}
+    return {"file": _path_for_yaml(Path(file), folder)}
+
+
+def _state_guesses(name: str, fields: dict[str, Any], folder: Path) -> list[str]:
+    """Add to the fields what the files seem to be, and say so."""
+    said: list[str] = []
+    data_set = validate_data_set(name, fields, folder)
+    for table in DATA_TABLES:
+        source: Source | None = getattr(data_set, table)
+        if source is None:
+            continue
+        for file in read_files(source):
+            columns = [source.columns.get(needed, needed) for needed in NEEDED[table]]
+            for field, value in guess_form(file, source, columns).items():
+                stated = fields[table].setdefault(field, value)
+                if stated != value:
+                    raise DataError(
+                        f"The files of {table} differ in their {field}: {stated!r}, and {value!r} "
+                        f"in {file.name}; save them alike."
+                    )
+                said.append(
+                    f"{table}: {file.name} has the {field} {value!r}, as it seems; if not, say it: "
+                    f"--format {table}.{field}=..."
+                )
+    return said
 
 
 def scaffold_experiment(name: str, like: str, assignments: Sequence[tuple[str, Any]]) -> Path:

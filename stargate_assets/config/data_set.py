@@ -20,6 +20,7 @@ from stargate_assets.config.paths import refuse_outside
 from stargate_assets.config.prompts import DataPrompts
 from stargate_assets.method.errors import DeclarationError
 from stargate_assets.method.prompts import SHIPPED
+from stargate_assets.method.text import SameText
 
 DATA_TABLES = ("tasks", "personas", "gold_responses")
 TRANSCRIPT_GROUP = "text"
@@ -47,6 +48,14 @@ def _transcript(pattern: str) -> str:
     return pattern
 
 
+def _encoding(name: str) -> str:
+    try:
+        b"".decode(name)
+    except LookupError as error:
+        raise ValueError(f"{name!r} is no encoding that Python knows") from error
+    return name
+
+
 def _several(stated: object) -> object:
     return stated if isinstance(stated, list | tuple) else [stated]
 
@@ -61,17 +70,36 @@ class HubDataSet(Frozen):
 
 
 class Source(Frozen):
-    """Rows from a file of the user's or from the Hub.
+    """Rows from files of the user's or from the Hub.
 
     A row that carries a `split` stays in it; otherwise splits are drawn. What is wrong in a file
     is an error; what is wrong in a row of the Hub, which the user cannot mend, leaves that row out,
-    and is counted.
+    and is counted. Nothing is guessed: `stargate init` does that, and states what it has found.
     """
 
     file: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
-        default=(), description="CSV, JSON lines or Parquet; or a list of such files."
+        default=(),
+        description="CSV, Excel, JSON, JSON lines or Parquet, also packed; a folder or pattern of "
+        "such files; or a list.",
+    )
+    url: dict[str, str] = Field(
+        default_factory=dict,
+        description="https://..., s3://... or another of fsspec: the SHA-256 of its bytes.",
     )
     hub: HubDataSet | None = None
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        default="utf-8", description="Of CSV and JSON, as Python calls it."
+    )
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="Between the columns of CSV; else a comma, and in .tsv a tab.",
+    )
+    sheet: str | None = Field(default=None, description="Of an Excel file that has several.")
+    skip_bad: bool = Field(
+        default=False, description="Leave rows with faults out, counted, as from the Hub."
+    )
     columns: dict[str, str] = Field(
         default_factory=dict, description="Our field: its column, where the names differ."
     )
@@ -87,8 +115,8 @@ class Source(Frozen):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if bool(self.file) == (self.hub is not None):
-            raise ValueError("needs either a file or a hub data set")
+        if [bool(self.file), bool(self.url), self.hub is not None].count(True) != 1:
+            raise ValueError("needs either a file, a url or a hub data set")
         return self
 
 
@@ -117,6 +145,11 @@ class DataSet(Frozen):
     """Tasks, personas and gold responses."""
 
     seed: int = Field(default=0, ge=0)
+    same_text: SameText = Field(
+        default="marks",
+        description="Which two texts are the same, but for case and spaces: those that differ in "
+        "marks that cannot change what they say, or those that have the same words.",
+    )
     tasks: Source
     personas: Source | None = None
     persona_writer: PersonaWriter | None = None

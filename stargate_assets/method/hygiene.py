@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stargate_assets.method.text import mentions, without_marks
+from stargate_assets.method.text import SAME_TEXT, SameText, mentions
 
 MOST_CHARACTERS = {"text": 8000, "task": 8000, "name": 80, "persona": 80, "domain": 80}
 """By field. What is longer is no task or persona but a file whose quotes or columns went wrong."""
+LONE_SURROGATE = "lone_surrogate"
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffd]")
 """Control characters but for tab and line ends, lone surrogates, and the replacement mark."""
 
@@ -39,7 +40,7 @@ def fault(field: str, text: str) -> Fault | None:
             what = f"has a replacement mark {where}, the trace of a wrong decoding; restore it"
             return Fault("replacement_mark", what)
         if letter >= "\ud800":
-            return Fault("lone_surrogate", f"has half of a surrogate pair {where}; replace it")
+            return Fault(LONE_SURROGATE, f"has half of a surrogate pair {where}; replace it")
         code = f"U+{ord(letter):04X}"
         return Fault("control_character", f"has the control character {code} {where}; remove it")
     if not text.strip():
@@ -50,13 +51,13 @@ def fault(field: str, text: str) -> Fault | None:
     return None
 
 
-def repeated_texts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+def repeated_texts(texts: Sequence[str], same: SameText = "marks") -> Iterator[tuple[int, int]]:
     """(first, later) of texts that are the same but for case, spaces, Unicode form and the marks
-    that cannot change what they say.
+    that cannot change what they say; or that have the `same` words.
     """
     first: dict[str, int] = {}
     for index, text in enumerate(texts):
-        earlier = first.setdefault(without_marks(text), index)
+        earlier = first.setdefault(SAME_TEXT[same](text), index)
         if earlier != index:
             yield earlier, index
 

@@ -12,7 +12,7 @@ from dataframely.exc import ValidationError
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.method.hygiene import fault, names_in_tasks, repeated_texts
 from stargate_assets.method.plan import SPLITS
-from stargate_assets.method.text import NEAR_DUPLICATE, SHINGLE, near_duplicates
+from stargate_assets.method.text import NEAR_DUPLICATE, SHINGLE, SameText, near_duplicates
 from stargate_assets.pipeline.assets.grid import split_partitions
 from stargate_assets.pipeline.assets.rows import pairs_from_rows
 from stargate_assets.pipeline.sources.tables import Read
@@ -94,7 +94,7 @@ def _finds(data_set: DataSet, read: Read) -> dict[str, dict[str, Find]]:
         table: {"valid": partial(find_invalid, table=table)} for table in data_set.tables
     }
     for table in ("tasks", "personas"):
-        finds[table]["disjoint"] = partial(find_repeats, table=table)
+        finds[table]["disjoint"] = partial(find_repeats, table=table, same=data_set.same_text)
         finds[table][NEAR_DUPLICATES] = partial(find_near_duplicates, table=table)
     for table in ("tasks", "personas") if data_set.personas else ("tasks",):
         finds[table]["as_in_the_source"] = partial(find_changed, table=table, read=read)
@@ -135,12 +135,12 @@ def find_invalid(slices: DataSlices, table: str) -> list[str]:
     ]
 
 
-def find_repeats(slices: DataSlices, table: str) -> list[str]:
+def find_repeats(slices: DataSlices, table: str, same: SameText = "marks") -> list[str]:
     rows = slices.everywhere(table)
     return [
         f"{column} {rows[column][later]!r} is in {rows['split'][first]} and {rows['split'][later]}"
         for column in TEXTS[table]
-        for first, later in repeated_texts(rows[column].to_list())
+        for first, later in repeated_texts(rows[column].to_list(), same)
     ]
 
 

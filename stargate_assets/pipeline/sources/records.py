@@ -1,32 +1,34 @@
-"""Records of a CSV, JSON lines or Parquet file, each with its place, so that a complaint can name
-it.
-"""
+"""Records, each with its place, so that a complaint can name it; and those of JSON and Parquet."""
 
-import csv
 import io
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
-from stargate_assets.config.data_set import DataError
+from stargate_assets.config.data_set import DataError, Source
+from stargate_assets.method.hygiene import Fault
+from stargate_assets.pipeline.sources.files import SourceFile
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`place` is a line or a row as a person counts them; `values` are by column."""
+    """`place` is a line or a row as a person counts them; `values` are by column. A record that
+    cannot be taken apart has a `fault` instead.
+    """
 
     place: str
     values: Mapping[str, object]
+    fault: Fault | None = None
 
     @property
     def left_out(self) -> str | None:
         """Why it is no row: spreadsheets end with blank ones, and a file that was joined of several
         has their headers in it. None if it is one.
         """
+        if self.fault is not None:
+            return None
         said = {
             column.strip(): str(value).strip(" \ufeff")
             for column, value in self.values.items()
@@ -39,117 +41,101 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """`columns` is None where every record has columns of its own (JSON lines)."""
+    """`columns` is None where every record has columns of its own (JSON). Where the text of a file
+    is not in its `encoding`, the bytes that are not stand as halves of surrogate pairs.
+    """
 
     name: str
     columns: list[str] | None
     records: Iterator[Record]
+    encoding: str | None = None
 
 
-def read_file(path: Path) -> Records:
-    """The file's records, by its ending. Raises DataError, at the latest when they are iterated."""
-    reader = _READERS.get(path.suffix.casefold())
-    if reader is None:
-        raise DataError(f"{path} ends with none of {', '.join(_READERS)}; save it as one of them.")
-    if not path.is_file():
-        raise DataError(f"{path} is not there; add it.")
-    return reader(path)
-
-
-def _json_lines(path: Path) -> Records:
+def json_lines_records(file: SourceFile, source: Source) -> Records:
     def records() -> Iterator[Record]:
-        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-            if not line.strip():
-                continue
-            place = f"line {number}"
-            try:
-                value = json.loads(_decode(path, line, number))
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, {place}: not JSON ({error.msg}); correct it.") from error
-            if not isinstance(value, dict):
-                raise DataError(f"{path}, {place}: not a JSON object; write {{...}} on each line.")
-            yield Record(place, value)
+        for number, line in enumerate(file.data.split(b"\n"), start=1):
+            if line.strip(b"\xef\xbb\xbf \t\r"):
+                yield _json_line(f"line {number}", line, source.encoding)
 
-    return Records(str(path), None, records())
+    return Records(file.name, None, records())
 
 
-def _csv(path: Path) -> Records:
-    text = _decode(path, path.read_bytes(), 1)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # hygiene says what is too long
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        """(line that the row begins on, its fields)"""
-        line = 1
-        try:
-            for fields in reader:
-                if fields:
-                    yield line, fields
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, line {line}: not CSV ({error}); correct the quotes."
-            ) from error
-
-    found = rows()
-    header = _without_empty_end([name.strip() for name in next(found, (1, []))[1]])
-    if not header:
-        raise DataError(f"{path} has no rows; add a header and rows.")
-    if len(header) == 1 and re.search(r"[;\t]", header[0]):
-        raise DataError(
-            f"{path}, line 1: no commas between the columns; save it as CSV with commas."
-        )
-    columns = [name for name in header if name]
-    twice = [column for column in columns if columns.count(column) > 1]
-    if twice:
-        raise DataError(f"{path}, line 1: two columns are called {twice[0]!r}; rename one.")
-
-    def records() -> Iterator[Record]:
-        for line, fields in found:
-            said = len(_without_empty_end(fields))
-            if said and not said <= len(header) <= len(fields):
-                count = max(said, min(len(fields), len(header)))
-                raise DataError(
-                    f"{path}, line {line}: {count} fields where the header has {len(header)}; "
-                    "correct the commas, or put the text in double quotes."
-                )
-            names = [value.strip(" \ufeff") for value in fields[: len(header)]]
-            if names != header and sorted(names) == sorted(header):
-                raise DataError(
-                    f"{path}, line {line}: the header again, with its columns in another order; "
-                    "save what follows as a file of its own, and state both."
-                )
-            values = zip(header, fields, strict=False)
-            yield Record(f"line {line}", {name: value for name, value in values if name})
-
-    return Records(str(path), columns, records())
-
-
-def _without_empty_end(fields: list[str]) -> list[str]:
-    """The fields of a row up to the last that says something: spreadsheets write empty columns."""
-    said = [number for number, value in enumerate(fields, start=1) if value.strip()]
-    return fields[: said[-1]] if said else []
-
-
-def _parquet(path: Path) -> Records:
+def _json_line(place: str, line: bytes, encoding: str) -> Record:
     try:
-        frame = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} is not a Parquet file ({error}); write it again.") from error
+        value = json.loads(_without_mark(line).decode(encoding))
+    except UnicodeDecodeError:
+        return Record(place, {}, Fault("wrong_encoding", wrong_encoding(encoding)))
+    except (json.JSONDecodeError, RecursionError) as error:
+        where = f"{error.msg}, column {error.colno}" if isinstance(error, ValueError) else error
+        return Record(place, {}, Fault("not_json", f"not JSON ({where}); correct it"))
+    if not isinstance(value, dict):
+        message = "not a JSON object; write {...} on each line"
+        return Record(place, {}, Fault("not_an_object", message))
+    return Record(place, value)
+
+
+def json_records(file: SourceFile, source: Source) -> Records:
+    """One list of objects, on its own or as the only list of an object."""
+    try:
+        value = json.loads(decode(file, source))
+    except json.JSONDecodeError as error:
+        place = f"{file.name}, line {error.lineno}, column {error.colno}"
+        hint = "correct it"
+        if error.msg == "Extra data":
+            hint = "name it .jsonl if each line is an object, or correct it"
+        raise DataError(f"{place}: not JSON ({error.msg}); {hint}.") from error
+    except RecursionError as error:
+        raise DataError(f"{file.name} nests JSON too deeply; write it flat.") from error
+    if isinstance(value, dict):
+        lists = [found for found in value.values() if isinstance(found, list)]
+        value = lists[0] if len(lists) == 1 else None
+    if not isinstance(value, list):
+        raise DataError(f"{file.name} is not a list of JSON objects; write [{{...}}, ...].")
+
+    def records() -> Iterator[Record]:
+        for number, item in enumerate(value, start=1):
+            if isinstance(item, dict):
+                yield Record(f"item {number}", item)
+            else:
+                message = "not a JSON object; write {...}"
+                yield Record(f"item {number}", {}, Fault("not_an_object", message))
+
+    return Records(file.name, None, records())
+
+
+def parquet_records(file: SourceFile, source: Source) -> Records:
+    del source
+    try:
+        frame = pl.read_parquet(io.BytesIO(file.data))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{file.name} is not a Parquet file ({error}); write it again.") from error
     numbered = enumerate(frame.iter_rows(named=True), start=1)
-    return Records(str(path), frame.columns, (Record(f"row {n}", row) for n, row in numbered))
+    return Records(file.name, frame.columns, (Record(f"row {n}", row) for n, row in numbered))
 
 
-def _decode(path: Path, data: bytes, first_line: int) -> str:
+def decode(file: SourceFile, source: Source) -> str:
+    """A file's text, which must be in the encoding that is stated, or have a byte order mark."""
+    encoding = marked_encoding(file.data) or source.encoding
     try:
-        return data.decode("utf-8-sig")
+        return file.data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        line = first_line + data.count(b"\n", 0, error.start)
-        raise DataError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
+        line = 1 + file.data.count(b"\n", 0, error.start)
+        message = wrong_encoding(encoding)
+        raise DataError(f"{file.name}, line {line}: {message}.") from error
 
 
-_READERS: dict[str, Callable[[Path], Records]] = {
-    ".csv": _csv,
-    ".jsonl": _json_lines,
-    ".parquet": _parquet,
-}
+def marked_encoding(data: bytes) -> str | None:
+    """The encoding that a byte order mark states; None without one."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else None
+
+
+def wrong_encoding(encoding: str) -> str:
+    """What is said of bytes that are not text in an encoding."""
+    shown = "UTF-8" if encoding.startswith("utf-8") else encoding
+    return f"not {shown}; save the file as UTF-8, or state its encoding"
+
+
+def _without_mark(line: bytes) -> bytes:
+    return line.removeprefix(b"\xef\xbb\xbf")

@@ -4,28 +4,34 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from itertools import count
 
 from stargate_assets.config.data_set import TRANSCRIPT_GROUP, DataError, Source
-from stargate_assets.method.hygiene import Fault, fault
+from stargate_assets.method.hygiene import LONE_SURROGATE, Fault, fault
 from stargate_assets.method.plan import SPLITS
+from stargate_assets.pipeline.sources.files import read_files
+from stargate_assets.pipeline.sources.grids import OPEN_QUOTE
 from stargate_assets.pipeline.sources.hub import read_hub
-from stargate_assets.pipeline.sources.records import Record, Records, read_file
+from stargate_assets.pipeline.sources.readers import read_records
+from stargate_assets.pipeline.sources.records import Record, Records, wrong_encoding
 
 KINDS = ("specific", "general")
 """Whether the best answer to a task depends on who asks."""
+SHOWN = 20
+"""Faults of files that are told."""
 _CHOICES = {"split": SPLITS, "kind": KINDS}
 _OPTIONAL = ("split", "domain", "kind")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`file` is what its records are called, a file or a data set of the Hub, and `place` its
-    record's.
+    """`file` is what its records are called, a file or a data set of the Hub, `place` its record's,
+    and `number` counts the records of a source.
     """
 
     file: str
     place: str
+    number: int
     values: dict[str, str]
 
     def __getitem__(self, column: str) -> str:
@@ -41,53 +47,76 @@ class Row:
 
 @dataclass(slots=True)
 class Rows:
-    """The usable rows of a source, and how many were left out for which reason."""
+    """The usable rows of a source, how many were left out for which reason, and the faults of a
+    file, each with the number of its record.
+    """
 
     name: str
-    mendable: bool
-    """Whether the user can correct the rows: in a file of theirs, not in a data set of the Hub."""
+    skips_bad: bool
+    """Whether rows with faults are left out: where the user cannot mend them, or says so."""
     columns: dict[str, str]
     rows: list[Row] = field(default_factory=list[Row])
     left_out: Counter[str] = field(default_factory=Counter[str])
+    faults: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
-    def refuse(self, row: Row, column: str, found: Fault) -> None:
-        """Raise DataError for a row that can be mended; count one that cannot."""
-        if self.mendable:
-            self.complain(row, column, found.message)
-        self.left_out[found.reason] += 1
-
-    def complain(self, row: Row, column: str, message: str) -> NoReturn:
-        shown = self.columns.get(column, column)
-        raise DataError(f"{row}, column {shown!r}: {message}.")
+    def refuse(self, row: Row, column: str | None, found: Fault) -> None:
+        """Count a row that is left out, or note its fault."""
+        if self.skips_bad and found.reason != OPEN_QUOTE:
+            self.left_out[found.reason] += 1
+            return
+        shown = "" if column is None else f", column {self.columns.get(column, column)!r}"
+        self.faults.append((row.number, f"{row}{shown}: {found.message}."))
 
     def keep(self, kept: Sequence[Row]) -> None:
         self.rows = list(kept)
+
+
+def raise_faults(*tables: Rows) -> None:
+    """Raise DataError for the faults of files: all of them, as far as a person reads."""
+    faults = [fault for rows in tables for _, fault in sorted(rows.faults)]
+    if not faults:
+        return
+    if len(faults) == 1:
+        raise DataError(faults[0])
+    names = ", ".join(rows.name for rows in tables if rows.faults)
+    more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    shown = "".join(f"\n  {fault}" for fault in faults[:SHOWN])
+    raise DataError(
+        f"{len(faults)} faults in {names}; correct them, or leave their rows out with skip_bad: "
+        f"true (stargate init --skip-bad):{shown}{more}"
+    )
 
 
 def read_rows(source: Source, needed: Sequence[str]) -> Rows:
     """The rows with their `needed` columns and those of `split`, `domain` and `kind` that are
     there.
     """
-    parts = [read_hub(source.hub)] if source.hub else [read_file(file) for file in source.file]
-    rows = Rows(", ".join(part.name for part in parts), source.hub is None, source.columns)
+    if source.hub:
+        parts = iter([read_hub(source.hub)])
+    else:
+        parts = (read_records(file, source) for file in read_files(source))
+    rows = Rows("", source.hub is not None or source.skip_bad, source.columns)
     fields = (*needed, *_OPTIONAL)
     unknown = [name for name in source.columns if name not in fields]
     if unknown:
         raise DataError(
-            f"{rows.name}: {unknown[0]!r} under columns is no field; there are: "
-            f"{', '.join(fields)}."
+            f"{unknown[0]!r} under columns is no field; there are: {', '.join(fields)}."
         )
     pattern = re.compile(source.transcript, re.DOTALL) if source.transcript else None
+    numbers = count(1)
     for part in parts:
+        rows.name = f"{rows.name}, {part.name}" if rows.name else part.name
         _check_header(part, source, needed)
         for record in part.records:
             if record.left_out:
                 rows.left_out[record.left_out] += 1
                 continue
-            row = _row(rows, part.name, record, needed, pattern)
-            if row is not None:
+            row = Row(part.name, record.place, next(numbers), {})
+            if record.fault is not None:
+                rows.refuse(row, None, record.fault)
+            elif _fill_in(row, rows, part, record, needed, pattern):
                 rows.rows.append(row)
-    if not rows.rows:
+    if not rows.rows and not rows.faults:
         raise DataError(f"{rows.name} has no rows{_format_counts(rows.left_out)}; add some.")
     return rows
 
@@ -102,10 +131,15 @@ def _check_header(found: Records, source: Source, needed: Sequence[str]) -> None
         )
 
 
-def _row(
-    rows: Rows, file: str, record: Record, needed: Sequence[str], pattern: re.Pattern[str] | None
-) -> Row | None:
-    row = Row(file, record.place, {})
+def _fill_in(
+    row: Row,
+    rows: Rows,
+    part: Records,
+    record: Record,
+    needed: Sequence[str],
+    pattern: re.Pattern[str] | None,
+) -> bool:
+    """Give a row its values; False if it was refused."""
     for name in (*needed, *_OPTIONAL):
         value = record.values.get(rows.columns.get(name, name))
         if name not in needed and value in (None, ""):
@@ -113,9 +147,12 @@ def _row(
         found = _kept(value, pattern) if name == TRANSCRIPT_GROUP else value
         wrong = found if isinstance(found, Fault) else _fault(name, found)
         if wrong is not None:
-            return rows.refuse(row, name, wrong)
+            if part.encoding and wrong.reason == LONE_SURROGATE:
+                wrong = Fault("wrong_encoding", wrong_encoding(part.encoding))
+            rows.refuse(row, name, wrong)
+            return False
         row.values[name] = str(found).strip()
-    return row
+    return True
 
 
 def _kept(value: object, pattern: re.Pattern[str] | None) -> object | Fault:

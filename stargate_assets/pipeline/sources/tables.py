@@ -15,9 +15,16 @@ from stargate_assets.method.keys import text_id
 from stargate_assets.method.personas import EXAMPLES
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.splits import draw, draw_splits, split_sizes
-from stargate_assets.method.text import without_marks
-from stargate_assets.pipeline.sources.rows import Row, Rows, read_rows
+from stargate_assets.method.text import SAME_TEXT, SameText
+from stargate_assets.pipeline.sources.files import paths_of
+from stargate_assets.pipeline.sources.rows import Row, Rows, raise_faults, read_rows
 
+NEEDED = {
+    "tasks": ("text",),
+    "personas": ("name", "text"),
+    "gold_responses": ("task", "persona", "text"),
+}
+"""The fields that a row of each table needs."""
 RECORDED, GENERATED = "recorded", "generated"
 
 
@@ -50,7 +57,7 @@ def content_version(data_set: DataSet) -> str:
     does not matter.
     """
     stated = with_sources(data_set, lambda source: source.model_copy(update={"file": ()}))
-    files = [file for source in data_set.sources() for file in source.file if file.is_file()]
+    files = [f for source in data_set.sources() for f in paths_of(source) if f.is_file()]
     hashes = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     return digest_text(digest_fields(stated, {"prompts", "license"}), *hashes)
 
@@ -75,14 +82,16 @@ def reader(name: str, data_set: DataSet) -> Read:
 
 def read_tables(data_set: DataSet) -> Tables:
     """Everything that the sources say, or a DataError: nothing is half-loaded."""
-    tasks = _task_rows(data_set.tasks)
+    same = data_set.same_text
+    tasks = _task_rows(data_set.tasks, same)
     writer = data_set.persona_writer
-    personas = _persona_rows(data_set.personas) if data_set.personas else None
-    examples = _persona_rows(writer.examples) if writer else None
-    if examples is not None and len(examples.rows) < EXAMPLES:
-        raise DataError(f"{examples.name} has one persona; a writer needs {EXAMPLES} examples.")
+    personas = _persona_rows(data_set.personas, same) if data_set.personas else None
+    examples = _persona_rows(writer.examples, same) if writer else None
     if personas is not None:
         _refuse_names_in_tasks(personas, tasks)
+    raise_faults(*(rows for rows in (tasks, personas, examples) if rows is not None))
+    if examples is not None and len(examples.rows) < EXAMPLES:
+        raise DataError(f"{examples.name} has one persona; a writer needs {EXAMPLES} examples.")
     task_table = _task_table(data_set.tasks, tasks, data_set.seed)
     persona_table = gold_table = None
     if personas is not None and data_set.personas is not None:
@@ -97,17 +106,29 @@ def read_tables(data_set: DataSet) -> Tables:
     )
 
 
-def _task_rows(source: Source) -> Rows:
-    rows = read_rows(source, ("text",))
-    _refuse_repeated(rows, "text")
+def _task_rows(source: Source, same: SameText) -> Rows:
+    rows = read_rows(source, NEEDED["tasks"])
+    _refuse_repeated(rows, "text", same)
+    _refuse_without_split(rows)
     return rows
 
 
-def _persona_rows(source: Source) -> Rows:
-    rows = read_rows(source, ("name", "text"))
+def _persona_rows(source: Source, same: SameText) -> Rows:
+    rows = read_rows(source, NEEDED["personas"])
     for column in ("name", "text"):
-        _refuse_repeated(rows, column)
+        _refuse_repeated(rows, column, same)
+    _refuse_without_split(rows)
     return rows
+
+
+def _refuse_without_split(rows: Rows) -> None:
+    """Where any row states its split, all must."""
+    if any("split" in row.values for row in rows.rows):
+        for row in rows.rows:
+            if "split" not in row.values:
+                message = "must be text, because other rows have it; add it"
+                rows.refuse(row, "split", Fault("no_split", message))
+        rows.keep([row for row in rows.rows if "split" in row.values])
 
 
 def _task_table(source: Source, rows: Rows, seed: int) -> Table:
@@ -169,10 +190,6 @@ def _splits(source: Source, rows: Rows, by_id: Mapping[str, Row], seed: int) -> 
                 "rows, or state smaller sizes."
             )
         return draw_splits(ids, sizes, seed)
-    for row in ids:
-        if row not in own:
-            message = "must be text, because other rows have it; add it"
-            rows.complain(by_id[row], "split", message)
     if source.sizes is None:
         return own
     sizes = source.sizes.model_dump()
@@ -192,9 +209,9 @@ def _format_sizes(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{split} {size}" for split, size in sizes.items())
 
 
-def _refuse_repeated(rows: Rows, column: str) -> None:
+def _refuse_repeated(rows: Rows, column: str, same: SameText) -> None:
     again: set[int] = set()
-    for first, later in repeated_texts([row[column] for row in rows.rows]):
+    for first, later in repeated_texts([row[column] for row in rows.rows], same):
         row = rows.rows[later]
         message = f"is the same as in {rows.rows[first].seen_from(row)}; remove one"
         rows.refuse(row, column, Fault("repeated", message))
@@ -222,15 +239,13 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
     every pair needs one.
     """
     assert data_set.gold_responses is not None
-    rows = read_rows(data_set.gold_responses, ("task", "persona", "text"))
-    task_of = _ids_and_splits(tasks, "text", "task_id")
-    persona_of = _ids_and_splits(personas, "name", "persona_id")
+    rows = read_rows(data_set.gold_responses, NEEDED["gold_responses"])
+    same = SAME_TEXT[data_set.same_text]
+    task_of = _ids_and_splits(tasks, "text", "task_id", same)
+    persona_of = _ids_and_splits(personas, "name", "persona_id", same)
     recorded: dict[tuple[str, str], tuple[str, Row]] = {}
     for row in rows.rows:
-        task, persona = (
-            task_of.get(without_marks(row["task"])),
-            persona_of.get(without_marks(row["persona"])),
-        )
+        task, persona = task_of.get(same(row["task"])), persona_of.get(same(row["persona"]))
         if task is None or persona is None:
             column, what = ("task", "task") if task is None else ("persona", "name of a persona")
             message = f"{row[column]!r} is no {what} of this data set; use one as it stands there"
@@ -247,6 +262,7 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
             rows.refuse(row, "text", Fault("repeated", f"{message}; remove one"))
             continue
         recorded[pair] = task[1], row
+    raise_faults(rows)
     if data_set.oracle is None:
         _complain_of_missing_pairs(rows, tasks, personas, recorded)
     records = [
@@ -263,10 +279,12 @@ def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
     return _table(records, rows)
 
 
-def _ids_and_splits(table: Table, text: str, row_id: str) -> dict[str, tuple[str, str | None]]:
-    """The id and split of each row, by its text without marks."""
+def _ids_and_splits(
+    table: Table, text: str, row_id: str, same: Callable[[str], str]
+) -> dict[str, tuple[str, str | None]]:
+    """The id and split of each row, by what its text has alike with the same one."""
     rows = table.frame.select(text, row_id, "split").iter_rows()
-    return {without_marks(said): (found, split) for said, found, split in rows}
+    return {same(said): (found, split) for said, found, split in rows}
 
 
 def _complain_of_missing_pairs(
@@ -276,11 +294,12 @@ def _complain_of_missing_pairs(
     recorded: Mapping[tuple[str, str], tuple[str, Row]],
 ) -> None:
     pairs = tasks.frame.join(personas.frame, on="split", suffix="_persona")
-    for task_id, persona_id, task, name in pairs.select(
-        "task_id", "persona_id", "text", "name"
-    ).iter_rows():
+    columns = ("task_id", "persona_id", "text", "name")
+    for number, (task_id, persona_id, task, name) in enumerate(pairs.select(columns).iter_rows()):
         if (task_id, persona_id) not in recorded:
-            raise DataError(
+            message = (
                 f"{rows.name}: no gold response of {name!r} for the task {task!r}; add one, or "
                 "state an oracle that writes what is missing."
             )
+            rows.faults.append((number, message))
+    raise_faults(rows)
