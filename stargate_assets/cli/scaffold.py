@@ -114,7 +114,7 @@ def _state_guesses(name: str, fields: dict[str, Any], folder: Path) -> list[str]
         if source is None:
             continue
         for file in read_files(source):
-            columns = [source.columns.get(needed, needed) for needed in NEEDED[table]]
+            columns = [source.columns.get(field) or field for field in NEEDED[table]]
             for field, value in guess_form(file, source, columns).items():
                 stated = fields[table].setdefault(field, value)
                 if stated != value:
@@ -122,11 +122,18 @@ def _state_guesses(name: str, fields: dict[str, Any], folder: Path) -> list[str]
                         f"The files of {table} differ in their {field}: {stated!r}, and {value!r} "
                         f"in {file.name}; save them alike."
                     )
+                shown = _first_letters(file.data, value) if field == "encoding" else ""
                 said.append(
-                    f"{table}: {file.name} has the {field} {value!r}, as it seems; if not, say it: "
-                    f"--format {table}.{field}=..."
+                    f"{table}: {file.name} seems to have the {field} {value!r}{shown}; if not, say "
+                    f"which: --format {table}.{field}=..."
                 )
     return said
+
+
+def _first_letters(data: bytes, encoding: str) -> str:
+    """The first line that the encoding makes a difference to, for a person to recognise."""
+    lines = data.decode(encoding, "replace").splitlines()
+    return next((f", as in {line.strip()[:60]!r}" for line in lines if not line.isascii()), "")
 
 
 def scaffold_experiment(name: str, like: str, assignments: Sequence[tuple[str, Any]]) -> Path:

@@ -1,5 +1,6 @@
 """Where a data set comes from: frozen models of what a defs.yaml states under `data_set`."""
 
+import codecs
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,7 +51,7 @@ def _transcript(pattern: str) -> str:
 
 def _encoding(name: str) -> str:
     try:
-        b"".decode(name)
+        codecs.lookup(name)
     except LookupError as error:
         raise ValueError(f"{name!r} is no encoding that Python knows") from error
     return name

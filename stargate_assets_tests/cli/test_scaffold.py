@@ -1,11 +1,13 @@
 """`stargate init` on a user's files: what it finds, what it writes, and what it refuses."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from pytest_httpserver import HTTPServer
 
 from stargate_assets.cli.main import main
 from stargate_assets.config.data_set import validate_data_set
@@ -56,6 +58,56 @@ def test_columns_and_an_oracle_can_be_named(files: Path) -> None:
     assert stated["attributes"]["data_set"]["oracle"] == {"model": {"model": "bundled"}}
 
 
+def test_what_a_file_seems_to_be_is_said_and_stated(files: Path) -> None:
+    rows = "".join(f"Où dîner le {n}, et à quelle heure?;7\n" for n in range(9))
+    (files / "tasks.csv").write_bytes(f"query;n\n{rows}".encode("cp1252"))
+    code, output = init(files, "mine", "--column", "tasks.text=query")
+    assert code == 0, output
+    assert "seems to have the encoding 'cp1252', as in 'Où dîner le 0, et à quelle" in output
+    assert "seems to have the delimiter ';'; if not, say which: --format tasks.delimiter=" in output
+    stated = yaml.safe_load((files.parent / "defs" / "mine" / "defs.yaml").read_text())
+    tasks = stated["attributes"]["data_set"]["tasks"]
+    assert (tasks["encoding"], tasks["delimiter"]) == ("cp1252", ";")
+    stated = init(
+        files, "other", "--format", "tasks.encoding=cp1250", "--column", "tasks.text=query"
+    )
+    assert "encoding" not in stated[1]
+    assert (
+        yaml.safe_load((files.parent / "defs" / "other" / "defs.yaml").read_text())["attributes"][
+            "data_set"
+        ]["tasks"]["encoding"]
+        == "cp1250"
+    )
+
+
+def test_bad_rows_are_left_out_and_counted_if_that_is_asked_for(files: Path) -> None:
+    for name in ("broken UTF-8", "a comma too many", "control character"):
+        TEN_BAD_FILES[name][0](files)
+    code, output = init(files)
+    assert code == 1
+    assert "3 faults in" in output
+    assert "correct them, or leave their rows out with skip_bad: true" in output
+    code, output = init(files, "mine", "--skip-bad")
+    assert code == 0, output
+    assert "tasks: 998 rows" in output
+    assert "left out: wrong_encoding 1, wrong_number_of_fields 1" in output
+    assert "personas: 199 rows" in output
+    stated = yaml.safe_load((files.parent / "defs" / "mine" / "defs.yaml").read_text())
+    assert stated["attributes"]["data_set"]["personas"]["skip_bad"] is True
+
+
+def test_a_url_is_stated_with_the_hash_of_its_bytes(files: Path, http: HTTPServer) -> None:
+    data = (files / "tasks.csv").read_bytes()
+    http.expect_request("/init/tasks.csv").respond_with_data(data)
+    url = http.url_for("/init/tasks.csv")
+    people = str(files / "personas.csv")
+    result = CliRunner().invoke(main, ["init", "mine", "--tasks", url, "--personas", people])
+    assert result.exit_code == 0, result.output
+    stated = yaml.safe_load((files.parent / "defs" / "mine" / "defs.yaml").read_text())
+    tasks = stated["attributes"]["data_set"]["tasks"]
+    assert tasks == {"url": {url: hashlib.sha256(data).hexdigest()}}
+
+
 def spoil(name: str, old: str, new: str) -> Callable[[Path], None]:
     def change(directory: Path) -> None:
         path = directory / name
@@ -69,10 +121,13 @@ def spoil(name: str, old: str, new: str) -> Callable[[Path], None]:
 TEN_BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "not there": (lambda d: (d / "tasks.csv").unlink(), "tasks.csv is not there; add it."),
     "empty": (lambda d: (d / "tasks.csv").write_bytes(b""), "tasks.csv has no rows; add a header"),
-    "Latin-1": (spoil("tasks.csv", "Übung", "\udcdcbung"), "not UTF-8; save the file as UTF-8."),
-    "semicolons": (
-        lambda d: (d / "tasks.csv").write_text("text;kind\nWhat?;general\n"),
-        "line 1: no commas between the columns; save it as CSV with commas.",
+    "broken UTF-8": (
+        spoil("tasks.csv", "Übung", "\udcdcbung"),
+        "column 'text': not UTF-8; save the file as UTF-8, or state its encoding.",
+    ),
+    "another delimiter": (
+        lambda d: (d / "tasks.csv").write_text("text^kind\nWhat?^general\n"),
+        "tasks.csv has no column 'text', but text^kind; rename one",
     ),
     "open quote": (
         spoil("personas.csv", "小c明,", '小c明,"'),
@@ -117,8 +172,10 @@ def test_ten_bad_files_are_ten_clear_errors_and_nothing_is_written(files: Path, 
     [
         (("My Data",), "'My Data' cannot name a data set; use small letters, digits and _, and"),
         (("main",), "'main' cannot name a data set"),
-        (("mine", "--column", "text"), "is not of the form TABLE.FIELD=COLUMN"),
+        (("mine", "--column", "text"), "is not of the form TABLE.FIELD=VALUE"),
         (("mine", "--column", "gold_responses.text=a"), "There is no file of gold_responses"),
+        (("mine", "--format", "tasks.text=a"), "'text' is no field of a format; there are: enc"),
+        (("mine", "--format", "tasks.sheet"), "is not of the form TABLE.FIELD=VALUE"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(

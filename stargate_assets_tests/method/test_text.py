@@ -16,6 +16,7 @@ from stargate_assets.method.text import (
     similarity,
     without_marks,
     words,
+    words_alone,
 )
 
 PROSE = st.text("ab .!?。？\"')”\n", max_size=40)
@@ -134,6 +135,21 @@ def test_near_duplicates_are_all_that_comparing_every_pair_finds(texts: list[str
         if similarity(sets[i], sets[j]) >= NEAR_DUPLICATE
     ]
     assert near_duplicates(texts) == every
+
+
+def test_near_duplicates_with_a_common_opening_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few texts make a shingle common: the result is the same."""
+    texts = [f"Please help me with {n * n} and {n % 7}." for n in range(60)]
+    every = near_duplicates(texts)
+    assert len(every) > 100
+    monkeypatch.setattr("stargate_assets.method.text.COMMON", 3)
+    assert near_duplicates(texts) == every
+
+
+def test_words_alone_are_the_looser_rule() -> None:
+    assert words_alone("How do I learn C#?") == words_alone("how do I learn - C")
+    assert words_alone("Is -20 warm?") == words_alone("Is 20 warm?")
+    assert words_alone("?!") != words_alone("!?")
 
 
 def test_a_paraphrase_is_no_near_duplicate_and_a_typing_error_is_one() -> None:

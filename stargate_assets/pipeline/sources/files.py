@@ -36,9 +36,7 @@ def read_files(source: Source) -> Iterator[SourceFile]:
     """
     for path in paths_of(source):
         if path.is_dir() or (glob.has_magic(str(path)) and not path.exists()):
-            raise DataError(
-                f"{path} names no file that ends with {', '.join(SUFFIXES)}; add one."
-            )
+            raise DataError(f"{path} names no file that ends with {', '.join(SUFFIXES)}; add one.")
         if not path.is_file():
             raise DataError(f"{path} is not there; add it.")
         yield _unpacked(str(path), path.name, path.read_bytes())

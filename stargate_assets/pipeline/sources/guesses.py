@@ -16,10 +16,9 @@ from stargate_assets.pipeline.sources.grids import (
 from stargate_assets.pipeline.sources.records import marked_encoding
 
 _TEXT = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
-_ENCODINGS = (
-    "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 koi8_r utf_16_le utf_16_be gb18030 big5 "
-    "shift_jis euc_jp euc_kr"
-).split()
+_ENCODINGS = [f"cp125{number}" for number in range(7)] + [
+    *("koi8_r", "utf_16_le", "utf_16_be", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr"),
+]
 """Those that spreadsheets and editors of today still write."""
 _LOOKED_AT = 50
 """Rows of a file that decide on its delimiter."""
@@ -54,8 +53,12 @@ def _guess_encoding(file: SourceFile) -> dict[str, str]:
         from charset_normalizer import from_bytes
     except ImportError:
         return {}
-    best = from_bytes(file.data, cp_isolation=_ENCODINGS).best()
-    return {} if best is None else {"encoding": best.encoding}
+    matches = list(from_bytes(file.data, cp_isolation=_ENCODINGS))
+    if not matches:
+        return {}
+    best = matches[0]  # where it is as good, the encoding that is most common by far
+    western = (m for m in matches if m.encoding == "cp1252" and m.chaos <= best.chaos)
+    return {"encoding": next(western, best).encoding}
 
 
 def _is_mostly_utf8(data: bytes) -> bool:

@@ -177,6 +177,14 @@ def test_texts_that_differ_in_a_sign_are_two_tasks(tmp_path: Path) -> None:
     assert sorted(read_tables(from_csv(tmp_path)).tasks.frame["text"]) == sorted(texts)
 
 
+def test_the_rule_of_the_same_text_can_be_loosened(tmp_path: Path) -> None:
+    some_csv(tmp_path)
+    write_csv(tmp_path / "tasks.csv", [["text"], ["C?"], ["C#?"], ["Go?"], ["Zig?"]])
+    assert read_tables(from_csv(tmp_path)).tasks.frame.height == 4
+    with pytest.raises(DataError, match=r"line 3, column 'text': is the same as in line 2"):
+        read_tables(from_csv(tmp_path, same_text="words"))
+
+
 def test_parquet_is_read_and_a_row_in_it_is_named(tmp_path: Path) -> None:
     some_csv(tmp_path)
     texts: list[str | None] = [f"Q{i}?" for i in range(5)]
@@ -271,7 +279,7 @@ def test_a_bad_csv_is_named_too(tmp_path: Path, content: str, complaint: str) ->
         ({"file": "tasks.csv", "columns": {"text": "query"}}, "has no column 'query', but text"),
         ({"file": "tasks.csv", "transcript": "Human: (?P<text>.*)"}, "line 2, .* transcript"),
         ({"file": "tasks.csv", "sizes": {"train_a": 30, "train_b": 1, "test": 1}}, "22 usable"),
-        ({"file": "tasks.xlsx"}, "tasks.xlsx ends with none of .csv, .jsonl, .parquet; save it"),
+        ({"file": "tasks.csv", "encoding": "klingon"}, "'klingon' is no encoding that Python kn"),
         ({"file": "none.csv"}, "none.csv is not there; add it"),
     ],
 )
@@ -339,7 +347,10 @@ def test_files_that_change_after_loading_are_not_read_under_the_old_version(data
     ("stated", "complaint"),
     [
         ({"personas": {"file": "p.csv"}}, "tasks: Field required"),
-        ({"tasks": {}, "personas": {"file": "p.csv"}}, "tasks: needs either a file or a hub"),
+        (
+            {"tasks": {}, "personas": {"file": "p.csv"}},
+            "tasks: needs either a file, a url or a hub",
+        ),
         ({"tasks": {"file": "t.csv"}}, "needs either personas or a persona_writer"),
         ({"tasks": {"file": "t.csv", "sise": 3}}, "tasks.sise: Extra inputs"),
         ({"tasks": {"file": "t.csv", "transcript": "("}}, "tasks.transcript: is not a regular"),
