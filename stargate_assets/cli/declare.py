@@ -18,7 +18,9 @@ def path_option(help_text: str, *, required: bool = False) -> dict[str, Any]:
 
 @click.command()
 @click.argument("name")
-@click.option("--tasks", metavar="FILE", required=True, help="File, folder, pattern or URL.")
+@click.option(
+    "--tasks", metavar="FILE", required=True, help="File, folder, pattern, URL; or PRESET:FILE."
+)
 @click.option("--personas", metavar="FILE", required=True, help="The same.")
 @click.option("--gold-responses", metavar="FILE", help="Recorded gold responses.")
 @click.option("--oracle", metavar="MODEL", help="Writes the gold responses that are not recorded.")

@@ -56,7 +56,7 @@ def example_conversations(project: Project, name: str) -> list[ExamplePair]:
 def print_example_conversations(console: Console, examples: list[ExamplePair]) -> None:
     """For each pair its task, and the conversation of each policy, question by question."""
     for example in examples:
-        name = example.pair.persona.name
+        name = example.pair.persona.known_as
         console.print(f"\n[bold]{escape(name)}[/bold]: {escape(example.pair.task.text)}")
         for policy, conversation in example.conversations.items():
             for question, answer in zip(conversation.questions, conversation.answers, strict=True):

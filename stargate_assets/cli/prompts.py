@@ -21,7 +21,6 @@ from stargate_assets.method.examples import IGNORED, Dialogue, tokenise
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.simulation import Cell
-from stargate_assets.method.text import sentences
 from stargate_assets.pipeline.assets.rows import conversations_from_rows
 from stargate_assets.storage.io_manager import slice_of
 
@@ -98,7 +97,7 @@ def _conversation(project: Project, name: str, of_split: PairSample, pair: Pair)
             if conversation.pair == pair:
                 return conversation
     made_up = Conversation(pair, 0)
-    for question, answer in zip(STAND_IN_QUESTIONS, sentences(pair.persona.text), strict=False):
+    for question, answer in zip(STAND_IN_QUESTIONS, pair.persona.statements, strict=False):
         made_up = made_up.with_question(question, truncated=False).with_answer(answer)
     return made_up
 

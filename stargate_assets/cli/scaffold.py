@@ -18,10 +18,11 @@ import yaml
 from stargate_assets.config.data_set import DATA_TABLES, DataError, Source, validate_data_set
 from stargate_assets.config.experiment import ExperimentError
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
+from stargate_assets.config.presets import split_preset
 from stargate_assets.config.prompts import read_prompts
 from stargate_assets.definitions import project
 from stargate_assets.method.plan import SPLITS
-from stargate_assets.method.text import NEAR_DUPLICATE, near_duplicates, script
+from stargate_assets.method.text import MOST_PAIRS, NEAR_DUPLICATE, near_duplicates, script
 from stargate_assets.pipeline.components import (
     DataSetComponent,
     ExperimentComponent,
@@ -37,11 +38,14 @@ from stargate_assets.pipeline.declarations import (
 )
 from stargate_assets.pipeline.sources.files import download, read_files
 from stargate_assets.pipeline.sources.guesses import guess_form
-from stargate_assets.pipeline.sources.tables import NEEDED, read_tables
+from stargate_assets.pipeline.sources.table import needed_columns
+from stargate_assets.pipeline.sources.tables import read_tables
 from stargate_assets.storage.warehouse import RESERVED_SCHEMAS
 
 FORM = ("encoding", "delimiter", "sheet")
 """The fields of a source that say how a file is read."""
+SHOWN_COUNTS = 12
+"""Values whose counts are told, the most frequent ones."""
 PROJECT = project.DEFS.parent.parent
 
 
@@ -63,8 +67,8 @@ def scaffold_data_set(
     *,
     skip_bad: bool = False,
 ) -> Scaffold:
-    """Read `files` (paths and URLs by table), and only then write `DEFS/NAME/defs.yaml`, with what
-    was found out about their form.
+    """Read `files` (by table: paths and URLs, after a preset's name if one is meant), and only then
+    write `DEFS/NAME/defs.yaml`, with what was found out about their form.
 
     `columns` are (table, field, column) and `formats` (table, field of a source, value). Raises
     ProjectError for a name that cannot be or is taken, and DataError for what is wrong in a file;
@@ -73,7 +77,10 @@ def scaffold_data_set(
     path, _ = _new_file(name, "a data set")
     fields: dict[str, Any] = {"seed": seed} if seed else {}
     for table, file in files.items():
-        fields[table] = _stated_place(file, path.parent) | ({"skip_bad": True} if skip_bad else {})
+        preset, place = split_preset(file, table)
+        fields[table] = _stated_place(place, path.parent) | (preset.stated if preset else {})
+        if skip_bad:
+            fields[table]["skip_bad"] = True
     for table, field, column in columns:
         _of_table(fields, table, field).setdefault("columns", {})[field] = column
     for table, field, value in formats:
@@ -114,7 +121,7 @@ def _state_guesses(name: str, fields: dict[str, Any], folder: Path) -> list[str]
         if source is None:
             continue
         for file in read_files(source):
-            columns = [source.columns.get(field) or field for field in NEEDED[table]]
+            columns = needed_columns(table, source)
             for field, value in guess_form(file, source, columns).items():
                 stated = fields[table].setdefault(field, value)
                 if stated != value:
@@ -210,18 +217,28 @@ def _findings(table: str, rows: pl.DataFrame, left_out: Mapping[str, int]) -> li
         f"  characters: {lengths.min()} to {lengths.max()}, median {lengths.median():.0f}",
         f"  scripts: {_counts(scripts)}",
     ]
-    for column in ("domain", "kind"):
+    for column in ("domain", "kind", "origin"):
         values = rows[column].drop_nulls() if column in rows.columns else []
         if len(values):
             lines.append(f"  {column}: {_counts(Counter(values))}")
+    if "statements" in rows.columns and rows["statements"].count():
+        counted = rows["statements"].drop_nulls().list.len()
+        lines.append(f"  statements: {counted.min()} to {counted.max()}, of {len(counted)} people")
+    if "name" in rows.columns:
+        lines.append(f"  names: {rows['name'].n_unique()}, as in {rows['name'].head(3).to_list()}")
     if left_out:
         lines.append(f"  left out: {_counts(left_out)}")
     if table != "gold_responses":
         alike = near_duplicates(rows["text"].to_list())
-        lines.append(f"  near-duplicates (similarity {NEAR_DUPLICATE} and more): {len(alike)}")
+        least = "at least " if len(alike) >= MOST_PAIRS else ""
+        lines.append(
+            f"  near-duplicates (similarity {NEAR_DUPLICATE} and more): {least}{len(alike)}"
+        )
         lines += [f"    {rows['text'][i]!r} and {rows['text'][j]!r}" for i, j, _ in alike[:3]]
     return lines
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    most = sorted(counts, key=lambda name: (-counts[name], name))[:SHOWN_COUNTS]
+    more = f", {len(counts) - len(most)} more" if len(counts) > len(most) else ""
+    return ", ".join(f"{name} {counts[name]}" for name in sorted(most)) + more

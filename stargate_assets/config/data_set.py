@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,8 @@ from stargate_assets.method.errors import DeclarationError
 from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.text import SameText
 
+Names = Literal["column", "drawn", "found", "none"]
+Statements = Literal["sentences", "lines", "json"]
 DATA_TABLES = ("tasks", "personas", "gold_responses")
 TRANSCRIPT_GROUP = "text"
 
@@ -101,8 +103,30 @@ class Source(Frozen):
     skip_bad: bool = Field(
         default=False, description="Leave rows with faults out, counted, as from the Hub."
     )
-    columns: dict[str, str] = Field(
-        default_factory=dict, description="Our field: its column, where the names differ."
+    columns: dict[str, str | tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Our field: its column, where the names differ. Several are a statement of a "
+        "persona each, or a paragraph of another text.",
+    )
+    unpivot: tuple[str, ...] = Field(
+        default=(),
+        description="Columns that each hold a text: a row of the file is as many of ours.",
+    )
+    names: Names = Field(
+        default="column",
+        description="Of personas: their column, drawn from lists that are shipped, found in the "
+        "text, or none.",
+    )
+    statements: Statements = Field(
+        default="sentences",
+        description="What of a persona's text is a statement: a sentence, a line, or an item of a "
+        "list in JSON. A list or several columns are statements whatever is stated.",
+    )
+    third_person: bool = Field(
+        default=False, description="Whether personas are described as others see them."
+    )
+    origin: str | None = Field(
+        default=None, description="The published data set that the rows are of, and its licence."
     )
     transcript: Annotated[str, AfterValidator(_transcript)] | None = Field(
         default=None, description="What of the text is kept: a regular expression with (?P<text>)."
@@ -175,6 +199,12 @@ class DataSet(Frozen):
                 "recorded gold_responses are of recorded personas, not of written ones"
             )
         return self
+
+    @property
+    def has_unusual_personas(self) -> bool:
+        """Whether prompts must do without names, or with what others say of a person."""
+        people = self.personas
+        return people is not None and (people.names == "none" or people.third_person)
 
     @property
     def has_gold_responses(self) -> bool:

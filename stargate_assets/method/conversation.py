@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stargate_assets.method.keys import derive_seed
-from stargate_assets.method.text import readdress
+from stargate_assets.method.text import readdress, sentences
 
 QUESTION_MARKS = ("?", "？", "؟")
 CLOSERS = "\"'”’»)]*_ \n"
@@ -15,9 +15,25 @@ CLOSERS = "\"'”’»)]*_ \n"
 
 @dataclass(frozen=True, slots=True)
 class Persona:
+    """`name` is empty for one without. `stated` are its statements where they are known, not found
+    by splitting the text.
+    """
+
     persona_id: str
     name: str
     text: str
+    stated: tuple[str, ...] = ()
+    third_person: bool = False
+
+    @property
+    def known_as(self) -> str:
+        """What people read in place of a name."""
+        return self.name or "(no name)"
+
+    @property
+    def statements(self) -> list[str]:
+        """What it says of itself, piece by piece."""
+        return list(self.stated) or sentences(self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from stargate_assets.method.keys import normalise
 from stargate_assets.method.language_model import LanguageModel, ScoreRequest
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.roleplay import NOTHING_TO_SAY
-from stargate_assets.method.text import sentences, words
+from stargate_assets.method.text import parts, words
 
 _SAYS_NOTHING = re.compile(
     r"(?i)\W*(?:(?:sorry|well|hm+|um+)\W+)?(?:"
@@ -84,12 +84,13 @@ class Untraced(StrEnum):
 
 
 def statements(conversation: Conversation) -> list[Statement]:
-    """What the person has stated, in order: the sentences of the replies that neither ask nor
-    decline to answer. What is said again counts once, where it was said first.
+    """What the person has stated, in order: the sentences of the replies, and the persona's own
+    statements in them, that neither ask nor decline to answer. What is said again counts once,
+    where it was said first.
     """
     found: dict[str, Statement] = {}
     for turn, reply in enumerate(conversation.answers):
-        for position, sentence in enumerate(sentences(reply)):
+        for position, sentence in enumerate(parts(reply, conversation.pair.persona.stated)):
             if not words(sentence) or is_question(sentence) or says_nothing(sentence):
                 continue
             found.setdefault(normalise(sentence), Statement(turn, position, sentence))
@@ -106,14 +107,14 @@ def without(conversation: Conversation, statement: Statement) -> Conversation:
     replied, the reply is what a Roleplayer says that has nothing to say: a turn that a respondent
     may meet, as an empty one is not, and the question stays.
     """
-    said = normalise(statement.text)
-    answers = tuple(_cut(reply, said) for reply in conversation.answers)
+    said, stated = normalise(statement.text), conversation.pair.persona.stated
+    answers = tuple(_cut(reply, said, stated) for reply in conversation.answers)
     return replace(conversation, answers=answers)
 
 
-def _cut(reply: str, said: str) -> str:
-    """A reply without the sentences that are the same text, normalised."""
-    found = sentences(reply)
+def _cut(reply: str, said: str, stated: Sequence[str]) -> str:
+    """A reply without its parts that are the same text, normalised."""
+    found = parts(reply, stated)
     if said not in map(normalise, found):
         return reply
     kept, rest = "", reply

@@ -68,7 +68,7 @@ def names_in_tasks(names: Sequence[str], tasks: Sequence[str]) -> Iterator[tuple
     """
     everything = "\n".join(tasks)
     for number, name in enumerate(names):
-        if name not in everything:  # mostly, and faster than looking at each task
+        if not name or name not in everything:  # mostly, and faster than looking at each task
             continue
         for index, task in enumerate(tasks):
             if mentions(task, name):

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from stargate_assets.method.conversation import Conversation, Pair, Persona
 from stargate_assets.method.language_model import Message
-from stargate_assets.method.templates import render, shipped_text, without_comments
+from stargate_assets.method.templates import (
+    EXPERIMENT_TEMPLATES,
+    for_named_first_person,
+    render,
+    shipped_text,
+    without_comments,
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,17 @@ class Prompts:
 
     def sources(self, templates: Iterable[str]) -> list[str]:
         """The names and texts of templates, without comments: what a version of rows that were
-        made with them depends on. A template without text is none.
+        made with them depends on. A template without text is none. Of a shipped text, what it says
+        of personas without a name or in the third person does not count: `as_found_sources`.
         """
-        texts = {name: without_comments(self.text(name)) for name in templates}
-        return [f"{name}\n{text}" for name, text in texts.items() if text]
+        found: list[str] = []
+        for name in templates:
+            text = without_comments(self.text(name))
+            if text == without_comments(shipped_text(name)):
+                text = for_named_first_person(text)
+            if text:
+                found.append(f"{name}\n{text}")
+        return found
 
     def questioner_messages(self, conversation: Conversation) -> tuple[Message, ...]:
         """The policy while asking: elicitation instructions, name and task, the dialogue so far.
@@ -55,7 +68,7 @@ class Prompts:
         question.
         """
         pair = conversation.pair
-        messages = [*self._system("roleplayer", pair, persona=pair.persona.text)]
+        messages = [*self._system("roleplayer", pair, **_described(pair.persona))]
         for turn, question in enumerate(conversation.questions):
             messages.append(Message("user", question))
             if turn < len(conversation.answers):
@@ -93,7 +106,7 @@ class Prompts:
 
     def oracle_messages(self, pair: Pair) -> tuple[Message, ...]:
         """The Oracle: persona and task, no dialogue."""
-        system = self._system("oracle", pair, persona=pair.persona.text)
+        system = self._system("oracle", pair, **_described(pair.persona))
         return *system, Message("user", pair.task.text)
 
     def persona_writer_messages(self, examples: Sequence[Persona]) -> tuple[Message, ...]:
@@ -111,7 +124,7 @@ class Prompts:
         """
         persona = pair.persona
         closing = self._render("judge_written" if written else "judge_choice", name=persona.name)
-        values = {"name": persona.name, "persona": persona.text, "task": pair.task.text}
+        values = {"name": persona.name, "task": pair.task.text, **_described(persona)}
         return (Message("user", self._render("judge", **values, a=a, b=b, closing=closing)),)
 
     def judge_again_messages(
@@ -121,13 +134,13 @@ class Prompts:
         again = self._render("judge_again", name=pair.persona.name)
         return (*asked, Message("assistant", written), Message("user", again))
 
-    def _render(self, template: str, /, **values: str) -> str:
+    def _render(self, template: str, /, **values: str | bool) -> str:
         return render(self.text(template), **values)
 
-    def _render_for(self, template: str, pair: Pair, /, **values: str) -> str:
+    def _render_for(self, template: str, pair: Pair, /, **values: str | bool) -> str:
         return self._render(template, name=pair.persona.name, task=pair.task.text, **values)
 
-    def _system(self, template: str, pair: Pair, /, **values: str) -> tuple[Message, ...]:
+    def _system(self, template: str, pair: Pair, /, **values: str | bool) -> tuple[Message, ...]:
         """A system message, or none if its template has no text."""
         text = self._render_for(template, pair, **values)
         return (Message("system", text),) if text else ()
@@ -136,8 +149,8 @@ class Prompts:
         return Message("user", self._render_for("opening", pair))
 
     def _persona_opening(self, pair: Pair) -> Message:
-        persona = pair.persona.text
-        return Message("user", self._render_for("persona_opening", pair, persona=persona))
+        described = _described(pair.persona)
+        return Message("user", self._render_for("persona_opening", pair, **described))
 
     def _inviting(self, pair: Pair, said: str) -> Message:
         return Message("user", self._render_for("asking", pair, message=said))
@@ -154,6 +167,18 @@ class Prompts:
             heard = self._render_for(closing, pair, answer=answer) if turn == last else answer
             messages += [Message("assistant", question), Message("user", heard)]
         return tuple(messages)
+
+
+def _described(persona: Persona) -> dict[str, str | bool]:
+    """What templates may use that show a persona."""
+    return {"persona": persona.text, "third_person": persona.third_person}
+
+
+def as_found_sources() -> list[str]:
+    """The shipped texts whole: what the rows of an experiment depend on whose personas have no
+    names, or are in the third person.
+    """
+    return [without_comments(shipped_text(name)) for name in EXPERIMENT_TEMPLATES]
 
 
 SHIPPED = Prompts()

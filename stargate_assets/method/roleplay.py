@@ -17,7 +17,6 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 from stargate_assets.method.prompts import Prompts
-from stargate_assets.method.text import sentences
 
 Reply = Callable[[Sequence[Conversation], Sequence[int]], Sequence[str | None]]
 """Conversations that end with a question, and a seed for each -> the replies, None where the model
@@ -28,6 +27,7 @@ CONTENTLESS = "Tell me something."
 NOTHING_TO_SAY = "I am not sure what to say to that."
 WAITING = "What would you like to know about me?"
 MOST_STATEMENTS = 2
+SENTENCE_MARKS = ".!?…。！？؟।"
 
 
 def generate_replies(
@@ -90,10 +90,12 @@ def choose_replies(
             continue
         relevant = {s: value for s, value in values.items() if value is not None and value > 0}
         best = sorted(relevant, key=lambda s: (-relevant[s], s))[:MOST_STATEMENTS]
+        if conversation.pair.persona.stated:  # which need not be sentences
+            best = [s if s[-1] in SENTENCE_MARKS else f"{s}." for s in best]
         replies.append(" ".join(best) or NOTHING_TO_SAY)
     return replies
 
 
 def _unsaid(conversation: Conversation) -> list[str]:
     said = " ".join(conversation.answers)
-    return [s for s in sentences(conversation.pair.persona.text) if s not in said]
+    return [s for s in conversation.pair.persona.statements if s not in said]

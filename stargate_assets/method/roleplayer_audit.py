@@ -22,7 +22,7 @@ from stargate_assets.method.claims import (
     is_known,
     numbers,
 )
-from stargate_assets.method.conversation import Conversation, is_question
+from stargate_assets.method.conversation import Conversation, Persona, is_question
 from stargate_assets.method.eligibility import (
     LIST_ITEM,
     MOST_OF_PERSONA,
@@ -32,7 +32,7 @@ from stargate_assets.method.eligibility import (
 from stargate_assets.method.heard import says_nothing
 from stargate_assets.method.language_model import LanguageModel, Message, Score, ScoreRequest
 from stargate_assets.method.roleplay import MOST_STATEMENTS
-from stargate_assets.method.text import sentences, words
+from stargate_assets.method.text import parts, words
 
 LIFT = 0.7
 """Nats a token by which a persona makes a reply more probable that says it in other words."""
@@ -117,9 +117,10 @@ def replied_turns(conversation: Conversation) -> range:
 def audit_reply(conversation: Conversation, turn: int, scores: ReplyScores | None) -> AuditedReply:
     """Audit the reply of a turn; without scores, by words and numbers alone."""
     persona, reply = conversation.pair.persona.text, conversation.answers[turn]
-    claims = _claims(reply)
+    statements = conversation.pair.persona.statements
+    claims = _claims(conversation, turn)
     told = [s for s in claims if not _stands_in(s, persona)]
-    of_persona, of_earlier = clauses(sentences(persona)), clauses(_said_before(conversation, turn))
+    of_persona, of_earlier = clauses(statements), clauses(_said_before(conversation, turn))
     against = {s: contradicted(s, of_persona) or counted_otherwise(s, of_persona) for s in told}
     earlier = [found for s in told if (found := contradicted(s, of_earlier))]
     known = _known(conversation, turn)
@@ -134,7 +135,7 @@ def audit_reply(conversation: Conversation, turn: int, scores: ReplyScores | Non
         Fault.CONTRADICTS_ITSELF: bool(earlier),
         Fault.UNASKED: _tells_unasked(conversation.questions[turn], claims),
         Fault.CARRIES_OUT_TASK: bool(LIST_ITEM.search(reply) or _ADVICE.search(reply)),
-        Fault.COPIES_PERSONA: _copies(reply, persona),
+        Fault.COPIES_PERSONA: _copies(reply, conversation.pair.persona),
         Fault.SPEAKS_AS_ASSISTANT: bool(ROLE_LABEL.search(reply) or _ASSISTANT.search(reply)),
     }
     return AuditedReply(
@@ -172,11 +173,12 @@ _ASSISTANT = re.compile(
 """What assistants say and people do not say to them."""
 
 
-def _claims(reply: str) -> list[str]:
-    """The sentences that tell of somebody: neither questions nor refusals to answer, and nothing
-    that advises or offers help.
+def _claims(conversation: Conversation, turn: int) -> list[str]:
+    """The parts of a reply that tell of somebody: neither questions nor refusals to answer, and
+    nothing that advises or offers help.
     """
-    said = [s for s in sentences(reply) if words(s) and not is_question(s) and not says_nothing(s)]
+    found = parts(conversation.answers[turn], conversation.pair.persona.stated)
+    said = [s for s in found if words(s) and not is_question(s) and not says_nothing(s)]
     return [s for s in said if not (_ADVICE.search(s) or _ASSISTANT.search(s))]
 
 
@@ -185,22 +187,22 @@ def _stands_in(sentence: str, text: str) -> bool:
     return f" {' '.join(words(sentence))} " in f" {' '.join(words(text))} "
 
 
-def _copies(reply: str, persona: str) -> bool:
+def _copies(reply: str, persona: Persona) -> bool:
     """Whether a reply says most of what the persona says."""
-    stated = sentences(persona)
-    said = sum(_stands_in(statement, reply) for statement in stated)
-    most = said > MOST_STATEMENTS and said > MOST_OF_PERSONA * len(stated)
-    return most or copies_persona(reply, persona)
+    statements = persona.statements
+    said = sum(_stands_in(statement, reply) for statement in statements)
+    most = said > MOST_STATEMENTS and said > MOST_OF_PERSONA * len(statements)
+    return most or copies_persona(reply, persona.text)
 
 
 def _is_verbatim(conversation: Conversation, turn: int) -> bool:
     """Whether a reply says nothing but what the persona says in the same words."""
     persona = conversation.pair.persona.text
-    return all(_stands_in(claim, persona) for claim in _claims(conversation.answers[turn]))
+    return all(_stands_in(claim, persona) for claim in _claims(conversation, turn))
 
 
 def _said_before(conversation: Conversation, turn: int) -> list[str]:
-    return [claim for reply in conversation.answers[:turn] for claim in _claims(reply)]
+    return [claim for earlier in range(turn) for claim in _claims(conversation, earlier)]
 
 
 def _score_requests(conversation: Conversation, turn: int) -> Iterable[ScoreRequest]:

@@ -42,16 +42,16 @@ EXPERIMENT_TEMPLATES = {
     "closing": Variables(("answer",), _WHO),
     "respondent": Variables((), _WHO),
     "instructed": Variables(("answer",), _WHO),
-    "persona_opening": Variables(("persona", "task"), ("name",)),
-    "roleplayer": Variables(("persona",), _WHO),
-    "judge": Variables(("persona", "task", "a", "b", "closing"), ("name",)),
+    "persona_opening": Variables(("persona", "task"), ("name", "third_person")),
+    "roleplayer": Variables(("persona",), (*_WHO, "third_person")),
+    "judge": Variables(("persona", "task", "a", "b", "closing"), ("name", "third_person")),
     "judge_written": Variables((), ("name",)),
     "judge_again": Variables((), ("name",)),
     "judge_choice": Variables((), ("name",)),
 }
 """The templates that an experiment may replace."""
 DATA_TEMPLATES = {
-    "oracle": Variables(("persona",), _WHO),
+    "oracle": Variables(("persona",), (*_WHO, "third_person")),
     "persona_writer": Variables(),
     "persona_request": Variables(),
     "persona_example": Variables(("persona", "name")),
@@ -65,6 +65,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
     keep_trailing_newline=False,
 )
 _ENVIRONMENT.globals.clear()  # a prompt is text and variables  # pyright: ignore[reportUnknownMemberType]
+_CHOICE = re.compile(r"{% if (name|third_person) %}(.*?)(?:{% else %}(.*?))?{% endif %}", re.DOTALL)
 _COMMENT = re.compile(r"\{#.*?#\}\s*", re.DOTALL)
 
 
@@ -80,8 +81,15 @@ def without_comments(text: str) -> str:
     return _COMMENT.sub("", text)
 
 
+def for_named_first_person(text: str) -> str:
+    """A shipped text as it is for a persona with a name who speaks for itself: what is said of
+    others can change without a difference to it.
+    """
+    return _CHOICE.sub(lambda found: found[2] if found[1] == "name" else found[3] or "", text)
+
+
 @lru_cache(maxsize=1024)
-def render(text: str, /, **values: str) -> str:
+def render(text: str, /, **values: str | bool) -> str:
     """Fill a template in; white space at both ends is left out. What is said to all conversations
     of a pair is rendered once, and is one string in all their requests.
     """

@@ -59,6 +59,18 @@ def first_sentences(text: str, most: int, *, broken_off: bool) -> str | None:
     return text[:end].strip()
 
 
+def parts(text: str, statements: Sequence[str]) -> list[str]:
+    """The statements that stand in a text as they are, each whole, and the sentences between."""
+    if not statements:
+        return sentences(text)
+    longest_first = sorted(statements, key=len, reverse=True)
+    pattern = "|".join(rf"(?<!\w){re.escape(said)}(?!\w)\.?" for said in longest_first)
+    found: list[str] = []
+    for place, piece in enumerate(re.split(f"({pattern})", text)):
+        found += [piece] if place % 2 else [s for s in sentences(piece) if words(s)]
+    return found
+
+
 def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
@@ -141,8 +153,10 @@ def mentions(text: str, name: str) -> bool:
 
 def readdress(text: str, name: str, to: str) -> str:
     """Replace a person's name in a text by another name: the whole name, or its first word by the
-    other's first word.
+    other's first word. Where either has no name, nothing is replaced.
     """
+    if not (name and to):
+        return text
     new = {name.split(maxsplit=1)[0]: to.split(maxsplit=1)[0], name: to}
     return re.sub(
         "|".join(map(_as_a_word, sorted(new, key=len, reverse=True))),

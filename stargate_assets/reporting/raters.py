@@ -71,7 +71,7 @@ def stored_comparisons(tables: ExperimentTables, policies: Policies) -> list[Com
         for row in tables.tested("tasks").select("task_id", "text", "kind").iter_rows()
     }
     people = {
-        row[0]: Persona(*row)
+        row[0]: Persona(row[0], row[1] or "", row[2])
         for row in tables.tested("personas").select("persona_id", "name", "text").iter_rows()
     }
     of_reference, of_policy = (_responses(tables, policy) for policy in policies)

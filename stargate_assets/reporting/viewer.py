@@ -117,7 +117,7 @@ def _number_pairs(
         for row in tables.frame("tasks").select("task_id", "text", "kind", "domain").iter_rows()
     }
     personas = {
-        row[0]: list(row[1:])
+        row[0]: [row[1] or "", row[2]]
         for row in tables.frame("personas").select("persona_id", "name", "text").iter_rows()
     }
     gold = {

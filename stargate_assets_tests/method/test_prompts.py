@@ -3,8 +3,15 @@ from itertools import takewhile
 
 import pytest
 
+from stargate_assets.method.conversation import Conversation, Pair, Persona, Task
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.prompts import SHIPPED
+from stargate_assets.method.templates import (
+    TEMPLATES,
+    for_named_first_person,
+    render,
+    shipped_text,
+)
 from stargate_assets_tests.method.people import BAKER, pair, talk
 
 TASK = "What should I cook?"
@@ -153,3 +160,44 @@ def test_template_syntax_in_user_text_is_left_alone(view) -> None:
     assert HOSTILE in hostile
     assert hostile.count("{{") == 2 * hostile.count(HOSTILE)
     assert "49" not in hostile
+
+
+def test_shipped_texts_are_the_same_for_a_named_person_who_speaks_for_itself() -> None:
+    """So what is said of other personas can change, and no row of theirs is due."""
+    for name, variables in TEMPLATES.items():
+        values = {variable: f"<{variable}>" for variable in variables.all} | {"third_person": ""}
+        plain = for_named_first_person(shipped_text(name))
+        assert "{%" not in plain.replace("{% else %}", "")
+        assert render(shipped_text(name), **values) == render(plain, **values)
+
+
+def test_without_a_name_all_prompts_and_both_controls_do_without_it() -> None:
+    person = Persona("p", "", "I bake in Ghent.")
+    pair = Pair(Task("t", "What now?"), person)
+    conversation = Conversation(pair, 0).with_question("Why?", False).with_answer("I bake.")
+    of_roles = [
+        SHIPPED.questioner_messages(conversation),
+        SHIPPED.roleplayer_messages(conversation),
+        SHIPPED.respondent_messages(conversation),
+        SHIPPED.negative_control_messages(pair),
+        SHIPPED.positive_control_messages(pair),
+        SHIPPED.oracle_messages(pair),
+        SHIPPED.judge_messages(pair, "a", "b", written=True),
+    ]
+    for messages in of_roles:
+        text = "\n".join(message.content for message in messages)
+        assert "My name" not in text
+        assert "a name" not in text
+        assert ", ," not in text
+        assert "  " not in text.replace("\n\n", "\n")
+    assert SHIPPED.negative_control_messages(pair)[0].content == "What now?"
+    assert SHIPPED.positive_control_messages(pair)[0].content == "I bake in Ghent.\n\nWhat now?"
+
+
+def test_the_roleplayer_is_told_that_a_description_is_in_the_third_person() -> None:
+    pair = Pair(Task("t", "What now?"), Persona("p", "Ana", "Ana bakes.", third_person=True))
+    told = SHIPPED.roleplayer_messages(Conversation(pair, 0))[0].content
+    assert "own words" not in told
+    assert "say what it tells of this person as what you tell of yourself" in told
+    opening = SHIPPED.positive_control_messages(pair)[0].content
+    assert opening == "This is me, as others describe me: Ana bakes.\n\nMy name is Ana. What now?"

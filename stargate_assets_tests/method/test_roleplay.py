@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.conversation import Conversation, Pair, Persona
+from stargate_assets.method.heard import statements, without
 from stargate_assets.method.language_model import Sampling
 from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.roleplay import (
@@ -12,6 +13,7 @@ from stargate_assets.method.roleplay import (
     choose_replies,
     generate_replies,
 )
+from stargate_assets.method.roleplayer_audit import audit_reply
 from stargate_assets.method.text import sentences
 from stargate_assets_tests.method.people import ScriptedModel, pair, talk
 
@@ -89,3 +91,30 @@ def test_a_generated_reply_is_the_model_s_with_the_roleplayer_s_context_and_seed
     assert [r.messages for r in requests] == [SHIPPED.roleplayer_messages(c) for c in conversations]
     assert [(r.sampling, r.seed) for r in requests] == [(sampling, 3), (sampling, 4)]
     assert replies == [completion.text for completion in model.chat(requests, "again")]
+
+
+LISTED = Persona("p", "Ada", "bakes. At night\nloves Bo", ("bakes. At night", "loves Bo"))
+
+
+def test_statements_of_a_list_are_chosen_whole() -> None:
+    conversation = Conversation(Pair(pair().task, LISTED), 0)
+    said: set[str] = set()
+    for _ in range(2):
+        conversation = conversation.with_question("Who bakes at night and loves Bo?", False)
+        [reply] = choose_replies(ScriptedModel(), [conversation], [0])
+        conversation = conversation.with_answer(reply)
+        said |= {statement.text for statement in statements(conversation)}
+    assert said <= {"bakes. At night.", "loves Bo."}
+    assert said
+
+
+def test_heard_statements_and_the_audit_take_a_list_s_statements_whole() -> None:
+    conversation = (
+        Conversation(Pair(pair().task, LISTED), 0)
+        .with_question("What do you do?", False)
+        .with_answer("bakes. At night. loves Bo.")
+    )
+    assert [s.text for s in statements(conversation)] == ["bakes. At night.", "loves Bo."]
+    rest = without(conversation, statements(conversation)[0])
+    assert rest.answers == ("loves Bo.",)
+    assert audit_reply(conversation, 0, None).faults == ()  # two statements, not three sentences

@@ -163,7 +163,7 @@ class LiveSession:
         task, person = pair.task, pair.persona
         name = self._comparison(rater, pair)
         shown = LiveComparison(
-            comparison=name, task=task.text, name=person.name, persona=person.text, left=left,
+            comparison=name, task=task.text, name=person.known_as, persona=person.text, left=left,
             right=right,
         )  # fmt: skip
         return LiveProgress(judged=judged, shown=shown)
@@ -250,7 +250,7 @@ class LiveSession:
         for pair in self.pairs:
             if pair not in self.begun.get(rater, ()):
                 return Offered(
-                    name=pair.persona.name, persona=pair.persona.text, task=pair.task.text
+                    name=pair.persona.known_as, persona=pair.persona.text, task=pair.task.text
                 )
         return None
 

@@ -129,7 +129,7 @@ def _shown(comparison: Comparison, response_first: bool) -> Shown:
     task, person = comparison.pair.task, comparison.pair.persona
     name = digest_text(*comparison.pair.key, left, right)
     return Shown(
-        comparison=name, task=task.text, name=person.name, persona=person.text, left=left,
+        comparison=name, task=task.text, name=person.known_as, persona=person.text, left=left,
         right=right,
     )  # fmt: skip
 

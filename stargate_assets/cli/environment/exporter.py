@@ -84,6 +84,8 @@ def _dialogues(tables: ExperimentTables, split: str) -> Iterator[dict[str, Any]]
                 "persona_id": pair.persona.persona_id,
                 "name": pair.persona.name,
                 "persona": pair.persona.text,
+                "statements": pair.persona.stated,
+                "third_person": pair.persona.third_person,
                 "gold_response": texts[pair.key],
             }
 

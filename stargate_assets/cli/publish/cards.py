@@ -131,6 +131,7 @@ def render_model_card(
         install=INSTALL,
         experiment=experiment,
         license=data_set.license,
+        sources=_sources(data_set),
         counts=_data_counts(tables),
         trained=trained,
         summary=summary(tables),
@@ -203,6 +204,12 @@ def _data_counts(tables: ExperimentTables) -> Grid:
     return Grid("Data", ["split", *(table.replace("_", " ") for table in DATA_TABLES)], rows)
 
 
+def _sources(data_set: DataSet) -> list[str]:
+    """The published data sets that rows are of."""
+    of_hub = {s.hub.repository for s in data_set.sources() if s.hub is not None}
+    return sorted(of_hub | {s.origin for s in data_set.sources() if s.origin is not None})
+
+
 def render_data_card(tables: ExperimentTables, data_set: DataSet) -> str:
     """The card of a data set, with what `datasets` needs to load it."""
     name = tables.experiment.data_set
@@ -225,7 +232,7 @@ def render_data_card(tables: ExperimentTables, data_set: DataSet) -> str:
         front=yaml.safe_dump(front, sort_keys=False),
         name=name,
         license=data_set.license,
-        sources=sorted({s.hub.repository for s in data_set.sources() if s.hub is not None}),
+        sources=_sources(data_set),
         counts=_data_counts(tables),
         columns={
             table: Grid(

@@ -130,16 +130,17 @@ def find_invalid(slices: DataSlices, table: str) -> list[str]:
     return [
         f"{column} {value!r} {found.message}"
         for column in TEXTS[table]
-        for value in rows[column]
+        for value in rows[column].drop_nulls()
         if (found := fault(column, value)) is not None
     ]
 
 
 def find_repeats(slices: DataSlices, table: str, same: SameText = "marks") -> list[str]:
-    rows = slices.everywhere(table)
+    everywhere = slices.everywhere(table)
     return [
         f"{column} {rows[column][later]!r} is in {rows['split'][first]} and {rows['split'][later]}"
         for column in TEXTS[table]
+        for rows in [everywhere.drop_nulls(column)]
         for first, later in repeated_texts(rows[column].to_list(), same)
     ]
 
@@ -165,7 +166,7 @@ def find_changed(slices: DataSlices, table: str, read: Read) -> list[str]:
 
 
 def find_names_in_tasks(slices: DataSlices) -> list[str]:
-    names = slices.here("personas")["name"].to_list()
+    names = slices.here("personas")["name"].drop_nulls().to_list()
     tasks = slices.everywhere("tasks")["text"].to_list()
     return [f"{names[n]!r} is in {tasks[t]!r}" for n, t in names_in_tasks(names, tasks)]
 
@@ -174,5 +175,7 @@ def find_pairs_without_row(slices: DataSlices) -> list[str]:
     there = set(slices.here("gold_responses").select("task_id", "persona_id").iter_rows())
     pairs = pairs_from_rows(slices.here("tasks"), slices.here("personas"))
     return [
-        f"{pair.persona.name!r} and {pair.task.text!r}" for pair in pairs if pair.key not in there
+        f"{pair.persona.known_as!r} and {pair.task.text!r}"
+        for pair in pairs
+        if pair.key not in there
     ]

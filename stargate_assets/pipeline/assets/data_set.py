@@ -21,7 +21,8 @@ from stargate_assets.pipeline.assets.grid import GPU_POOL, split_partitions
 from stargate_assets.pipeline.assets.outputs import column_schema, table_output
 from stargate_assets.pipeline.assets.rows import pairs_from_rows, table_rows
 from stargate_assets.pipeline.assets.versions import data_versions
-from stargate_assets.pipeline.sources.tables import GENERATED, Read, Tables
+from stargate_assets.pipeline.sources.table import GENERATED
+from stargate_assets.pipeline.sources.tables import Read, Tables
 from stargate_assets.reporting.figures import lengths_and_domains
 from stargate_assets.storage.completions import Use
 

@@ -56,10 +56,25 @@ def sample_key(cell: Cell, conversation: Conversation) -> dict[str, object]:
 
 def pairs_from_rows(tasks: pl.DataFrame, personas: pl.DataFrame) -> list[Pair]:
     """Every task with every persona, in the order of their ids."""
+    people = personas_from_rows(personas)
     return [
-        Pair(Task(*task), Persona(*persona))
+        Pair(Task(*task), persona)
         for task in tasks.sort("task_id").select("task_id", "text", "kind").iter_rows()
-        for persona in personas.sort("persona_id").select("persona_id", "name", "text").iter_rows()
+        for persona in people
+    ]
+
+
+def personas_from_rows(rows: pl.DataFrame) -> list[Persona]:
+    """The people of a table, in the order of their ids."""
+    return [
+        Persona(
+            row["persona_id"],
+            row["name"] or "",
+            row["text"],
+            tuple(row.get("statements") or ()),
+            bool(row.get("third_person")),
+        )
+        for row in rows.sort("persona_id").iter_rows(named=True)
     ]
 
 

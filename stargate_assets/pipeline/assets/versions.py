@@ -21,6 +21,7 @@ from stargate_assets.method.plan import (
     parent_cell,
     planned_steps,
 )
+from stargate_assets.method.prompts import as_found_sources
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import (
     ANSWERED,
@@ -207,6 +208,8 @@ def data_versions(data_set: DataSet) -> dict[str, str]:
     found: dict[str, str] = {}
     for table in data_set.tables:
         prompts = data_set.prompts.sources(data_prompts(data_set, table))
+        if table == "personas" and data_set.has_unusual_personas:
+            prompts += as_found_sources()
         found[table] = digest_text(content, str(DATA_RULES[table]), *prompts)
         if table == "personas" and prompts:
             content = found[table]  # gold responses are of the personas that are written

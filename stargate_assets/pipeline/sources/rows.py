@@ -1,19 +1,22 @@
 """From records to rows: the columns that we need, as text that can be used."""
 
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from stargate_assets.config.data_set import TRANSCRIPT_GROUP, DataError, Source
+import polars as pl
+
+from stargate_assets.config.data_set import TRANSCRIPT_GROUP, DataError, Source, Statements
 from stargate_assets.method.hygiene import LONE_SURROGATE, Fault, fault
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.pipeline.sources.files import read_files
 from stargate_assets.pipeline.sources.grids import OPEN_QUOTE
 from stargate_assets.pipeline.sources.hub import read_hub
 from stargate_assets.pipeline.sources.readers import read_records
-from stargate_assets.pipeline.sources.records import Record, Records, wrong_encoding
+from stargate_assets.pipeline.sources.records import Records, wrong_encoding
 
 KINDS = ("specific", "general")
 """Whether the best answer to a task depends on who asks."""
@@ -23,7 +26,7 @@ _CHOICES = {"split": SPLITS, "kind": KINDS}
 _OPTIONAL = ("split", "domain", "kind")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """`file` is what its records are called, a file or a data set of the Hub, `place` its record's,
     and `number` counts the records of a source.
@@ -33,6 +36,8 @@ class Row:
     place: str
     number: int
     values: dict[str, str]
+    statements: tuple[str, ...] = ()
+    """What the text states, where it is a list."""
 
     def __getitem__(self, column: str) -> str:
         return self.values[column]
@@ -54,7 +59,7 @@ class Rows:
     name: str
     skips_bad: bool
     """Whether rows with faults are left out: where the user cannot mend them, or says so."""
-    columns: dict[str, str]
+    columns: Mapping[str, str | tuple[str, ...]]
     rows: list[Row] = field(default_factory=list[Row])
     left_out: Counter[str] = field(default_factory=Counter[str])
     faults: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
@@ -64,11 +69,16 @@ class Rows:
         if self.skips_bad and found.reason != OPEN_QUOTE:
             self.left_out[found.reason] += 1
             return
-        shown = "" if column is None else f", column {self.columns.get(column, column)!r}"
+        stated = None if column is None else self.columns.get(column, column)
+        shown = "" if stated is None else f", column {', '.join(_columns(stated))!r}"
         self.faults.append((row.number, f"{row}{shown}: {found.message}."))
 
     def keep(self, kept: Sequence[Row]) -> None:
         self.rows = list(kept)
+
+
+def _columns(stated: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (stated,) if isinstance(stated, str) else stated
 
 
 def raise_faults(*tables: Rows) -> None:
@@ -87,9 +97,9 @@ def raise_faults(*tables: Rows) -> None:
     )
 
 
-def read_rows(source: Source, needed: Sequence[str]) -> Rows:
+def read_rows(source: Source, needed: Sequence[str], statements: Statements | None = None) -> Rows:
     """The rows with their `needed` columns and those of `split`, `domain` and `kind` that are
-    there.
+    there. `statements` is how a text is a list of these, None if it is just a text.
     """
     if source.hub:
         parts = iter([read_hub(source.hub)])
@@ -111,18 +121,22 @@ def read_rows(source: Source, needed: Sequence[str]) -> Rows:
             if record.left_out:
                 rows.left_out[record.left_out] += 1
                 continue
-            row = Row(part.name, record.place, next(numbers), {})
             if record.fault is not None:
-                rows.refuse(row, None, record.fault)
-            elif _fill_in(row, rows, part, record, needed, pattern):
-                rows.rows.append(row)
+                rows.refuse(Row(part.name, record.place, next(numbers), {}), None, record.fault)
+                continue
+            for values in _unpivoted(record.values, source):
+                row = Row(part.name, record.place, next(numbers), {})
+                if _fill_in(row, rows, part, values, needed, pattern, statements):
+                    rows.rows.append(row)
     if not rows.rows and not rows.faults:
         raise DataError(f"{rows.name} has no rows{_format_counts(rows.left_out)}; add some.")
     return rows
 
 
 def _check_header(found: Records, source: Source, needed: Sequence[str]) -> None:
-    asked = [source.columns.get(name, name) for name in needed] + list(source.columns.values())
+    named = [source.columns.get(name, name) for name in needed if not _is_unpivoted(source, name)]
+    stated = (*named, *source.columns.values(), source.unpivot)
+    asked = [column for columns in stated for column in _columns(columns)]
     missing = [column for column in asked if column not in (found.columns or asked)]
     if missing:
         raise DataError(
@@ -135,16 +149,25 @@ def _fill_in(
     row: Row,
     rows: Rows,
     part: Records,
-    record: Record,
+    values: Mapping[str, object],
     needed: Sequence[str],
     pattern: re.Pattern[str] | None,
+    statements: Statements | None,
 ) -> bool:
     """Give a row its values; False if it was refused."""
     for name in (*needed, *_OPTIONAL):
-        value = record.values.get(rows.columns.get(name, name))
+        value = _value(values, rows.columns.get(name, name))
         if name not in needed and value in (None, ""):
             continue
         found = _kept(value, pattern) if name == TRANSCRIPT_GROUP else value
+        if name == TRANSCRIPT_GROUP and statements is not None:
+            listed = _listed(found, statements)
+            if isinstance(listed, tuple):
+                row.statements, found = listed, "\n".join(listed)
+            elif listed is not None:
+                found = listed
+        elif isinstance(found, list) and isinstance(rows.columns.get(name), tuple):
+            found = "\n\n".join(map(str, found))
         wrong = found if isinstance(found, Fault) else _fault(name, found)
         if wrong is not None:
             if part.encoding and wrong.reason == LONE_SURROGATE:
@@ -153,6 +176,45 @@ def _fill_in(
             return False
         row.values[name] = str(found).strip()
     return True
+
+
+def _is_unpivoted(source: Source, name: str) -> bool:
+    return name == TRANSCRIPT_GROUP and bool(source.unpivot)
+
+
+def _unpivoted(values: Mapping[str, object], source: Source) -> Iterator[Mapping[str, object]]:
+    """A record once for each of the columns that hold a text."""
+    if not source.unpivot:
+        yield values
+    for column in source.unpivot:
+        yield {**values, TRANSCRIPT_GROUP: values.get(column)}
+
+
+def _value(values: Mapping[str, object], stated: str | tuple[str, ...]) -> object:
+    """What stands in a column, or the list of what is said in several."""
+    if isinstance(stated, str):
+        return values.get(stated)
+    return [value for column in stated if (value := values.get(column)) not in (None, "")]
+
+
+def _listed(value: object, statements: Statements) -> tuple[str, ...] | Fault | None:
+    """The statements of a text that is a list of them; None if it is none."""
+    if isinstance(value, str):
+        if statements == "sentences":
+            return None
+        try:
+            value = value.splitlines() if statements == "lines" else json.loads(value)
+        except json.JSONDecodeError as error:
+            return Fault("not_json", f"is no list in JSON ({error.msg}); correct it")
+    if isinstance(value, pl.Series):
+        value = value.to_list()
+    if not isinstance(value, list):
+        return Fault("not_a_list", "must be a list of statements; correct it") if value else None
+    said = [item.strip() if isinstance(item, str) else item for item in value]
+    wrong = [item for item in said if not isinstance(item, str)]
+    if wrong:
+        return Fault("not_a_list", f"has a statement that is no text, {wrong[0]!r}; correct it")
+    return tuple(dict.fromkeys(item for item in said if isinstance(item, str) and item))
 
 
 def _kept(value: object, pattern: re.Pattern[str] | None) -> object | Fault:

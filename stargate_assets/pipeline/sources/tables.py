@@ -1,11 +1,9 @@
 """A data set's tables from its sources: ids, splits, and the rules that hold over several rows."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
-
-import polars as pl
 
 from stargate_assets.config.data_set import DataError, DataSet, Source, with_sources
 from stargate_assets.config.digest import digest_fields, digest_text
@@ -15,28 +13,18 @@ from stargate_assets.method.keys import text_id
 from stargate_assets.method.personas import EXAMPLES
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.splits import draw, draw_splits, split_sizes
-from stargate_assets.method.text import SAME_TEXT, SameText
+from stargate_assets.method.text import SameText
 from stargate_assets.pipeline.sources.files import paths_of
+from stargate_assets.pipeline.sources.gold import make_gold_table
+from stargate_assets.pipeline.sources.names import give_names
 from stargate_assets.pipeline.sources.rows import Row, Rows, raise_faults, read_rows
-
-NEEDED = {
-    "tasks": ("text",),
-    "personas": ("name", "text"),
-    "gold_responses": ("task", "persona", "text"),
-}
-"""The fields that a row of each table needs."""
-RECORDED, GENERATED = "recorded", "generated"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """All rows of a source, those that are in no split included: their `split` is null."""
-
-    frame: pl.DataFrame
-    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
-
-    def of(self, split: str) -> pl.DataFrame:
-        return self.frame.filter(pl.col("split") == split)
+from stargate_assets.pipeline.sources.table import (
+    NEEDED,
+    RECORDED,
+    Table,
+    make_table,
+    needed_fields,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +73,9 @@ def read_tables(data_set: DataSet) -> Tables:
     same = data_set.same_text
     tasks = _task_rows(data_set.tasks, same)
     writer = data_set.persona_writer
-    personas = _persona_rows(data_set.personas, same) if data_set.personas else None
-    examples = _persona_rows(writer.examples, same) if writer else None
+    seed = data_set.seed
+    personas = data_set.personas and _persona_rows(data_set.personas, same, seed, tasks)
+    examples = _persona_rows(writer.examples, same, seed, tasks) if writer else None
     if personas is not None:
         _refuse_names_in_tasks(personas, tasks)
     raise_faults(*(rows for rows in (tasks, personas, examples) if rows is not None))
@@ -97,11 +86,11 @@ def read_tables(data_set: DataSet) -> Tables:
     if personas is not None and data_set.personas is not None:
         persona_table = _persona_table(data_set.personas, personas, data_set.seed)
         if data_set.gold_responses is not None:
-            gold_table = _gold_table(data_set, task_table, persona_table)
+            gold_table = make_gold_table(data_set, task_table, persona_table)
     return Tables(
         task_table,
         persona_table,
-        [_persona(row) for row in examples.rows] if examples else [],
+        [persona_of(r, writer.examples) for r in examples.rows] if writer and examples else [],
         gold_table,
     )
 
@@ -113,10 +102,13 @@ def _task_rows(source: Source, same: SameText) -> Rows:
     return rows
 
 
-def _persona_rows(source: Source, same: SameText) -> Rows:
-    rows = read_rows(source, NEEDED["personas"])
-    for column in ("name", "text"):
-        _refuse_repeated(rows, column, same)
+def _persona_rows(source: Source, same: SameText, seed: int, tasks: Rows) -> Rows:
+    rows = read_rows(source, needed_fields("personas", source), source.statements)
+    _refuse_repeated(rows, "text", same)
+    if source.names != "column":
+        give_names(rows, source.names, seed, [task["text"] for task in tasks.rows])
+    if source.names != "none":
+        _refuse_repeated(rows, "name", same)
     _refuse_without_split(rows)
     return rows
 
@@ -141,39 +133,36 @@ def _task_table(source: Source, rows: Rows, seed: int) -> Table:
             "text": row["text"],
             "domain": row.values.get("domain"),
             "kind": row.values.get("kind"),
+            "origin": source.origin,
         }
         for task_id, row in sorted(by_id.items())
     ]
-    return _table(records, rows, ("domain", "kind"))
+    return make_table("tasks", records, rows)
 
 
 def _persona_table(source: Source, rows: Rows, seed: int) -> Table:
-    by_id = {_persona(row).persona_id: row for row in rows.rows}
+    by_id = {persona_of(row, source).persona_id: row for row in rows.rows}
     split_of = _splits(source, rows, by_id, seed)
     records = [
         {
             "split": split_of.get(persona_id),
             "persona_id": persona_id,
-            "name": row["name"],
+            "name": row.values.get("name"),
             "text": row["text"],
             "source": RECORDED,
+            "statements": list(row.statements) or None,
+            "third_person": source.third_person or None,
+            "origin": source.origin,
         }
         for persona_id, row in sorted(by_id.items())
     ]
-    return _table(records, rows)
+    return make_table("personas", records, rows)
 
 
-def _persona(row: Row) -> Persona:
-    return Persona(text_id(row["name"], row["text"]), row["name"], row["text"])
-
-
-def _table(
-    records: Sequence[dict[str, str | None]], rows: Rows, optional: Sequence[str] = ()
-) -> Table:
-    schema = dict.fromkeys((*records[0], *optional), pl.String)
-    frame = pl.DataFrame(list(records), schema=schema)
-    undrawn = frame["split"].null_count()
-    return Table(frame, dict(rows.left_out) | ({"not_drawn": undrawn} if undrawn else {}))
+def persona_of(row: Row, source: Source) -> Persona:
+    """A person as a row has it."""
+    name, text = row.values.get("name", ""), row["text"]
+    return Persona(text_id(name, text), name, text, row.statements, source.third_person)
 
 
 def _splits(source: Source, rows: Rows, by_id: Mapping[str, Row], seed: int) -> dict[str, str]:
@@ -221,7 +210,8 @@ def _refuse_repeated(rows: Rows, column: str, same: SameText) -> None:
 
 def _refuse_names_in_tasks(personas: Rows, tasks: Rows) -> None:
     named: set[int] = set()
-    names, texts = [p["name"] for p in personas.rows], [t["text"] for t in tasks.rows]
+    names = [person.values.get("name", "") for person in personas.rows]
+    texts = [task["text"] for task in tasks.rows]
     for person, task in names_in_tasks(names, texts):
         if person in named:
             continue
@@ -232,74 +222,3 @@ def _refuse_names_in_tasks(personas: Rows, tasks: Rows) -> None:
         personas.refuse(personas.rows[person], "name", Fault("name_in_a_task", message))
         named.add(person)
     personas.keep([row for index, row in enumerate(personas.rows) if index not in named])
-
-
-def _gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
-    """The recorded gold responses of pairs inside a split. Where no Oracle writes what is missing,
-    every pair needs one.
-    """
-    assert data_set.gold_responses is not None
-    rows = read_rows(data_set.gold_responses, NEEDED["gold_responses"])
-    same = SAME_TEXT[data_set.same_text]
-    task_of = _ids_and_splits(tasks, "text", "task_id", same)
-    persona_of = _ids_and_splits(personas, "name", "persona_id", same)
-    recorded: dict[tuple[str, str], tuple[str, Row]] = {}
-    for row in rows.rows:
-        task, persona = task_of.get(same(row["task"])), persona_of.get(same(row["persona"]))
-        if task is None or persona is None:
-            column, what = ("task", "task") if task is None else ("persona", "name of a persona")
-            message = f"{row[column]!r} is no {what} of this data set; use one as it stands there"
-            rows.refuse(row, column, Fault(f"unknown_{column}", message))
-            continue
-        if task[1] is None or task[1] != persona[1]:
-            rows.left_out["pair_of_no_split"] += 1
-            continue
-        pair = task[0], persona[0]
-        if pair in recorded:
-            message = (
-                f"is a second gold response for the pair of {recorded[pair][1].seen_from(row)}"
-            )
-            rows.refuse(row, "text", Fault("repeated", f"{message}; remove one"))
-            continue
-        recorded[pair] = task[1], row
-    raise_faults(rows)
-    if data_set.oracle is None:
-        _complain_of_missing_pairs(rows, tasks, personas, recorded)
-    records = [
-        {
-            "split": split,
-            "task_id": task_id,
-            "persona_id": persona_id,
-            "text": row["text"],
-            "source": RECORDED,
-            "exclusion": None,
-        }
-        for (task_id, persona_id), (split, row) in sorted(recorded.items(), key=lambda i: i[0])
-    ]
-    return _table(records, rows)
-
-
-def _ids_and_splits(
-    table: Table, text: str, row_id: str, same: Callable[[str], str]
-) -> dict[str, tuple[str, str | None]]:
-    """The id and split of each row, by what its text has alike with the same one."""
-    rows = table.frame.select(text, row_id, "split").iter_rows()
-    return {same(said): (found, split) for said, found, split in rows}
-
-
-def _complain_of_missing_pairs(
-    rows: Rows,
-    tasks: Table,
-    personas: Table,
-    recorded: Mapping[tuple[str, str], tuple[str, Row]],
-) -> None:
-    pairs = tasks.frame.join(personas.frame, on="split", suffix="_persona")
-    columns = ("task_id", "persona_id", "text", "name")
-    for number, (task_id, persona_id, task, name) in enumerate(pairs.select(columns).iter_rows()):
-        if (task_id, persona_id) not in recorded:
-            message = (
-                f"{rows.name}: no gold response of {name!r} for the task {task!r}; add one, or "
-                "state an oracle that writes what is missing."
-            )
-            rows.faults.append((number, message))
-    raise_faults(rows)

@@ -14,6 +14,7 @@ class Tasks(dy.Schema):
     text = shared.nonblank("The user's request, as the questioner reads it")
     domain = dy.String(nullable=True, description="Subject of the task; null if not stated")
     kind = shared.kind()
+    origin = shared.origin()
 
 
 class Personas(dy.Schema):
@@ -21,9 +22,20 @@ class Personas(dy.Schema):
 
     split = shared.split()
     persona_id = dy.String(primary_key=True, description="Name of the persona, unique in its split")
-    name = shared.nonblank("What the person is called")
-    text = shared.nonblank("Description of the person, in the first person")
+    name = dy.String(
+        nullable=True, regex=r"\S", description="What the person is called; null if it has no name"
+    )
+    text = shared.nonblank("Description of the person")
     source = shared.source()
+    statements = dy.List(
+        dy.String(nullable=False),
+        nullable=True,
+        description="What the text states, piece by piece; null where that is its sentences",
+    )
+    third_person = dy.Bool(
+        nullable=True, description="Whether the text speaks of the person as others do; null: no"
+    )
+    origin = shared.origin()
 
 
 class GoldResponses(dy.Schema):

@@ -22,6 +22,14 @@ def choice(values: Iterable[str], description: str, *, nullable: bool = True) ->
     )
 
 
+def origin() -> dy.String:
+    """Whose published data a row is of."""
+    return dy.String(
+        nullable=True,
+        description="The published data set of the row, and its licence; null if not stated",
+    )
+
+
 def nonblank(description: str) -> dy.String:
     """A column of texts that hold more than blanks."""
     return dy.String(nullable=False, regex=r"\S", description=description)

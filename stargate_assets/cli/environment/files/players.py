@@ -105,7 +105,13 @@ def read_dialogues(split: str) -> list[Dialogue]:
     lines = (DATA / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
     found: list[Dialogue] = []
     for row in map(json.loads, lines):
-        persona = Persona(row["persona_id"], row["name"], row["persona"])
+        persona = Persona(
+            row["persona_id"],
+            row["name"],
+            row["persona"],
+            tuple(row["statements"]),
+            row["third_person"],
+        )
         pair = Pair(Task(row["task_id"], row["task"], row["kind"]), persona)
         cell = Cell(0, row["split"])
         turns = turn_count(stated["seed"], cell, pair, stated["max_turns"])
