@@ -32,7 +32,7 @@ Need = Literal["nothing", "model or network", "server"]
 COMMANDS: dict[Need, tuple[str, ...]] = {
     "nothing": (
         r"stargate --help",
-        r"stargate (init|new|sql|export|report) .*",
+        r"stargate (init (?!my_people)|new |sql |export |report ).*",
         r"stargate status (embedded|star_gate|my_experiment_short)",
         r"stargate compare embedded my_experiment",
         r"stargate completions budget.*",
@@ -44,6 +44,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
         r"make (demo|test)",
         r"stargate estimate .*",
         r"stargate prompts embedded --raw",
+        r"stargate (headroom everyday_mini|init my_people .*)",
         r"stargate run --all .*",
         r"stargate run embedded --.*",
         r"stargate (chat|publish) embedded.*",

@@ -84,6 +84,24 @@ def _stated_of_tables(option: str, values: Sequence[str]) -> list[tuple[str, str
 
 
 @click.command()
+@click.argument("data_set")
+@click.option("--model", default="bundled", show_default=True, help="Under which they are scored.")
+@click.option(
+    "--pairs", type=click.IntRange(1), default=16, show_default=True, help="How many, drawn."
+)
+def headroom(data_set: str, model: str, pairs: int) -> None:
+    """Say whether the gold responses of DATA_SET leave anything to win by asking, before anything
+    is simulated.
+    """
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.headroom import describe_headroom
+    from stargate_assets.config.model_spec import ModelSpec
+
+    for line in describe_headroom(load(data_set), data_set, ModelSpec(model=model), pairs):
+        console.print(escape(line), soft_wrap=True)
+
+
+@click.command()
 @click.argument("name")
 @click.option("--from", "like", metavar="EXPERIMENT", required=True, help="Start from this one.")
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)

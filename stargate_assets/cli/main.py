@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stargate_assets.cli.completions import completions
-from stargate_assets.cli.declare import init, new, path_option
+from stargate_assets.cli.declare import headroom, init, new, path_option
 from stargate_assets.cli.failures import describe_failure
 from stargate_assets.cli.interrupts import EXIT_CODE_OF_A_SIGNAL, ending_signal, notice_signals
 from stargate_assets.cli.query import sql
@@ -87,6 +87,7 @@ def _change_options(command: Callable[..., None]) -> Callable[..., None]:
 
 main.add_command(init)
 main.add_command(new)
+main.add_command(headroom)
 main.add_command(sql)
 main.add_command(completions)
 main.add_command(chat)
