@@ -24,7 +24,8 @@ MOST_COPIES, MOST_REFUSALS = 0.2, 0.05
 """Shares of gold responses above which they are warned of."""
 _STAND_IN = "Somebody"
 _REFUSAL = re.compile(
-    r"(?i)\b(?:i(?: am|['’]m) (?:sorry|unable)|i (?:can(?:not|['’]t)|won['’]t) (?:help|assist|answer)"
+    r"(?i)\b(?:i(?: am|['’]m) (?:sorry|unable)"
+    r"|i (?:can(?:not|['’]t)|won['’]t) (?:help|assist|answer)"
     r"|as an? (?:ai|language model))\b"
 )
 
