@@ -13,7 +13,7 @@ from stargate_assets_tests.conftest import SCRIPTED
 
 def test_headroom_is_told_before_anything_is_made(scripted_project: Callable[..., Project]) -> None:
     said = list(describe_headroom(scripted_project(), "mini", ModelSpec(**SCRIPTED), pairs=3))
-    assert said[0].startswith("mini, test: 4 gold responses of 5 to ")
+    assert said[0].startswith("mini, test: 4 gold responses of 7 to 8 words")
     assert said[1].startswith("3 of them under any at scripted: ")
     assert said[2].startswith("least: ")
     with pytest.raises(DriverError, match="There is no data set 'loop'; there are: mini"):
