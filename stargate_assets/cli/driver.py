@@ -16,13 +16,19 @@ from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
 from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
+from stargate_assets.pipeline.assets.evaluation_sets import missing_evaluations
 from stargate_assets.pipeline.assets.lineage import planned_tables
-from stargate_assets.pipeline.assets.report_page import page_path, write_page
+from stargate_assets.pipeline.assets.report_page import (
+    experiment_tables,
+    page_path,
+    write_page,
+)
 from stargate_assets.pipeline.assets.versions import done_steps, missing_aside, report_is_due
 from stargate_assets.pipeline.dead_runs import release_dead_runs
 from stargate_assets.pipeline.jobs import (
     aside_job_name,
     data_job_name,
+    evaluation_job_name,
     job_name,
     needed_splits,
     report_job_name,
@@ -77,6 +83,7 @@ def load(
     samples: int | None = None,
     seed: int | None = None,
     max_dollars: float | None = None,
+    evaluations: Sequence[str] = (),
     root: Path = WAREHOUSE,
 ) -> Project:
     """The project, with one experiment, or with all of its family, and the spending limit changed
@@ -91,6 +98,9 @@ def load(
             update["iterations"] = iterations
         if seed is not None:
             update["seed"] = seed
+        if evaluations:
+            named = (*experiment.evaluations, *evaluations)
+            update["evaluations"] = tuple(dict.fromkeys(named))
         if samples is not None:
             update["simulation"] = experiment.simulation.model_copy(update={"samples": samples})
         return experiment.model_copy(update=update)
@@ -230,9 +240,45 @@ def walk(
     for table, cell in missing_aside(project.warehouse, name, experiment):
         if only is None or cell.key in only[name]:
             launch(aside_job_name(name, table), cell.key)
+    _evaluate(project, name, launch, announce, only)
     if report_is_due(project.warehouse, name):
         launch(report_job_name(name), None)
     return project.warehouse.read(name, "report", [{}])
+
+
+def _evaluate(
+    project: Project,
+    name: str,
+    launch: Launch,
+    announce: Announce,
+    only: Mapping[str, Collection[str]] | None = None,
+) -> None:
+    """Run every policy that is there on the external evaluations that the experiment names."""
+    warehouse, experiment = project.warehouse, project.experiments[name]
+    for cell, _ in missing_evaluations(warehouse, name, experiment, project.evaluation_sets):
+        if only is None or cell.key in only[name]:
+            announce(f"{name}: cell {cell.key} (external evaluation)")
+            launch(evaluation_job_name(name), cell.key)
+
+
+def run_evaluations(project: Project, name: str, announce: Announce) -> ExperimentTables:
+    """Run every policy that is there on the external evaluations that the experiment names, and
+    nothing else but the report where there is one; returns the experiment's tables.
+    """
+    experiment = find_experiment(project, name)
+    if not experiment.evaluations:
+        there = ", ".join(sorted(project.evaluation_sets)) or "none"
+        raise DriverError(
+            f"The experiment {name} names no evaluation; say --on which, of those that are "
+            f"declared: {there}."
+        )
+    with launcher(project, models=True) as launch:
+        _evaluate(project, name, launch, announce)
+        done = done_steps(project.warehouse, name, experiment)
+        evaluated = any(step.purpose == "evaluate" for step in done)
+        if evaluated and report_is_due(project.warehouse, name):
+            launch(report_job_name(name), None)
+    return experiment_tables(project.warehouse, name, experiment)
 
 
 def write_report(project: Project, names: Sequence[str]) -> Path:

@@ -150,6 +150,26 @@ def run(
 
 @main.command()
 @click.argument("experiment")
+@click.option("--on", metavar="EVALUATION...", help="Which; those that it names unless stated.")
+@click.argument("others", nargs=-1, metavar="")
+def evaluate(experiment: str, on: str | None, others: tuple[str, ...]) -> None:
+    """Run every policy of EXPERIMENT that is there on external evaluations, whether the experiment
+    names them or not, and print the figures.
+    """
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.runs import evaluate as run_on
+
+    if others and on is None:
+        raise click.UsageError("Say --on before the names of evaluations.")
+    started = time.monotonic()
+    project = load(experiment, evaluations=(on, *others) if on is not None else ())
+    with progress_bars() as project.models.on_progress:
+        run_on(project, experiment)
+    print_usage(project.models.usage, time.monotonic() - started)
+
+
+@main.command()
+@click.argument("experiment")
 def status(experiment: str) -> None:
     """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
     from stargate_assets.cli.driver import list_cell_states, load

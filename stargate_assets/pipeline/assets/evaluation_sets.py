@@ -1,0 +1,172 @@
+"""External evaluations of an experiment's policies: the cells (i, evaluation), their versions and
+their asset.
+
+A version has two parts: of what makes the outcomes, and of the evaluation's own records. Who reads
+outcomes, such as the report, holds them to the first: the records are not the experiment's.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+import polars as pl
+
+from stargate_assets.config.data_set import DataError
+from stargate_assets.config.evaluation_set import EvaluationSet
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.engines.engine import Checkpoint
+from stargate_assets.method.evaluations import EVALUATIONS
+from stargate_assets.method.evaluations.kind import Figure, Outcome
+from stargate_assets.method.plan import Step, parent_cell
+from stargate_assets.method.simulation import Cell
+from stargate_assets.models.pool import ModelPool, engine_kind
+from stargate_assets.pipeline.assets.cell_run import cell_of
+from stargate_assets.pipeline.assets.grid import GPU_POOL, iteration_partitions
+from stargate_assets.pipeline.assets.lineage import EVALUATED
+from stargate_assets.pipeline.assets.outputs import column_schema, table_output
+from stargate_assets.pipeline.assets.rows import outcome_rows
+from stargate_assets.pipeline.assets.steps import evaluate_cell
+from stargate_assets.pipeline.assets.versions import (
+    code_version,
+    done_steps,
+    policy_checkpoint,
+    policy_version,
+    registered_version,
+    table_version,
+)
+from stargate_assets.pipeline.sources.evaluation_sets import evaluation_content, read_items
+from stargate_assets.storage.completions import Use
+from stargate_assets.storage.warehouse import Warehouse
+
+Sets = Mapping[str, EvaluationSet]
+"""Evaluations by name."""
+
+
+def making_version(experiment: Experiment, cell: Cell, policy: Checkpoint | None) -> str:
+    """The first part of a version: of the rules, the prompts, what is stated, and the policy."""
+    return table_version(experiment, EVALUATED, cell.split, policy, lambda where, read: read)
+
+
+def evaluation_version(making: str, content: str) -> str:
+    """Both parts; `content` is the digest of the evaluation's records."""
+    return f"{making}-{content}"
+
+
+def evaluated_cells(
+    warehouse: Warehouse, name: str, experiment: Experiment
+) -> list[tuple[Cell, str]]:
+    """The cells on the experiment's evaluations whose policies are there, with the first part of
+    the version that they have if they are made now.
+    """
+    done = done_steps(warehouse, name, experiment)
+    found: list[tuple[Cell, str]] = []
+    for iteration in range(experiment.iterations + 1):
+        for evaluation in experiment.evaluations:
+            cell = Cell(iteration, evaluation)
+            parent = parent_cell(cell)
+            if parent is None or Step(parent, "train") in done:
+                policy = policy_checkpoint(warehouse, name, cell)
+                found.append((cell, making_version(experiment, cell, policy)))
+    return found
+
+
+def missing_evaluations(
+    warehouse: Warehouse, name: str, experiment: Experiment, sets: Sets
+) -> list[tuple[Cell, str]]:
+    """Those of them that are not there as their records are now, with the version that they have if
+    they are made now.
+    """
+    there = warehouse.materializations(name)
+    contents = {named: evaluation_content(sets[named]) for named in experiment.evaluations}
+    due = [
+        (cell, evaluation_version(making, contents[cell.split]))
+        for cell, making in evaluated_cells(warehouse, name, experiment)
+    ]
+    return [
+        (cell, version)
+        for cell, version in due
+        if registered_version(there, EVALUATED, cell.key) != version
+    ]
+
+
+def made_evaluations(warehouse: Warehouse, name: str, experiment: Experiment) -> list[Cell]:
+    """The cells on any evaluation whose outcomes are of the experiment and its policies as they are
+    now, whether the experiment names the evaluation or not.
+    """
+    there = warehouse.materializations(name)
+    named = {cell_of(where).split for table, where in there if table == EVALUATED}
+    everything = experiment.model_copy(update={"evaluations": tuple(sorted(named))})
+    return [
+        cell
+        for cell, making in evaluated_cells(warehouse, name, everything)
+        if registered_version(there, EVALUATED, cell.key).startswith(f"{making}-")
+    ]
+
+
+def evaluation_asset(name: str, experiment: Experiment, sets: Sets) -> dg.AssetsDefinition:
+    """What each policy does on the experiment's external evaluations."""
+    # Files that change later are refused, so these are the versions that a run notes.
+    contents = {named: evaluation_content(sets[named]) for named in experiment.evaluations}
+    everyone = (*experiment.roleplayers, *experiment.evaluation.roleplayers)
+    engines = {engine_kind(experiment.questioner), *(engine_kind(r.model) for r in everyone)}
+
+    @dg.asset(
+        name=EVALUATED,
+        key_prefix=name,
+        partitions_def=dg.MultiPartitionsDefinition(
+            {
+                "iteration": iteration_partitions(experiment),
+                "split": dg.StaticPartitionsDefinition(list(experiment.evaluations)),
+            }
+        ),
+        group_name=name,
+        kinds={"duckdb", *engines},
+        code_version=code_version(experiment, EVALUATED),
+        description="What policy i does on an external evaluation, and what each item shows of it; "
+        "nothing of it is trained on.",
+        metadata={"dagster/column_schema": column_schema(EVALUATED)},
+        deps=[dg.AssetKey([name, "policy"])],
+        pool=GPU_POOL,
+    )
+    def evaluation_outcomes(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        models: dg.ResourceParam[ModelPool],
+    ) -> Iterator[dg.Output[pl.DataFrame]]:
+        cell = cell_of(context.partition_key)
+        policy = policy_checkpoint(warehouse, name, cell)
+        making, stated = making_version(experiment, cell, policy), sets[cell.split]
+        items = read_items(cell.split, stated)
+        if evaluation_content(stated) != contents[cell.split]:
+            raise DataError(
+                f"The file of the evaluation {cell.split} has changed since the definitions were "
+                "loaded; reload them (in the UI: Deployment, Reload)."
+            )
+        outcomes = evaluate_cell(
+            experiment,
+            cell,
+            EVALUATIONS[stated.kind],
+            items.items,
+            models.open(experiment.questioner, Use(name, cell.key, "questioner"), policy),
+            models.open(experiment.questioner, Use(name, cell.key, "scorer")),
+            {
+                r.label: models.open(r.model, Use(name, cell.key, "roleplayer"))
+                for r in experiment.roleplayers_of(cell.split)
+            },
+        )
+        yield table_output(
+            outcome_rows(cell, stated.kind, policy_version(policy), outcomes),
+            evaluation_version(making, contents[cell.split]),
+            {
+                **{f"left out: {reason}": count for reason, count in items.left_out.items()},
+                "refused": sum(o.conversation.refused for o in outcomes),
+                **figure_metadata(EVALUATIONS[stated.kind].figures, outcomes),
+            },
+        )
+
+    return evaluation_outcomes
+
+
+def figure_metadata(figures: tuple[Figure, ...], outcomes: list[Outcome]) -> dict[str, float]:
+    """Each figure that there is."""
+    found = {figure.label: figure.estimate(outcomes) for figure in figures}
+    return {label: estimate.mean for label, estimate in found.items() if estimate is not None}
