@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -17,9 +16,7 @@ from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
 from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.evaluation_sets import missing_evaluations
-from stargate_assets.pipeline.assets.lineage import planned_tables
 from stargate_assets.pipeline.assets.report_page import (
-    experiment_tables,
     page_path,
     write_page,
 )
@@ -46,15 +43,6 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 class DriverError(StargateError):
     """The request makes no sense here. The message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellState:
-    """A planned cell: done, next or waiting, and how many rows its tables have."""
-
-    step: Step
-    state: str
-    rows: dict[str, int]
 
 
 def in_family(name: str, prefix: str) -> bool:
@@ -240,13 +228,13 @@ def walk(
     for table, cell in missing_aside(project.warehouse, name, experiment):
         if only is None or cell.key in only[name]:
             launch(aside_job_name(name, table), cell.key)
-    _evaluate(project, name, launch, announce, only)
+    evaluate_policies(project, name, launch, announce, only)
     if report_is_due(project.warehouse, name):
         launch(report_job_name(name), None)
     return project.warehouse.read(name, "report", [{}])
 
 
-def _evaluate(
+def evaluate_policies(
     project: Project,
     name: str,
     launch: Launch,
@@ -259,26 +247,6 @@ def _evaluate(
         if only is None or cell.key in only[name]:
             announce(f"{name}: cell {cell.key} (external evaluation)")
             launch(evaluation_job_name(name), cell.key)
-
-
-def run_evaluations(project: Project, name: str, announce: Announce) -> ExperimentTables:
-    """Run every policy that is there on the external evaluations that the experiment names, and
-    nothing else but the report where there is one; returns the experiment's tables.
-    """
-    experiment = find_experiment(project, name)
-    if not experiment.evaluations:
-        there = ", ".join(sorted(project.evaluation_sets)) or "none"
-        raise DriverError(
-            f"The experiment {name} names no evaluation; say --on which, of those that are "
-            f"declared: {there}."
-        )
-    with launcher(project, models=True) as launch:
-        _evaluate(project, name, launch, announce)
-        done = done_steps(project.warehouse, name, experiment)
-        evaluated = any(step.purpose == "evaluate" for step in done)
-        if evaluated and report_is_due(project.warehouse, name):
-            launch(report_job_name(name), None)
-    return experiment_tables(project.warehouse, name, experiment)
 
 
 def write_report(project: Project, names: Sequence[str]) -> Path:
@@ -317,24 +285,6 @@ def _fill(
     for split in project.missing_splits(data_set, splits):
         announce(f"{data_set}: {split}")
         launch(data_job_name(data_set), split)
-
-
-def list_cell_states(project: Project, name: str) -> list[CellState]:
-    """Every planned cell in order."""
-    experiment = find_experiment(project, name)
-    done = done_steps(project.warehouse, name, experiment)
-    ready = ready_steps(experiment.iterations, done)
-    there = project.warehouse.materializations(name)
-    states: list[CellState] = []
-    for step in planned_steps(experiment.iterations):
-        rows = {
-            table: there[table, step.cell.key].rows
-            for table in planned_tables(step.purpose, experiment)
-            if (table, step.cell.key) in there
-        }
-        state = "done" if step in done else "next" if step in ready else "waiting"
-        states.append(CellState(step, state, rows))
-    return states
 
 
 def _find_forced_step(experiment: Experiment, force: str | None) -> Step | None:

@@ -31,7 +31,7 @@ from stargate_assets.cli.terminal import (
     progress_bars,
     visible,
 )
-from stargate_assets.cli.use import chat, compare_blind, publish, serve
+from stargate_assets.cli.use import chat, compare_blind, evaluate, publish, serve
 
 KEPT = (
     "Every table that was written and every answer of a model is kept; the same command goes on "
@@ -91,6 +91,7 @@ main.add_command(sql)
 main.add_command(completions)
 main.add_command(chat)
 main.add_command(compare_blind)
+main.add_command(evaluate)
 main.add_command(publish)
 main.add_command(serve)
 _all_option = click.option(
@@ -150,29 +151,10 @@ def run(
 
 @main.command()
 @click.argument("experiment")
-@click.option("--on", metavar="EVALUATION...", help="Which; those that it names unless stated.")
-@click.argument("others", nargs=-1, metavar="")
-def evaluate(experiment: str, on: str | None, others: tuple[str, ...]) -> None:
-    """Run every policy of EXPERIMENT that is there on external evaluations, whether the experiment
-    names them or not, and print the figures.
-    """
-    from stargate_assets.cli.driver import load
-    from stargate_assets.cli.runs import evaluate as run_on
-
-    if others and on is None:
-        raise click.UsageError("Say --on before the names of evaluations.")
-    started = time.monotonic()
-    project = load(experiment, evaluations=(on, *others) if on is not None else ())
-    with progress_bars() as project.models.on_progress:
-        run_on(project, experiment)
-    print_usage(project.models.usage, time.monotonic() - started)
-
-
-@main.command()
-@click.argument("experiment")
 def status(experiment: str) -> None:
     """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
-    from stargate_assets.cli.driver import list_cell_states, load
+    from stargate_assets.cli.cells import list_cell_states
+    from stargate_assets.cli.driver import load
     from stargate_assets.cli.failures_table import print_failures
 
     project = load(experiment)

@@ -7,10 +7,10 @@ from stargate_assets.cli.driver import (
     find_report_page,
     list_family,
     run_data_set,
-    run_evaluations,
     run_experiment,
     run_experiments,
 )
+from stargate_assets.cli.evaluations import run_evaluations
 from stargate_assets.cli.example_conversations import (
     example_conversations,
     print_example_conversations,

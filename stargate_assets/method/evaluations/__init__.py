@@ -4,7 +4,7 @@ A new one is a file here, with how its records are read and what is measured, an
 EVALUATIONS.
 """
 
-from stargate_assets.method.evaluations import in3
+from stargate_assets.method.evaluations import in3, mediq
 from stargate_assets.method.evaluations.kind import Kind
 
-EVALUATIONS: dict[str, Kind] = {"in3": in3.KIND}
+EVALUATIONS: dict[str, Kind] = {"in3": in3.KIND, "mediq": mediq.KIND}

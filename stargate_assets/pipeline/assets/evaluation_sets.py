@@ -5,7 +5,7 @@ A version has two parts: of what makes the outcomes, and of the evaluation's own
 outcomes, such as the report, holds them to the first: the records are not the experiment's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 import polars as pl
@@ -23,7 +23,7 @@ from stargate_assets.pipeline.assets.cell_run import cell_of
 from stargate_assets.pipeline.assets.grid import GPU_POOL, iteration_partitions
 from stargate_assets.pipeline.assets.lineage import EVALUATED
 from stargate_assets.pipeline.assets.outputs import column_schema, table_output
-from stargate_assets.pipeline.assets.rows import outcome_rows
+from stargate_assets.pipeline.assets.rows import table_rows
 from stargate_assets.pipeline.assets.steps import evaluate_cell
 from stargate_assets.pipeline.assets.versions import (
     code_version,
@@ -164,6 +164,32 @@ def evaluation_asset(name: str, experiment: Experiment, sets: Sets) -> dg.Assets
         )
 
     return evaluation_outcomes
+
+
+def outcome_rows(cell: Cell, kind: str, policy: str, outcomes: Iterable[Outcome]) -> pl.DataFrame:
+    """Rows of `evaluation_outcomes`; `policy` is the version of the questioner."""
+    return table_rows(
+        EVALUATED,
+        [
+            {
+                "iteration": cell.iteration,
+                "split": cell.split,
+                "item_id": o.item.item_id,
+                "kind": kind,
+                "cluster": o.item.cluster,
+                "policy": policy,
+                "task": o.item.pair.task.text,
+                "known": o.item.pair.persona.text,
+                "roleplayer": o.conversation.roleplayer,
+                "first": o.first,
+                "questions": o.conversation.questions,
+                "answers": o.conversation.answers,
+                "refused": o.conversation.refused,
+                "measures": [{"measure": m, "value": v} for m, v in o.values.items()],
+            }
+            for o in outcomes
+        ],
+    )
 
 
 def figure_metadata(figures: tuple[Figure, ...], outcomes: list[Outcome]) -> dict[str, float]:

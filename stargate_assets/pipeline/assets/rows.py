@@ -12,7 +12,6 @@ from stargate_assets.method.arms import Arm, Players, Response
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.conversation import Conversation, Pair, Persona, Task, question_rate
 from stargate_assets.method.eligibility import Ineligibility, ineligibility
-from stargate_assets.method.evaluations.kind import Outcome
 from stargate_assets.method.heard import Heard, Statement
 from stargate_assets.method.regularization import RegularizationResponse
 from stargate_assets.method.roleplayer_audit import AuditedReply
@@ -135,32 +134,6 @@ def audited_rows(
                 "tokens": a.scores and a.scores.tokens,
             }
             for a in audited
-        ],
-    )
-
-
-def outcome_rows(cell: Cell, kind: str, policy: str, outcomes: Iterable[Outcome]) -> pl.DataFrame:
-    """Rows of `evaluation_outcomes`; `policy` is the version of the questioner."""
-    return table_rows(
-        "evaluation_outcomes",
-        [
-            {
-                "iteration": cell.iteration,
-                "split": cell.split,
-                "item_id": o.item.item_id,
-                "kind": kind,
-                "cluster": o.item.cluster,
-                "policy": policy,
-                "task": o.item.pair.task.text,
-                "known": o.item.pair.persona.text,
-                "roleplayer": o.conversation.roleplayer,
-                "first": o.first,
-                "questions": o.conversation.questions,
-                "answers": o.conversation.answers,
-                "refused": o.conversation.refused,
-                "measures": [{"measure": m, "value": v} for m, v in o.values.items()],
-            }
-            for o in outcomes
         ],
     )
 
