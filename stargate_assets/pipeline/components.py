@@ -24,7 +24,7 @@ from stargate_assets.pipeline.assets.data_checks import data_set_checks
 from stargate_assets.pipeline.assets.data_set import data_set_assets
 from stargate_assets.pipeline.assets.evaluation import report_asset
 from stargate_assets.pipeline.assets.evaluation_checks import evaluation_checks
-from stargate_assets.pipeline.assets.evaluation_sets import Sets, evaluation_asset
+from stargate_assets.pipeline.assets.evaluation_sets import Sets, evaluation_asset, training_check
 from stargate_assets.pipeline.assets.grid import iteration_partitions, split_partitions
 from stargate_assets.pipeline.assets.iteration import iteration_assets
 from stargate_assets.pipeline.assets.judging import judging_assets
@@ -203,6 +203,7 @@ def experiment_definitions(
         asset_checks=[
             *grid_checks(name, experiment),
             *evaluation_checks(name, experiment, oracle),
+            *([training_check(name, experiment)] if experiment.evaluations else []),
         ],
         jobs=jobs,
         sensors=[walk_sensor(name, experiment, jobs, data_set, evaluation_sets, data_location)],

@@ -4,7 +4,8 @@ A new one is a file here, with how its records are read and what is measured, an
 EVALUATIONS.
 """
 
-from stargate_assets.method.evaluations import in3, mediq
+from stargate_assets.method.evaluations.in3 import KIND as IN3
 from stargate_assets.method.evaluations.kind import Kind
+from stargate_assets.method.evaluations.mediq import KIND as MEDIQ
 
-EVALUATIONS: dict[str, Kind] = {"in3": in3.KIND, "mediq": mediq.KIND}
+EVALUATIONS: dict[str, Kind] = {"in3": IN3, "mediq": MEDIQ}

@@ -15,7 +15,6 @@ from stargate_assets.method.language_model import LanguageModel, Sampling
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.statistics import (
-    ClusteredMean,
     Estimate,
     PairValues,
     clustered_ratio,
@@ -111,9 +110,13 @@ class Figure:
         return share_estimate(found) if self.is_share else mean_estimate(found)
 
     def difference(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Estimate | None:
-        """How much higher it is than in the others, on the items that both have."""
-        found: ClusteredMean | None = ratio_difference(self._sums(outcomes), self._sums(others))
-        return found and mean_estimate(found)
+        """How much higher it is than in the others, on the items that both have. There is none
+        where it differs by the same on every item that counts: nothing says then how it would vary.
+        """
+        found = ratio_difference(self._sums(outcomes), self._sums(others))
+        if found is None or (found.variance == 0 and found.mean != 0):
+            return None
+        return mean_estimate(found)
 
     def _sums(self, outcomes: Sequence[Outcome]) -> tuple[PairValues, PairValues]:
         usable = {

@@ -14,9 +14,10 @@ from stargate_assets.config.data_set import DataError
 from stargate_assets.config.evaluation_set import EvaluationSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.engines.engine import Checkpoint
+from stargate_assets.method.contamination import overlaps
 from stargate_assets.method.evaluations import EVALUATIONS
 from stargate_assets.method.evaluations.kind import Figure, Outcome
-from stargate_assets.method.plan import Step, parent_cell
+from stargate_assets.method.plan import TRAIN_SPLITS, Step, parent_cell
 from stargate_assets.method.simulation import Cell
 from stargate_assets.models.pool import ModelPool, engine_kind
 from stargate_assets.pipeline.assets.cell_run import cell_of
@@ -35,6 +36,7 @@ from stargate_assets.pipeline.assets.versions import (
 )
 from stargate_assets.pipeline.sources.evaluation_sets import evaluation_content, read_items
 from stargate_assets.storage.completions import Use
+from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
 
 Sets = Mapping[str, EvaluationSet]
@@ -112,12 +114,7 @@ def evaluation_asset(name: str, experiment: Experiment, sets: Sets) -> dg.Assets
     @dg.asset(
         name=EVALUATED,
         key_prefix=name,
-        partitions_def=dg.MultiPartitionsDefinition(
-            {
-                "iteration": iteration_partitions(experiment),
-                "split": dg.StaticPartitionsDefinition(list(experiment.evaluations)),
-            }
-        ),
+        partitions_def=evaluation_partitions(experiment),
         group_name=name,
         kinds={"duckdb", *engines},
         code_version=code_version(experiment, EVALUATED),
@@ -164,6 +161,39 @@ def evaluation_asset(name: str, experiment: Experiment, sets: Sets) -> dg.Assets
         )
 
     return evaluation_outcomes
+
+
+def evaluation_partitions(experiment: Experiment) -> dg.MultiPartitionsDefinition:
+    """iteration x evaluation; keys such as `1|in3`."""
+    evaluations = dg.StaticPartitionsDefinition(list(experiment.evaluations))
+    return dg.MultiPartitionsDefinition(
+        {"iteration": iteration_partitions(experiment), "split": evaluations}
+    )
+
+
+def training_check(name: str, experiment: Experiment) -> dg.AssetChecksDefinition:
+    """The check that nothing of an evaluation is trained on."""
+
+    @dg.asset_check(
+        asset=dg.AssetKey([name, EVALUATED]),
+        description="No item is a near-duplicate of a task of the training splits.",
+        partitions_def=evaluation_partitions(experiment),
+    )
+    def not_trained_on(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        rows = warehouse.read(name, EVALUATED, [slice_of(context.partition_key)])
+        there = warehouse.materializations(experiment.data_set)
+        splits = [{"split": split} for split in TRAIN_SPLITS if ("tasks", split) in there]
+        tasks = warehouse.read(experiment.data_set, "tasks", splits)["text"] if splits else []
+        found = overlaps(list(tasks), rows["task"].to_list())
+        return dg.AssetCheckResult(
+            passed=not found,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"near-duplicates": len(found)},
+        )
+
+    return not_trained_on
 
 
 def outcome_rows(cell: Cell, kind: str, policy: str, outcomes: Iterable[Outcome]) -> pl.DataFrame:
