@@ -221,6 +221,18 @@ def test_headroom_is_what_questions_win_of_what_all_facts_would(
     assert found["log p(right option) with all facts, nats"] == pytest.approx(surest)
 
 
+def test_headroom_that_may_be_none_is_not_divided_by() -> None:
+    """All facts help one patient as much as they harm the other."""
+    items = [mediq.read_item(record) for record in PATIENTS]
+    talks = [Conversation(item.pair, 0) for item in items]
+    values = {"right_before": 0.0, "right_after": 1.0, "right_all": 1.0}
+    harmed = {"right_before": 1.0, "right_after": 1.0, "right_all": 0.0}
+    helped = [Outcome(i, c, values) for i, c in zip(items, talks, strict=True)]
+    assert figures("mediq", helped)["headroom won, of accuracy"] == 1.0
+    mixed = [helped[0], Outcome(items[1], talks[1], harmed)]
+    assert figures("mediq", mixed)["headroom won, of accuracy"] is None
+
+
 def test_a_patient_is_read_as_the_publishers_read_one() -> None:
     item = mediq.read_item(PATIENTS[0])
     assert item.pair.task.text == (

@@ -94,6 +94,7 @@ def test_an_untrained_policy_is_evaluated_alone_and_once(
     assert project.models.usage.made == made
 
 
+@pytest.mark.slow
 def test_a_finished_run_gets_evaluations_and_nothing_else(
     finished_project: Callable[..., Project], tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def checks_of_last_run(directory: Path) -> list[AssetCheckEvaluation]:
         return [log.get_dagster_event().asset_check_evaluation_data for log in logs]
 
 
+@pytest.mark.slow
 def test_a_training_task_in_an_evaluation_is_told_of(
     finished_project: Callable[..., Project], tmp_path: Path
 ) -> None:

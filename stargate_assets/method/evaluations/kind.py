@@ -21,6 +21,7 @@ from stargate_assets.method.statistics import (
     mean_estimate,
     ratio_difference,
     share_estimate,
+    two_way_clustered,
 )
 from stargate_assets.method.text import sentences
 
@@ -93,7 +94,8 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A ratio of two sums over the items that have the measures `needs`. It lies in [0, 1] if it is
-    a share, and is none where the lower sum is not positive.
+    a share. There is none where the lower sum is not positive, or not surely so: the interval of
+    what no share is relative to must lie above 0.
     """
 
     label: str
@@ -104,8 +106,9 @@ class Figure:
 
     def estimate(self, outcomes: Sequence[Outcome]) -> Estimate | None:
         """The figure, with an interval that is clustered by the items' clusters."""
-        found = clustered_ratio(*self._sums(outcomes))
-        if found is None:
+        upper, lower = self._sums(outcomes)
+        found = clustered_ratio(upper, lower)
+        if found is None or not self._is_sure(lower):
             return None
         return share_estimate(found) if self.is_share else mean_estimate(found)
 
@@ -113,10 +116,15 @@ class Figure:
         """How much higher it is than in the others, on the items that both have. There is none
         where it differs by the same on every item that counts: nothing says then how it would vary.
         """
-        found = ratio_difference(self._sums(outcomes), self._sums(others))
+        sums, compared = self._sums(outcomes), self._sums(others)
+        found = ratio_difference(sums, compared)
         if found is None or (found.variance == 0 and found.mean != 0):
             return None
-        return mean_estimate(found)
+        sure = self._is_sure(sums[1]) and self._is_sure(compared[1])
+        return mean_estimate(found) if sure else None
+
+    def _is_sure(self, lower: PairValues) -> bool:
+        return self.is_share or two_way_clustered(lower).low > 0
 
     def _sums(self, outcomes: Sequence[Outcome]) -> tuple[PairValues, PairValues]:
         usable = {
