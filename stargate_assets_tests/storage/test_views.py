@@ -96,8 +96,8 @@ def test_a_new_column_and_a_dropped_experiment_leave_the_views_right(tmp_path: P
     ]
 
 
-def test_there_are_twenty_queries() -> None:
-    assert len(QUERIES) == 20
+def test_there_are_twenty_two_queries() -> None:
+    assert len(QUERIES) == 22
 
 
 @pytest.mark.parametrize("query", QUERIES)
