@@ -42,7 +42,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
     ),
     "model or network": (
         r"make (demo|test)",
-        r"stargate estimate .*",
+        r"stargate (estimate|evaluate) .*",
         r"stargate prompts embedded --raw",
         r"stargate (headroom everyday_mini|init my_people .*)",
         r"stargate run --all .*",
@@ -69,7 +69,7 @@ COMMANDS: dict[Need, tuple[str, ...]] = {
 says here whether the test can run it.
 """
 OF_AN_EXPERIMENT = ("run", "status", "estimate", "report", "export", "compare")
-OF_AN_EXPERIMENT += ("chat", "compare-blind", "publish", "serve")
+OF_AN_EXPERIMENT += ("chat", "compare-blind", "publish", "serve", "evaluate")
 """Commands that name experiments."""
 MEASURED = ("embedded", "my_experiment")
 """Experiments whose tables are stored, so that commands that show results have some to show."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -21,11 +21,12 @@ from stargate_assets.config.machine import load_machine
 from stargate_assets.definitions.project import WAREHOUSE, Project, load_project
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.plan import SPLITS, Step, planned_steps, ready_steps
-from stargate_assets.pipeline.assets.lineage import planned_tables
+from stargate_assets.pipeline.assets.evaluation_sets import missing_evaluations
 from stargate_assets.pipeline.assets.versions import done_steps, missing_aside, report_is_due
 from stargate_assets.pipeline.jobs import (
     aside_job_name,
     data_job_name,
+    evaluation_job_name,
     job_name,
     needed_splits,
     report_job_name,
@@ -45,15 +46,6 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 class DriverError(StargateError):
     """The request makes no sense here. The message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellState:
-    """A planned cell: done, next or waiting, and how many rows its tables have."""
-
-    step: Step
-    state: str
-    rows: dict[str, int]
 
 
 def in_family(name: str, prefix: str) -> bool:
@@ -82,6 +74,7 @@ def load(
     samples: int | None = None,
     seed: int | None = None,
     max_dollars: float | None = None,
+    evaluations: Sequence[str] = (),
     root: Path = WAREHOUSE,
 ) -> Project:
     """The project, with one experiment, or with all of its family, and the spending limit changed
@@ -96,6 +89,9 @@ def load(
             update["iterations"] = iterations
         if seed is not None:
             update["seed"] = seed
+        if evaluations:
+            named = (*experiment.evaluations, *evaluations)
+            update["evaluations"] = tuple(dict.fromkeys(named))
         if samples is not None:
             update["simulation"] = experiment.simulation.model_copy(update={"samples": samples})
         return experiment.model_copy(update=update)
@@ -220,6 +216,7 @@ def walk(
         for table, cell in missing_aside(project.warehouse, name, experiment):
             if only is None or cell.key in only[name]:
                 launch(aside_job_name(name, table), cell.key)
+        evaluate_policies(project, name, launch, announce, only)
         if report_is_due(project.warehouse, name):
             launch(report_job_name(name), None)
         return project.warehouse.read(name, "report", [{}])
@@ -251,6 +248,21 @@ def _make_cells(
         launch(job_name(name, step.purpose), step.cell.key)
 
 
+def evaluate_policies(
+    project: Project,
+    name: str,
+    launch: Launch,
+    announce: Announce,
+    only: Mapping[str, Collection[str]] | None = None,
+) -> None:
+    """Run every policy that is there on the external evaluations that the experiment names."""
+    warehouse, experiment = project.warehouse, project.experiments[name]
+    for cell, _ in missing_evaluations(warehouse, name, experiment, project.evaluation_sets):
+        if only is None or cell.key in only[name]:
+            announce(f"{name}: cell {cell.key} (external evaluation)")
+            launch(evaluation_job_name(name), cell.key)
+
+
 def _fill(
     project: Project, data_set: str, splits: Iterable[str], launch: Launch, announce: Announce
 ) -> None:
@@ -262,24 +274,6 @@ def _fill(
         for split in project.missing_splits(data_set, splits):
             announce(f"{data_set}: {split}")
             launch(data_job_name(data_set), split)
-
-
-def list_cell_states(project: Project, name: str) -> list[CellState]:
-    """Every planned cell in order."""
-    experiment = find_experiment(project, name)
-    done = done_steps(project.warehouse, name, experiment)
-    ready = ready_steps(experiment.iterations, done)
-    there = project.warehouse.materializations(name)
-    states: list[CellState] = []
-    for step in planned_steps(experiment.iterations):
-        rows = {
-            table: there[table, step.cell.key].rows
-            for table in planned_tables(step.purpose, experiment)
-            if (table, step.cell.key) in there
-        }
-        state = "done" if step in done else "next" if step in ready else "waiting"
-        states.append(CellState(step, state, rows))
-    return states
 
 
 def _find_forced_step(experiment: Experiment, force: str | None) -> Step | None:

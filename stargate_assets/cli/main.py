@@ -31,7 +31,7 @@ from stargate_assets.cli.terminal import (
     progress_bars,
     visible,
 )
-from stargate_assets.cli.use import chat, compare_blind, publish, serve
+from stargate_assets.cli.use import chat, compare_blind, evaluate, publish, serve
 
 KEPT = (
     "Every table that was written and every answer of a model is kept; the same command goes on "
@@ -92,6 +92,7 @@ main.add_command(sql)
 main.add_command(completions)
 main.add_command(chat)
 main.add_command(compare_blind)
+main.add_command(evaluate)
 main.add_command(publish)
 main.add_command(serve)
 _all_option = click.option(
@@ -154,7 +155,8 @@ def run(
 @click.argument("experiment")
 def status(experiment: str) -> None:
     """Show which cells of EXPERIMENT are there, what runs next, and what models were asked."""
-    from stargate_assets.cli.driver import list_cell_states, load
+    from stargate_assets.cli.cells import list_cell_states
+    from stargate_assets.cli.driver import load
     from stargate_assets.cli.failures_table import print_failures
 
     project = load(experiment)

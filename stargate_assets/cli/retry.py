@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from stargate_assets.cli.cells import list_cell_states
 from stargate_assets.cli.driver import (
     Announce,
     DriverError,
     find_experiment,
     launcher,
-    list_cell_states,
     run_data_set,
     walk,
 )

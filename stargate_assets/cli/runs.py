@@ -9,6 +9,7 @@ from stargate_assets.cli.driver import (
     run_experiment,
     run_experiments,
 )
+from stargate_assets.cli.evaluations import run_evaluations
 from stargate_assets.cli.example_conversations import (
     example_conversations,
     print_example_conversations,
@@ -27,6 +28,7 @@ from stargate_assets.definitions.project import Project
 from stargate_assets.pipeline.assets.report_page import experiment_tables
 from stargate_assets.pipeline.assets.versions import done_steps
 from stargate_assets.reporting.answers import answer_estimates
+from stargate_assets.reporting.evaluation_sets import evaluation_grids
 from stargate_assets.reporting.roleplayers import roleplayer_grids
 from stargate_assets.storage.io_manager import slice_of
 
@@ -54,10 +56,18 @@ def run_one(project: Project, name: str, force: str | None, *, retries: bool) ->
     print_example_conversations(console, example_conversations(project, name))
 
 
+def evaluate(project: Project, name: str) -> None:
+    """Run an experiment's policies on external evaluations, and show the figures."""
+    tables = run_evaluations(project, name, announce=console.print)
+    for grid in evaluation_grids(tables):
+        console.print(make_grid_table(grid))
+
+
 def _show(project: Project, experiment: str, report: pl.DataFrame) -> None:
     print_report(experiment, report)
     tables = experiment_tables(project.warehouse, experiment, find_experiment(project, experiment))
-    for grid in (*roleplayer_grids(tables), *answer_estimates(report)):
+    grids = (*roleplayer_grids(tables), *answer_estimates(report), *evaluation_grids(tables))
+    for grid in grids:
         console.print(make_grid_table(grid))
     win_rates = read_win_rates(project, experiment)
     if win_rates is not None:

@@ -1,12 +1,13 @@
 """The commands for what people do with a policy."""
 
+import time
 from pathlib import Path
 
 import click
 from rich.markup import escape
 
 from stargate_assets.cli.declare import path_option
-from stargate_assets.cli.terminal import console
+from stargate_assets.cli.terminal import console, print_usage, progress_bars
 
 policy_option = click.option(
     "--policy", type=click.IntRange(0), help="Which; the latest that was trained unless stated."
@@ -25,6 +26,26 @@ def chat(experiment: str, policy: int | None, persona: bool) -> None:
     from stargate_assets.cli.driver import load
 
     start_chat(load(experiment), experiment, policy, read_line, plays_persona=persona).hold()
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--on", metavar="EVALUATION...", help="Which; those that it names unless stated.")
+@click.argument("others", nargs=-1, metavar="")
+def evaluate(experiment: str, on: str | None, others: tuple[str, ...]) -> None:
+    """Run every policy of EXPERIMENT that is there on external evaluations, whether the experiment
+    names them or not, and print the figures.
+    """
+    from stargate_assets.cli.driver import load
+    from stargate_assets.cli.runs import evaluate as run_on
+
+    if others and on is None:
+        raise click.UsageError("Say --on before the names of evaluations.")
+    started = time.monotonic()
+    project = load(experiment, evaluations=(on, *others) if on is not None else ())
+    with progress_bars() as project.models.on_progress:
+        run_on(project, experiment)
+    print_usage(project.models.usage, time.monotonic() - started)
 
 
 @click.command("compare-blind")

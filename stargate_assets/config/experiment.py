@@ -188,6 +188,11 @@ class Experiment(Frozen):
         default=(),
         description="They are asked the same; the figures of `judge` are the headline.",
     )
+    evaluations: tuple[str, ...] = Field(
+        default=(),
+        description="External evaluations that every policy is run on, by the names under which "
+        "they are declared.",
+    )
     prompts: ExperimentPrompts = Field(
         default=SHIPPED, description="Texts in place of the shipped prompts, by the prompt's name."
     )
@@ -221,8 +226,8 @@ class Experiment(Frozen):
         return self.prompts if distilled is None else self.prompts.replace("instructed", distilled)
 
     def roleplayers_of(self, split: str) -> tuple[Roleplayer, ...]:
-        """Who answers questions on a split."""
-        return (split == TEST_SPLIT and self.evaluation.roleplayers) or self.roleplayers
+        """Who answers questions on a split, or on an external evaluation."""
+        return (split not in TRAIN_SPLITS and self.evaluation.roleplayers) or self.roleplayers
 
     def unasked(self, split: str) -> Kinds:
         """The tasks of a split for which not to ask is a candidate."""
@@ -234,13 +239,14 @@ class Experiment(Frozen):
 
     def digest(self, split: str = TEST_SPLIT) -> str:
         """Digest what a split's tables are made from. More iterations do not change the earlier
-        ones, and what evaluates policies does not change how they are trained. Prompts are not in
-        it: each table's version has those that it is made with.
+        ones, what evaluates policies does not change how they are trained, and which external
+        evaluations are named changes no row. Prompts are not in it: each table's version has those
+        that it is made with.
         """
         undistilled = self.regularization.model_copy(update={"prompt": None})
         stated = self.model_copy(update={"prompts": SHIPPED, "regularization": undistilled})
         evaluating = ("evaluation", "judge", "other_judges") if split in TRAIN_SPLITS else ()
-        return digest_fields(stated, exclude={"iterations", *evaluating})
+        return digest_fields(stated, exclude={"iterations", "evaluations", *evaluating})
 
 
 def validate_experiment(name: str, stated: Mapping[str, Any]) -> Experiment:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import dagster as dg
 
 import stargate_assets.defs
 from stargate_assets.config.data_set import DataSet, check_data_set
+from stargate_assets.config.evaluation_set import EvaluationSet, check_evaluations
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.machine import Machine, load_machine
 from stargate_assets.models.pool import ModelPool
@@ -51,6 +53,8 @@ class Project:
     pipes: dg.PipesSubprocessClient | None = None
     locations: Mapping[str, str] = field(default_factory=dict)
     """The code location of each data set and experiment; `MAIN` for those that are not in it."""
+    evaluation_sets: Mapping[str, EvaluationSet] = field(default_factory=dict)
+    """The external evaluations that experiments may name."""
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -90,7 +94,9 @@ def load_project(
     """
     declared = load_declarations(folder or DEFS)
     experiments = {name: change(name, e) for name, e in declared.experiments.items()}
-    project = assemble(declared.data_sets, experiments, root, machine or load_machine())
+    machine = machine or load_machine()
+    sets = declared.evaluation_sets
+    project = assemble(declared.data_sets, experiments, root, machine, evaluation_sets=sets)
     return replace(project, locations=declared.locations)
 
 
@@ -100,12 +106,16 @@ def assemble(
     root: Path,
     machine: Machine = DEFAULT_MACHINE,
     pipes: dg.PipesSubprocessClient | None = None,
+    evaluation_sets: Mapping[str, EvaluationSet] = MappingProxyType({}),
 ) -> Project:
     """A project from its parts, with its warehouse in the directory `root`."""
     for name, experiment in experiments.items():
         check_data_set(name, experiment, data_sets)
+        check_evaluations(name, experiment, evaluation_sets)
     warehouse, models = Warehouse(root / "stargate.duckdb"), ModelPool(root, machine)
-    return Project(warehouse, models, data_sets, experiments, pipes)
+    return Project(
+        warehouse, models, data_sets, experiments, pipes, evaluation_sets=evaluation_sets
+    )
 
 
 def project_definitions(project: Project, location: str | None = None) -> dg.Definitions:
@@ -127,7 +137,13 @@ def project_definitions(project: Project, location: str | None = None) -> dg.Def
         *(data_set_definitions(name, d) for name, d in data_sets.items() if is_here(name)),
         *(external_data_set(name, data_sets[name], other) for name, other in elsewhere.items()),
         *(
-            experiment_definitions(name, e, data_sets[e.data_set], elsewhere.get(e.data_set))
+            experiment_definitions(
+                name,
+                e,
+                data_sets[e.data_set],
+                project.evaluation_sets,
+                elsewhere.get(e.data_set),
+            )
             for name, e in experiments.items()
         ),
         dg.Definitions(

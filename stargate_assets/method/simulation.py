@@ -99,24 +99,24 @@ def simulate(
         ]
         counts = {pair.key: turn_count(seed, cell, pair, max_turns) for pair in part}
         turns = [counts[c.pair.key] for c in begun]
-        _advance(questioner, replies, begun, turns, max_turns, cell, seed, sampling, prompts)
+        advance(questioner, replies, begun, turns, cell, seed, sampling, prompts)
         conversations += begun
     return conversations
 
 
-def _advance(
+def advance(
     questioner: LanguageModel,
     replies: Mapping[str, Reply],
     conversations: list[Conversation],
     turns: Sequence[int],
-    max_turns: int,
     cell: Cell,
     seed: int,
     sampling: Sampling,
     prompts: Prompts,
 ) -> None:
     """Let each conversation have its number of turns."""
-    for turn in range(max_turns):
+    most = max(turns, default=0)
+    for turn in range(most):
         active = [
             i for i, count in enumerate(turns) if turn < count and not conversations[i].refused
         ]
@@ -130,7 +130,7 @@ def _advance(
             )
             for i in active
         ]
-        questions = questioner.chat(requests, f"asking, turn {turn + 1} of {max_turns}")
+        questions = questioner.chat(requests, f"asking, turn {turn + 1} of {most}")
         for i, question in zip(active, questions, strict=True):
             conversations[i] = _with_question(conversations[i], question)
         for roleplayer, reply in replies.items():

@@ -92,9 +92,51 @@ def two_way_clustered(values: PairValues) -> Estimate:
     in 95 % of 50 x 10 tables and 96 % of 8 x 4 ones, and in more (98 % and 99.6 %) where neither
     tasks nor personas matter; a two-way bootstrap in 93 % and 90 % (`benchmarks/intervals.py`).
     """
-    found = clustered_mean(values)
+    return mean_estimate(clustered_mean(values))
+
+
+def mean_estimate(found: ClusteredMean) -> Estimate:
+    """The estimate of a mean whose variance was found."""
     half = t_quantile(found.degrees) * math.sqrt(found.variance)
     return Estimate(found.mean, found.mean - half, found.mean + half, found.pairs)
+
+
+def clustered_ratio(upper: PairValues, lower: PairValues) -> ClusteredMean | None:
+    """The ratio of two sums over the same pairs, with the variance of its linearisation (the delta
+    method); None if the lower sum is not positive. `pairs` are those that count below.
+    """
+    if sum(lower.values()) <= 0:
+        return None
+    ratio = sum(upper.values()) / sum(lower.values())
+    found = clustered_mean(_influences(upper, lower, ratio))
+    counted = sum(value != 0 for value in lower.values())
+    return ClusteredMean(ratio, found.variance, found.degrees, counted)
+
+
+def ratio_difference(
+    sums: tuple[PairValues, PairValues], others: tuple[PairValues, PairValues]
+) -> ClusteredMean | None:
+    """How much higher one ratio of sums is than another, on the pairs that both have; None if there
+    is none, or one ratio is none.
+    """
+    shared = sums[0].keys() & others[0].keys()
+    one, other = (
+        [{pair: part[pair] for pair in shared} for part in parts] for parts in (sums, others)
+    )
+    ratio, compared = clustered_ratio(one[0], one[1]), clustered_ratio(other[0], other[1])
+    if ratio is None or compared is None:
+        return None
+    of_one = _influences(one[0], one[1], ratio.mean)
+    of_other = _influences(other[0], other[1], compared.mean)
+    found = clustered_mean({pair: of_one[pair] - of_other[pair] for pair in shared})
+    difference = ratio.mean - compared.mean
+    return ClusteredMean(difference, found.variance, found.degrees, len(shared))
+
+
+def _influences(upper: PairValues, lower: PairValues, ratio: float) -> dict[tuple[str, str], float]:
+    """What each pair moves a ratio of sums by, times the number of pairs."""
+    mean = sum(lower.values()) / len(lower)
+    return {pair: (upper[pair] - ratio * lower[pair]) / mean for pair in upper}
 
 
 def paired_difference(values: PairValues, others: PairValues) -> Estimate | None:

@@ -1,5 +1,5 @@
-"""The two building blocks of a project: a data set and an experiment, each a document of a
-defs.yaml.
+"""The building blocks of a project: a data set, an experiment and an external evaluation, each a
+document of a defs.yaml.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,11 @@ import dagster as dg
 from pydantic import Field
 
 from stargate_assets.config.data_set import DataSet, check_data_set, validate_data_set
+from stargate_assets.config.evaluation_set import (
+    EvaluationSet,
+    check_evaluations,
+    validate_evaluation_set,
+)
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.config.prompts import change_prompts, read_prompts
@@ -19,6 +24,7 @@ from stargate_assets.pipeline.assets.data_checks import data_set_checks
 from stargate_assets.pipeline.assets.data_set import data_set_assets
 from stargate_assets.pipeline.assets.evaluation import report_asset
 from stargate_assets.pipeline.assets.evaluation_checks import evaluation_checks
+from stargate_assets.pipeline.assets.evaluation_sets import Sets, evaluation_asset, training_check
 from stargate_assets.pipeline.assets.grid import iteration_partitions, split_partitions
 from stargate_assets.pipeline.assets.iteration import iteration_assets
 from stargate_assets.pipeline.assets.judging import judging_assets
@@ -76,6 +82,24 @@ class DataSetComponent(dg.Component, dg.Model, dg.Resolvable):
         return data_set_definitions(self.name, self.validate_fields())
 
 
+class EvaluationComponent(dg.Component, dg.Model, dg.Resolvable):
+    """An external evaluation, which experiments may name. It has no assets of its own: its outcomes
+    are an experiment's.
+    """
+
+    name: str = Field(description="What experiments, cells and the option --on call it.")
+    evaluation_set: Stated = Field(description="Fields of `config.evaluation_set.EvaluationSet`.")
+
+    def validate_fields(self) -> EvaluationSet:
+        """The evaluation, or a DataError that names the field."""
+        stated = self.evaluation_set
+        return validate_evaluation_set(self.name, stated.fields, stated.folder)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        self.validate_fields()
+        return dg.Definitions()
+
+
 class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
     """One run of STaR-GATE; `experiment` states what differs from the paper."""
 
@@ -96,7 +120,14 @@ class ExperimentComponent(dg.Component, dg.Model, dg.Resolvable):
         }
         experiment = resolve_experiment(self.name, declarations, data_sets)
         check_data_set(self.name, experiment, data_sets)
-        return experiment_definitions(self.name, experiment, data_sets[experiment.data_set])
+        evaluation_sets = {
+            component.name: component.validate_fields()
+            for component in tree.get_all_components(EvaluationComponent)
+        }
+        check_evaluations(self.name, experiment, evaluation_sets)
+        return experiment_definitions(
+            self.name, experiment, data_sets[experiment.data_set], evaluation_sets
+        )
 
 
 def experiment_declarations(
@@ -133,10 +164,14 @@ def external_data_set(name: str, data_set: DataSet, location: str) -> dg.Definit
 
 
 def experiment_definitions(
-    name: str, experiment: Experiment, data_set: DataSet, data_location: str | None = None
+    name: str,
+    experiment: Experiment,
+    data_set: DataSet,
+    evaluation_sets: Sets,
+    data_location: str | None = None,
 ) -> dg.Definitions:
-    """The assets, checks, jobs and sensor of an experiment. `data_location` is the code location
-    that makes its data set, if it is another.
+    """The assets, checks, jobs and sensor of an experiment; `evaluation_sets` has at least those
+    that it names. `data_location` is the code location that makes its data set, if it is another.
     """
     policy = dg.AssetSpec(
         key=[name, "policy"],
@@ -159,11 +194,17 @@ def experiment_definitions(
             *response_assets(name, experiment),
             *judging_assets(name, experiment),
             report_asset(name, experiment),
+            *(
+                [evaluation_asset(name, experiment, evaluation_sets)]
+                if experiment.evaluations
+                else []
+            ),
         ],
         asset_checks=[
             *grid_checks(name, experiment),
             *evaluation_checks(name, experiment, oracle),
+            *([training_check(name, experiment)] if experiment.evaluations else []),
         ],
         jobs=jobs,
-        sensors=[walk_sensor(name, experiment, jobs, data_set, data_location)],
+        sensors=[walk_sensor(name, experiment, jobs, data_set, evaluation_sets, data_location)],
     )

@@ -20,11 +20,13 @@ from pydantic import ValidationError
 
 import stargate_assets.defs
 from stargate_assets.config.data_set import DataSet
+from stargate_assets.config.evaluation_set import EvaluationSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.inheritance import ExperimentDeclaration, resolve_experiment
 from stargate_assets.method.errors import DeclarationError
 from stargate_assets.pipeline.components import (
     DataSetComponent,
+    EvaluationComponent,
     ExperimentComponent,
     experiment_declarations,
 )
@@ -34,6 +36,7 @@ MAIN, ABLATIONS = "stargate_assets", "ablations"
 """The code locations of workspace.yaml. What is below the folder `ABLATIONS` of defs/ is in the
 second, all else in the first.
 """
+Declared = DataSetComponent | ExperimentComponent | EvaluationComponent
 FAULTS = (
     CheckError,
     ComponentTreeException,
@@ -51,8 +54,8 @@ class ProjectError(DeclarationError):
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """All data sets and experiments of a project, by name; and what a defs.yaml states of each
-    experiment.
+    """All data sets, experiments and external evaluations of a project, by name; and what a
+    defs.yaml states of each experiment.
     """
 
     data_sets: dict[str, DataSet]
@@ -60,6 +63,7 @@ class Declarations:
     stated: dict[str, ExperimentDeclaration]
     locations: dict[str, str]
     """The code location of each name."""
+    evaluation_sets: dict[str, EvaluationSet]
 
 
 def load_declarations(folder: Path) -> Declarations:
@@ -79,31 +83,36 @@ def load_declarations(folder: Path) -> Declarations:
     }
     experiments = {name: resolve_experiment(name, stated, data_sets) for name in stated}
     locations = {component.name: location for component, location in components}
-    return Declarations(data_sets, experiments, stated, locations)
+    evaluation_sets = {
+        c.name: c.validate_fields() for c, _ in components if isinstance(c, EvaluationComponent)
+    }
+    return Declarations(data_sets, experiments, stated, locations, evaluation_sets)
 
 
-def _components(folder: Path) -> Iterator[tuple[DataSetComponent | ExperimentComponent, str]]:
+def _components(folder: Path) -> Iterator[tuple[Declared, str]]:
     """Each component below a folder, with its code location."""
     if next(folder.rglob("defs.yaml"), None) is None:
         return
     tree, ablations = component_tree(folder), folder / ABLATIONS
     for place, declaration in tree.find_root_decl().iterate_loc_component_decl_pairs():
-        if not issubclass(declaration.component_type, DataSetComponent | ExperimentComponent):
+        if not issubclass(declaration.component_type, Declared):
             continue
         component = tree.load_component(place)
-        assert isinstance(component, DataSetComponent | ExperimentComponent)
+        assert isinstance(component, Declared)
         assert isinstance(place, ComponentPath)
         below = place.file_path.is_relative_to(ablations)
         yield component, ABLATIONS if below else MAIN
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Each data set and experiment has a schema of its own in DuckDB, or this is a ProjectError."""
+    """Each data set, experiment and evaluation has a name of its own, which a schema in DuckDB may
+    have, or this is a ProjectError.
+    """
     for name in names:
         if names.count(name) > 1 or name in RESERVED_SCHEMAS:
             raise ProjectError(
-                f"The name {name!r} is taken; give each data set and experiment under defs/ a name "
-                "of its own."
+                f"The name {name!r} is taken; give each data set, experiment and evaluation "
+                "under defs/ a name of its own."
             )
 
 

@@ -14,7 +14,11 @@ from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.plan import Purpose, planned_steps, ready_steps
-from stargate_assets.pipeline.assets.lineage import ASIDE, planned_tables
+from stargate_assets.pipeline.assets.evaluation_sets import (
+    Sets,
+    missing_evaluations,
+)
+from stargate_assets.pipeline.assets.lineage import ASIDE, EVALUATED, planned_tables
 from stargate_assets.pipeline.assets.versions import (
     cell_versions,
     data_versions,
@@ -42,6 +46,11 @@ def data_job_name(data_set: str) -> str:
 def aside_job_name(experiment: str, table: str) -> str:
     """The job that materialises a table aside by itself."""
     return f"{experiment}_{table}"
+
+
+def evaluation_job_name(experiment: str) -> str:
+    """The job that runs a policy on an external evaluation."""
+    return f"{experiment}_external_evaluation"
 
 
 def report_job_name(experiment: str) -> str:
@@ -84,6 +93,17 @@ def experiment_jobs(name: str, experiment: Experiment) -> tuple[UnresolvedAssetJ
             )
             for table in ASIDE
         ),
+        *(
+            [
+                dg.define_asset_job(
+                    evaluation_job_name(name),
+                    _select(name, (EVALUATED,)),
+                    description="What policy i does on an external evaluation.",
+                )
+            ]
+            if experiment.evaluations
+            else []
+        ),
         dg.define_asset_job(
             report_job_name(name),
             _select(name, ("report",)),
@@ -97,6 +117,7 @@ def walk_sensor(
     experiment: Experiment,
     jobs: Iterable[UnresolvedAssetJobDefinition],
     data_set: DataSet,
+    evaluation_sets: Sets,
     data_location: str | None = None,
 ) -> dg.SensorDefinition:
     """Launches what can run next, with the experiment's `jobs`, until the plan is done; a run that
@@ -134,7 +155,7 @@ def walk_sensor(
                 partition_key=split,
             )
             for split in missing
-        ] or _next_requests(warehouse, name, experiment)
+        ] or _next_requests(warehouse, name, experiment, evaluation_sets)
         if not requests:
             return dg.SkipReason(f"The plan of {name} is done.")
         return dg.SensorResult(run_requests=requests)
@@ -142,7 +163,9 @@ def walk_sensor(
     return walk
 
 
-def _next_requests(warehouse: Warehouse, name: str, experiment: Experiment) -> list[dg.RunRequest]:
+def _next_requests(
+    warehouse: Warehouse, name: str, experiment: Experiment, sets: Sets
+) -> list[dg.RunRequest]:
     """The cells that can be made now, or else the report if it is due."""
     data = warehouse.materializations(experiment.data_set)
     requests: list[dg.RunRequest] = []
@@ -164,6 +187,14 @@ def _next_requests(warehouse: Warehouse, name: str, experiment: Experiment) -> l
             dg.RunRequest(
                 run_key=f"{name} {table} {cell.key} {version}",
                 job_name=aside_job_name(name, table),
+                partition_key=cell.key,
+            )
+        )
+    for cell, version in missing_evaluations(warehouse, name, experiment, sets):
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{name} {EVALUATED} {cell.key} {version}",
+                job_name=evaluation_job_name(name),
                 partition_key=cell.key,
             )
         )

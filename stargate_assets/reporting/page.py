@@ -11,6 +11,7 @@ import jinja2
 from stargate_assets.reporting import curves, figures, quality
 from stargate_assets.reporting.answers import answer_estimates, statement_counts
 from stargate_assets.reporting.comparison import Compared, compare, comparison_grids
+from stargate_assets.reporting.evaluation_sets import evaluation_grids
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.judges import judge_grids
 from stargate_assets.reporting.raters import rater_grids
@@ -93,6 +94,7 @@ def section(tables: ExperimentTables) -> dict[str, Any]:
             *quality.estimates(tables),
             *roleplayer_grids(tables),
             *answer_estimates(tables.frame("report")),
+            *evaluation_grids(tables),
         ],
         "decomposition": [*quality.decomposition(tables), *quality.breakdown(tables)],
         "judges": judge_grids(tables),

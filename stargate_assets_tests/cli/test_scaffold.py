@@ -190,4 +190,4 @@ def test_a_data_set_that_is_there_is_not_overwritten(files: Path) -> None:
     assert init(files)[0] == 0
     code, output = init(files)
     assert code == 1
-    assert "The name 'mine' is taken; give each data set and experiment" in output
+    assert "The name 'mine' is taken; give each data set, experiment and evaluation" in output

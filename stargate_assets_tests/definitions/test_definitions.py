@@ -108,5 +108,7 @@ def test_definitions_load_without_torch() -> None:
 
 @pytest.mark.parametrize("names", [["a", "b", "a"], ["a", "warehouse"], ["information_schema"]])
 def test_a_name_is_declared_once_and_is_nobody_else_s(names: list[str]) -> None:
-    with pytest.raises(ProjectError, match="is taken; give each data set and experiment"):
+    with pytest.raises(
+        ProjectError, match="is taken; give each data set, experiment and evaluation"
+    ):
         check_names(names)

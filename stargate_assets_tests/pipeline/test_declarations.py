@@ -216,8 +216,8 @@ TEN_BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "name of another": (
         like("base", name="base"),
-        "The name 'base' is taken; give each data set and experiment under defs/ a name of its "
-        "own.",
+        "The name 'base' is taken; give each data set, experiment and evaluation under defs/ a "
+        "name of its own.",
     ),
     "reserved name": (like("base", name="warehouse"), "The name 'warehouse' is taken; give each"),
     "like itself": (

@@ -7,9 +7,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from stargate_assets.cli.cells import list_cell_states
 from stargate_assets.cli.driver import (
     launcher,
-    list_cell_states,
     open_instance,
     run_experiment,
 )

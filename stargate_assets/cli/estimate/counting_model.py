@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from stargate_assets.cli.estimate.tokens import TokenCounter
+from stargate_assets.config.machine import Price
 from stargate_assets.method.eligibility import MOST_SENTENCES
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -14,7 +15,7 @@ from stargate_assets.method.language_model import (
     Score,
     ScoreRequest,
 )
-from stargate_assets.storage.completions import CompletionStore, request_key
+from stargate_assets.storage.completions import CompletionStore, UsageRow, request_key
 
 _WORDS = ("water", "music", "garden", "paper", "winter", "letter", "market", "river", "quiet")
 _MOST_WORDS = 50
@@ -130,6 +131,44 @@ class DecidingModel:
 
     def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
         return self.model.score(requests, doing)
+
+
+def dollars_of(
+    price: Price | None, kind: str, prompt: int, completion: int, made: int
+) -> float | None:
+    """What tokens in so many calls cost; None if the model has no price."""
+    if price is None:
+        return None
+    if kind == "score":
+        return price.dollars_of_scores(prompt, completion, made)
+    return price.dollars(prompt, completion)
+
+
+def mean_tokens_so_far(
+    usage: Sequence[UsageRow], schema: str, role: str, model: str
+) -> float | None:
+    """Of a role's completions in a schema; None if it has none."""
+    of_role = [
+        row
+        for row in usage
+        if (row.schema_name, row.role, row.model, row.kind) == (schema, role, model, "chat")
+    ]
+    calls = sum(row.calls for row in of_role)
+    return sum(row.completion_tokens for row in of_role) / calls if calls else None
+
+
+def seconds_so_far(
+    usage: Sequence[UsageRow], model: str, kind: str, prompt: int, completion: int
+) -> float | None:
+    """How long tokens take at the speed that this machine had so far, by tokens written or, of
+    scores, read; None if the model was never asked here.
+    """
+    rows = [row for row in usage if (row.model, row.kind) == (model, kind)]
+    read = kind == "score"
+    tokens = sum(row.prompt_tokens * read + row.completion_tokens for row in rows)
+    if not tokens:
+        return None
+    return (prompt * read + completion) * sum(row.seconds for row in rows) / tokens
 
 
 def make_up_words(seed: str, tokens: int) -> str:

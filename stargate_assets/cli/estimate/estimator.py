@@ -12,9 +12,17 @@ from stargate_assets.cli.estimate.counting_model import (
     CountingModel,
     DecidingModel,
     EstimatedCalls,
+    dollars_of,
     make_up_words,
+    mean_tokens_so_far,
+    seconds_so_far,
 )
-from stargate_assets.cli.estimate.sample import PairSample, cells_to_audit, sample_pairs
+from stargate_assets.cli.estimate.sample import (
+    PairSample,
+    cells_to_audit,
+    items_to_evaluate,
+    sample_pairs,
+)
 from stargate_assets.cli.estimate.tokens import token_counter
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
@@ -23,12 +31,14 @@ from stargate_assets.method.advantages import score_questions
 from stargate_assets.method.arms import BASE, Response
 from stargate_assets.method.audits import audit_pairs
 from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.evaluations.kind import Item, Kind
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.judging import compare_with_references
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
 from stargate_assets.method.roleplayer_audit import audit_replies
 from stargate_assets.method.simulation import Cell, turn_count
 from stargate_assets.pipeline.assets.steps import (
+    evaluate_cell,
     judge_comparisons,
     regularize_cell,
     respond_cell,
@@ -92,6 +102,8 @@ class Estimator:
             self.project.models.on_progress("counting, cells", number + 1, len(due))
         for cell, conversations in cells_to_audit(self.project, self.name):
             yield from self._audit(cell.key, conversations, 1)
+        for cell, kind, items, times in items_to_evaluate(self.project, self.name):
+            yield from self._external_evaluation(cell, kind, items, times)
 
     def _data_set(self, splits: Mapping[str, PairSample]) -> Iterator[EstimatedCalls]:
         schema = self.experiment.data_set
@@ -155,6 +167,18 @@ class Estimator:
         auditor = self._base(self.name, "auditor", self.experiment.questioner)
         audit_replies(auditor, said)
         return self._lines(where, "auditor", self.experiment.questioner, auditor, times)
+
+    def _external_evaluation(
+        self, cell: Cell, kind: Kind, items: Sequence[Item], times: float
+    ) -> Lines:
+        experiment, base = self.experiment, self.experiment.questioner
+        policy = self._model(self.name, "questioner", base, self._identity(cell))
+        scorer, roleplayers = self._base(self.name, "scorer", base), self._roleplayers(cell.split)
+        evaluate_cell(experiment, cell, kind, items, policy, scorer, roleplayers)
+        yield from self._lines(cell.key, "questioner", base, policy, times)
+        yield from self._lines(cell.key, "scorer", base, scorer, times)
+        for r in experiment.roleplayers_of(cell.split):
+            yield from self._lines(cell.key, "roleplayer", r.model, roleplayers[r.label], times)
 
     def _evaluation(
         self,
@@ -226,18 +250,11 @@ class Estimator:
 
     def _model(self, schema: str, role: str, spec: ModelSpec, identity: str) -> CountingModel:
         pool = self.project.models
-        of_role = [
-            row
-            for row in self.usage
-            if (row.schema_name, row.role, row.model, row.kind)
-            == (schema, role, spec.label, "chat")
-        ]
-        calls = sum(row.calls for row in of_role)
         return CountingModel(
             token_counter(spec, pool.path),
             pool.store(),
             identity,
-            sum(row.completion_tokens for row in of_role) / calls if calls else None,
+            mean_tokens_so_far(self.usage, schema, role, spec.label),
             self.before,
             self.asked,
         )
@@ -248,12 +265,6 @@ class Estimator:
         price = self.project.models.machine.price(spec)
         for kind, counted in model.counted.items():
             calls, stored, prompt, completion = (round(n * times) for n in astuple(counted))
-            if price is None:
-                dollars = None
-            elif kind == "score":
-                dollars = price.dollars_of_scores(prompt, completion, calls - stored)
-            else:
-                dollars = price.dollars(prompt, completion)
             yield EstimatedCalls(
                 slice=where,
                 role=role,
@@ -263,20 +274,11 @@ class Estimator:
                 stored=stored,
                 prompt_tokens=prompt,
                 completion_tokens=completion,
-                dollars=dollars,
-                seconds=self._seconds(spec.label, kind, prompt, completion),
+                dollars=dollars_of(price, kind, prompt, completion, calls - stored),
+                seconds=seconds_so_far(self.usage, spec.label, kind, prompt, completion),
                 tokenizer=model.counter.whose,
                 measured=kind == "score" or model.mean_tokens is not None,
             )
-
-    def _seconds(self, model: str, kind: str, prompt: int, completion: int) -> float | None:
-        """At the speed that this machine had so far, by tokens written or, of scores, read."""
-        rows = [row for row in self.usage if (row.model, row.kind) == (model, kind)]
-        read = kind == "score"
-        tokens = sum(row.prompt_tokens * read + row.completion_tokens for row in rows)
-        if not tokens:
-            return None
-        return (prompt * read + completion) * sum(row.seconds for row in rows) / tokens
 
     def _gold(self, split: PairSample) -> dict[tuple[str, str], str]:
         """The gold responses of the pairs; of those that are not written, as many make_up_words."""

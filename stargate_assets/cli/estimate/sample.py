@@ -9,20 +9,26 @@ import polars as pl
 from stargate_assets.config.data_set import DATA_TABLES, PersonaWriter
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.conversation import Conversation, Pair
+from stargate_assets.method.evaluations import EVALUATIONS
+from stargate_assets.method.evaluations.kind import Item, Kind
 from stargate_assets.method.simulation import Cell
 from stargate_assets.method.splits import draw
 from stargate_assets.pipeline.assets.cell_run import read_pairs
+from stargate_assets.pipeline.assets.evaluation_sets import evaluated_cells, missing_evaluations
 from stargate_assets.pipeline.assets.rows import (
     conversations_from_rows,
     gold_texts,
     pairs_from_rows,
 )
 from stargate_assets.pipeline.assets.versions import missing_aside
+from stargate_assets.pipeline.sources.evaluation_sets import read_items
 from stargate_assets.pipeline.sources.tables import Tables, reader
 from stargate_assets.storage.io_manager import slice_of
 
 COUNTED = 6
 """Tasks and personas of a split."""
+COUNTED_ITEMS = 24
+"""Items of an external evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,26 @@ def cells_to_audit(project: Project, name: str) -> Iterator[tuple[Cell, list[Con
         pairs = read_pairs(warehouse, experiment.data_set, cell.split)
         rows = warehouse.read(name, "conversations", [slice_of(cell.key)])
         yield cell, conversations_from_rows(rows, pairs)
+
+
+def items_to_evaluate(
+    project: Project, name: str
+) -> Iterator[tuple[Cell, Kind, list[Item], float]]:
+    """The cells on external evaluations that are due, those of policies to come included: the kind,
+    the items whose prompts are made, and how many there are for each of these.
+    """
+    warehouse, experiment = project.warehouse, project.experiments[name]
+    missing = missing_evaluations(warehouse, name, experiment, project.evaluation_sets)
+    due = {cell for cell, _ in missing}
+    there = {cell for cell, _ in evaluated_cells(warehouse, name, experiment)}
+    for evaluation in experiment.evaluations:
+        stated = project.evaluation_sets[evaluation]
+        items = {item.item_id: item for item in read_items(evaluation, stated).items}
+        counted = [items[key] for key in sorted(draw(items, COUNTED_ITEMS, "estimate"))]
+        for iteration in range(experiment.iterations + 1):
+            cell = Cell(iteration, evaluation)
+            if cell in due or cell not in there:
+                yield cell, EVALUATIONS[stated.kind], counted, len(items) / len(counted)
 
 
 def _stand_in_personas(read: Tables, writer: PersonaWriter, split: str) -> pl.DataFrame:

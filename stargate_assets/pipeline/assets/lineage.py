@@ -11,7 +11,7 @@ from stargate_assets.config.data_set import DATA_TABLES, DataSet
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.judging import JudgeMethod
-from stargate_assets.method.plan import TEST_SPLIT, Purpose
+from stargate_assets.method.plan import TEST_SPLIT, TRAIN_SPLITS, Purpose
 
 Prompts = Callable[[Experiment, str], tuple[str, ...]]
 """The templates of `method/prompts/` that an experiment uses on a split."""
@@ -68,6 +68,12 @@ def _heard_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
     return ANSWERING
 
 
+def _evaluation_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
+    if split in TRAIN_SPLITS:
+        return ()
+    return (*_conversation_prompts(experiment, split), *ANSWERING, "persona_opening")
+
+
 def _judge_prompts(experiment: Experiment, split: str) -> tuple[str, ...]:
     del split
     used = (prompt for judge in experiment.judges for prompt in JUDGING[judge.method])
@@ -91,6 +97,8 @@ class Lineage:
     prompts: Prompts = _no_prompts
 
 
+EVALUATED = "evaluation_outcomes"
+"""The table of a policy's cells on external evaluations, `1|in3`. It reads no other table."""
 PEOPLE = ("tasks", "personas")
 LINEAGE = {
     "conversations": Lineage(2, data=PEOPLE, prompts=_conversation_prompts),
@@ -130,6 +138,7 @@ LINEAGE = {
         3, data=PEOPLE, cell=("responses",), reference=("responses",), prompts=_judge_prompts
     ),
     "win_rates": Lineage(3, cell=("judgements", "judge_audit")),
+    EVALUATED: Lineage(1, prompts=_evaluation_prompts),
 }
 """The tables of a cell, in the order in which they are made."""
 REPORT_RULES = 2

@@ -10,7 +10,8 @@ from stargate_assets.config.data_set import DATA_TABLES
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.keys import text_id
 from stargate_assets.method.plan import TEST_SPLIT
-from stargate_assets.pipeline.assets.lineage import ASIDE, step_tables
+from stargate_assets.pipeline.assets.evaluation_sets import made_evaluations
+from stargate_assets.pipeline.assets.lineage import ASIDE, EVALUATED, step_tables
 from stargate_assets.pipeline.assets.versions import done_steps, missing_aside
 from stargate_assets.reporting.page import report_page
 from stargate_assets.reporting.tables import ExperimentTables
@@ -31,6 +32,8 @@ def experiment_tables(warehouse: Warehouse, name: str, experiment: Experiment) -
         aside = [table for table in ASIDE if (table, step.cell) not in missing]
         for table in (*step_tables(step.purpose, experiment), *aside):
             slices.setdefault((name, table), []).append(slice_of(step.cell.key))
+    for cell in made_evaluations(warehouse, name, experiment):
+        slices.setdefault((name, EVALUATED), []).append(slice_of(cell.key))
     if ("human_judgements", TEST_SPLIT) in warehouse.materializations(name):
         slices[name, "human_judgements"] = [slice_of(TEST_SPLIT)]
     for table, chat_id in warehouse.materializations(name):

@@ -11,6 +11,8 @@ from stargate_assets.config.experiment import Experiment, Judge, Roleplayer
 from stargate_assets.method.advantages import find_advantages, score_questions, weigh_better
 from stargate_assets.method.arms import Response, respond
 from stargate_assets.method.conversation import Conversation, Pair, people_of
+from stargate_assets.method.evaluations.evaluate import evaluate
+from stargate_assets.method.evaluations.kind import Asked, Item, Kind, Outcome
 from stargate_assets.method.examples import Dialogue, training_dialogues
 from stargate_assets.method.heard import Heard, trace_statements
 from stargate_assets.method.judging import Comparison, Judgement, judge
@@ -36,6 +38,22 @@ def roleplayer_reply(roleplayer: Roleplayer, model: LanguageModel, prompts: Prom
     return partial(generate_replies, model, sampling, prompts)
 
 
+def roleplayer_replies(
+    experiment: Experiment, cell: Cell, models: Mapping[str, LanguageModel]
+) -> dict[str, Reply]:
+    """The way each Roleplayer of a cell replies, by its label."""
+    return {
+        r.label: roleplayer_reply(r, models[r.label], experiment.told)
+        for r in experiment.roleplayers_of(cell.split)
+    }
+
+
+def asking(experiment: Experiment) -> Sampling:
+    """How the policy's turns are sampled."""
+    stated = experiment.simulation
+    return Sampling(stated.question_tokens, stated.temperature, stated.top_p)
+
+
 def simulate_cell(
     experiment: Experiment,
     cell: Cell,
@@ -45,16 +63,15 @@ def simulate_cell(
 ) -> list[Conversation]:
     """Simulate the conversations of a cell (Algorithm 1, line 3); the roleplayers are by label."""
     stated, samples = experiment.simulation, experiment.samples(cell.split)
-    replying = experiment.roleplayers_of(cell.split)
     conversations = simulate(
         questioner,
-        {r.label: roleplayer_reply(r, roleplayers[r.label], experiment.told) for r in replying},
+        roleplayer_replies(experiment, cell, roleplayers),
         pairs,
         cell,
         seed=experiment.seed,
         samples=samples,
         max_turns=stated.max_turns,
-        sampling=Sampling(stated.question_tokens, stated.temperature, stated.top_p),
+        sampling=asking(experiment),
         prompts=experiment.told,
     )
     return conversations + conversations_without_questions(
@@ -164,6 +181,21 @@ def regularize_cell(
     learnt = learn_own_answers(best, completions, only_answers=stated.only_answers)
     refused = sum(completion.finish_reason == "refused" for completion in completions)
     return learnt, {"refused": refused, "no_answer": len(best) - len(learnt)}
+
+
+def evaluate_cell(
+    experiment: Experiment,
+    cell: Cell,
+    kind: Kind,
+    items: Sequence[Item],
+    policy: LanguageModel,
+    scorer: LanguageModel,
+    roleplayers: Mapping[str, LanguageModel],
+) -> list[Outcome]:
+    """Run the policy of a cell on an external evaluation; the roleplayers are by label."""
+    replies = roleplayer_replies(experiment, cell, roleplayers)
+    asked = Asked(cell, policy, scorer, experiment.told, asking(experiment), experiment.seed)
+    return evaluate(kind, items, replies, experiment.simulation.max_turns, asked)
 
 
 def respond_cell(

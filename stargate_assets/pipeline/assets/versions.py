@@ -27,6 +27,7 @@ from stargate_assets.pipeline.assets.lineage import (
     ANSWERED,
     ASIDE,
     DATA_RULES,
+    EVALUATED,
     LINEAGE,
     REPORT_RULES,
     data_prompts,
@@ -182,14 +183,14 @@ def missing_aside(
 
 
 def report_version(warehouse: Warehouse, name: str) -> str:
-    """The version that a report has if it is made now: of its rules, of the test cells that are
-    there, and of what people have said of their responses.
+    """The version that a report has if it is made now: of its rules, of the test cells and the
+    external evaluations that are there, and of what people have said of their responses.
     """
     there = warehouse.materializations(name)
     versions = sorted(
         f"{where} {table} {found.version}"
         for (table, where), found in there.items()
-        if table in REPORTED and where.endswith(TEST_SPLIT)
+        if (table in REPORTED and where.endswith(TEST_SPLIT)) or table == EVALUATED
     )
     return digest_text(str(REPORT_RULES), *versions)
 

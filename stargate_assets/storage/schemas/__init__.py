@@ -20,6 +20,7 @@ from stargate_assets.storage.schemas.evaluation import (
     Responses,
     WinRates,
 )
+from stargate_assets.storage.schemas.evaluation_sets import EvaluationOutcomes
 from stargate_assets.storage.schemas.raters import HumanJudgements
 from stargate_assets.storage.schemas.training import (
     BestConversations,
@@ -46,6 +47,7 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "judgements": Judgements,
     "win_rates": WinRates,
     "report": Report,
+    "evaluation_outcomes": EvaluationOutcomes,
     "chats": Chats,
     "human_judgements": HumanJudgements,
 }

@@ -38,6 +38,11 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         f"{STEPS}:judge_comparisons",
     ),
     "win_rates": (f"{ASSETS}.judging:win_rate_rows",),
+    "evaluation_outcomes": (
+        f"{STEPS}:evaluate_cell",
+        f"{METHOD}.evaluations:EVALUATIONS",
+        "stargate_assets.pipeline.sources.evaluation_sets:read_items",
+    ),
     "report": (f"{ASSETS}.evaluation:report_rows",),
     "tasks": ("stargate_assets.pipeline.sources.tables:read_tables",),
     "personas": (

@@ -12,6 +12,7 @@ from stargate_assets.config.data_set import DataSet
 from stargate_assets.config.experiment import Experiment, Regularization
 from stargate_assets.method.arms import Response
 from stargate_assets.method.conversation import Conversation
+from stargate_assets.method.evaluations import EVALUATIONS
 from stargate_assets.method.examples import training_dialogues
 from stargate_assets.method.judging import Comparison
 from stargate_assets.method.prompts import SHIPPED, Prompts
@@ -19,6 +20,7 @@ from stargate_assets.method.regularization import learn_gold_responses
 from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import LINEAGE
 from stargate_assets.pipeline.assets.steps import (
+    evaluate_cell,
     judge_comparisons,
     regularize_cell,
     respond_cell,
@@ -28,6 +30,7 @@ from stargate_assets.pipeline.assets.steps import (
 )
 from stargate_assets.pipeline.assets.versions import cell_versions, code_version, data_versions
 from stargate_assets_tests.method.people import ScriptedModel, grid
+from stargate_assets_tests.method.records import PATIENTS, TASKS
 from stargate_assets_tests.pipeline.assets.rules import (
     ENTRIES,
     RECORD,
@@ -111,6 +114,7 @@ DUE = {
         "judge_audit",
         "judgements",
         "win_rates",
+        "evaluation_outcomes",
     },
     "instructed": {"responses", "heard_statements", "judge_audit", "judgements", "win_rates"},
     "judge": set[str](),
@@ -246,3 +250,15 @@ def test_the_prompts_of_a_table_are_those_that_its_step_renders(
         recorder.used.clear()
         step()
         assert recorder.used == set(LINEAGE[table].prompts(stated, split)), table
+
+
+@pytest.mark.parametrize("replies", ["generated", "chosen"])
+def test_the_prompts_of_external_evaluations_are_those_that_they_render(replies: str) -> None:
+    recorder, model = Recorder(), ScriptedModel()
+    stated = experiment(prompts=recorder, roleplayers=[{"model": MODEL, "replies": replies}])
+    for name, records in (("in3", TASKS), ("mediq", PATIENTS)):
+        kind = EVALUATIONS[name]
+        items = [kind.read(record) for record in records]
+        players = {stated.roleplayers[0].label: model}
+        evaluate_cell(stated, Cell(0, name), kind, items, model, model, players)
+    assert recorder.used == set(LINEAGE["evaluation_outcomes"].prompts(stated, "in3"))
