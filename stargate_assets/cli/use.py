@@ -43,6 +43,7 @@ def evaluate(experiment: str, on: str | None, others: tuple[str, ...]) -> None:
         raise click.UsageError("Say --on before the names of evaluations.")
     started = time.monotonic()
     project = load(experiment, evaluations=(on, *others) if on is not None else ())
+    project = project.of_a_run(console.print)
     with progress_bars() as project.models.on_progress:
         run_on(project, experiment)
     print_usage(project.models.usage, time.monotonic() - started)

@@ -24,7 +24,7 @@ class EvaluationSet(Frozen):
     kind: Annotated[str, one_of(EVALUATIONS)] = Field(
         description="; ".join(f"{name}: {kind.description}" for name, kind in EVALUATIONS.items())
     )
-    file: Path | None = Field(default=None, description="JSON lines or Parquet.")
+    file: Path | None = Field(default=None, description="JSON, JSON lines or Parquet, also packed.")
     hub: HubDataSet | None = None
     limit: PositiveInt | None = Field(
         default=None, description="At most this many items, drawn by their ids."
