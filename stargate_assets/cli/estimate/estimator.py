@@ -47,11 +47,7 @@ from stargate_assets.pipeline.assets.steps import (
     simulate_cell,
     trace_cell,
 )
-from stargate_assets.pipeline.assets.versions import (
-    done_steps,
-    policy_checkpoint,
-    training_version,
-)
+from stargate_assets.pipeline.assets.versions import done_steps, policy_checkpoint, training_version
 from stargate_assets.pipeline.jobs import needed_splits
 from stargate_assets.pipeline.sources.tables import EXAMPLES, reader
 from stargate_assets.storage.completions import UsageRow
