@@ -11,10 +11,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from stargate_assets.cli.cells import list_cell_states
 from stargate_assets.cli.driver import (
     DriverError,
     launcher,
-    list_cell_states,
     list_family,
     open_instance,
     run_experiment,

@@ -79,7 +79,7 @@ def test_an_untrained_policy_is_evaluated_alone_and_once(
         ("evaluation_outcomes", "0|in3"),
         ("evaluation_outcomes", "0|mediq"),
     }
-    asked = {(u.slice, u.role, u.kind): u.calls for u in record_usage(project)}
+    asked = {(u.slice, u.role, u.kind): u.calls for u in record_usage(project, project.warehouse)}
     assert {key[:2] for key in asked} == {key[:2] for key in counted}
     assert {k: n for k, n in asked.items() if k[1] == "questioner"} == {
         k: n for k, n in counted.items() if k[1] == "questioner"

@@ -16,6 +16,7 @@ from stargate_assets.storage.schemas import (
 from stargate_assets.storage.views import VIEWS
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.reporting import frames
+from stargate_assets_tests.reporting.outcomes import store_outcomes
 
 TABLES = SCHEMAS | BOOKKEEPING
 UNIT = re.compile(r"\b(nats|seconds|dollars|share)\b")
@@ -42,6 +43,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     frames.store(frames.tables("o'brien"), warehouse)
     frames.store_chat(warehouse, "o'brien")
     frames.store_ratings(warehouse, frames.tables("o'brien"))
+    store_outcomes(warehouse, "o'brien")
     warehouse.write_usage(lambda: frames.usage_rows("o'brien"))
     return warehouse
 

@@ -6,29 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stargate_assets.method.conversation import Conversation
-from stargate_assets.method.evaluations import in3
-from stargate_assets.method.evaluations.kind import Outcome
 from stargate_assets.method.roleplayer_audit import Fault
-from stargate_assets.method.simulation import Cell
-from stargate_assets.pipeline.assets.evaluation_sets import outcome_rows
-from stargate_assets.storage.io_manager import slice_of
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import ROOT
-from stargate_assets_tests.method.records import TASKS
 from stargate_assets_tests.reporting import frames
+from stargate_assets_tests.reporting.outcomes import store_outcomes
 
 QUERIES = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/sql.md").read_text(), re.DOTALL)
-
-
-def outcomes() -> pl.DataFrame:
-    """What a policy that asks makes of tasks of our own."""
-    items = [in3.read_item(record) for record in TASKS]
-    asked = [
-        Conversation(item.pair, 0, "user", ("Which?",), (False,), ("I see.",)) for item in items
-    ]
-    found = [Outcome(i, c, {"asks": 1.0}) for i, c in zip(items, asked, strict=True)]
-    return outcome_rows(Cell(0, "in3"), "in3", "base", found)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +24,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
         frames.store(tables, warehouse)
     frames.store_chat(warehouse, "embedded")
     frames.store_ratings(warehouse, frames.tables())
-    warehouse.write("embedded", "evaluation_outcomes", slice_of("0|in3"), outcomes(), "1-1")
+    store_outcomes(warehouse, "embedded")
     warehouse.write_usage(lambda: frames.usage_rows("embedded"))
     return warehouse
 
