@@ -42,7 +42,7 @@ class Prompts:
         of personas without a name or in the third person does not count: `as_found_sources`.
         """
         found: list[str] = []
-        for name in templates:
+        for name in dict.fromkeys(templates):
             text = without_comments(self.text(name))
             if text == without_comments(shipped_text(name)):
                 text = for_named_first_person(text)

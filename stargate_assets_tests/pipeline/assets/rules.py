@@ -1,8 +1,9 @@
 """What the rules of each table are, as code: a digest that comments, docstrings and annotations do
 not change.
 
-`python -m stargate_assets_tests.pipeline.assets.rules` records the digests in `rules.json`. Raise
-the number in `pipeline/assets/lineage.py` first if the change gives other rows.
+`python -m stargate_assets_tests.pipeline.assets.rules` records the digests in `rules.json`, and the
+versions of a plain experiment's tables in `versions.json`. Raise the number in
+`pipeline/assets/lineage.py` first if the change gives other rows.
 """
 
 import ast
@@ -12,10 +13,14 @@ import json
 from functools import cache
 from pathlib import Path
 
+from stargate_assets.config.experiment import Experiment
+from stargate_assets.method.simulation import Cell
 from stargate_assets.pipeline.assets.lineage import DATA_RULES, LINEAGE, REPORT_RULES
+from stargate_assets.pipeline.assets.versions import cell_versions
 from stargate_assets.training.spec import SPEC_VERSION
 
 RECORD = Path(__file__).with_name("rules.json")
+VERSIONS = Path(__file__).with_name("versions.json")
 FOLLOWED = ("stargate_assets.method", "stargate_assets.pipeline", "stargate_assets.training")
 STEPS, METHOD = "stargate_assets.pipeline.assets.steps", "stargate_assets.method"
 ASSETS = "stargate_assets.pipeline.assets"
@@ -63,6 +68,18 @@ def numbers() -> dict[str, str]:
     stated = {table: lineage.rules for table, lineage in LINEAGE.items()} | DATA_RULES
     stated |= {"report": REPORT_RULES, "a training": SPEC_VERSION}
     return {table: str(stated[table]) for table in ENTRIES}
+
+
+def versions() -> dict[str, str]:
+    """The versions of a plain experiment's tables, by cell and table."""
+    model = {"engine": "scripted", "model": "any"}
+    stated = {"data_set": "mini", "questioner": model, "roleplayers": [{"model": model}]}
+    plain = Experiment.model_validate(stated | {"judge": {"model": model}})
+    return {
+        f"{cell.key} {table}": version
+        for cell in (Cell(0, "train_a"), Cell(0, "test"))
+        for table, version in cell_versions(plain, cell, None, {}).items()
+    }
 
 
 def digests() -> dict[str, str]:
@@ -143,3 +160,4 @@ class Stripper(ast.NodeTransformer):
 if __name__ == "__main__":
     record = {t: {"number": numbers()[t], "digest": d} for t, d in digests().items()}
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
+    VERSIONS.write_text(json.dumps(versions(), indent=2) + "\n")
