@@ -21,7 +21,7 @@ def computes_here(project: Project, name: str) -> bool:
     """Whether any model of an experiment or data set computes on this machine or its cluster."""
     specs = [role.model for role in project.data_sets[_data_set(project, name)].writers]
     if experiment := project.experiments.get(name):
-        everyone = (*experiment.roleplayers, *experiment.evaluation.roleplayers)
+        everyone = experiment.all_roleplayers
         specs += [experiment.questioner, *(r.model for r in (*everyone, *experiment.judges))]
     return compute_here(spec.engine for spec in specs)
 

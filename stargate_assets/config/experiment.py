@@ -229,6 +229,11 @@ class Experiment(Frozen):
         """Who answers questions on a split, or on an external evaluation."""
         return (split not in TRAIN_SPLITS and self.evaluation.roleplayers) or self.roleplayers
 
+    @property
+    def all_roleplayers(self) -> tuple[Roleplayer, ...]:
+        """Who answers questions anywhere; who answers in training and on test may stand twice."""
+        return (*self.roleplayers, *self.evaluation.roleplayers)
+
     def unasked(self, split: str) -> Kinds:
         """The tasks of a split for which not to ask is a candidate."""
         return "never" if split == TEST_SPLIT else self.simulation.unasked

@@ -14,7 +14,7 @@ from statistics import fmean, pstdev
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.language_model import LanguageModel, Message, ScoreRequest
 from stargate_assets.method.prompts import Prompts
-from stargate_assets.method.selection import Candidate
+from stargate_assets.method.selection import Candidate, group_siblings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,9 @@ def find_advantages(candidates: Iterable[Candidate], *, standardise: bool) -> li
     pair's values. Ordered by pair and sample. A conversation without siblings, or whose siblings
     are as good, teaches nothing and is left out, and so is a value that is not finite.
     """
-    by_pair: dict[tuple[str, str], list[Candidate]] = {}
-    for candidate in candidates:
-        if math.isfinite(candidate.value):
-            by_pair.setdefault(candidate.conversation.pair.key, []).append(candidate)
     lessons: list[Lesson] = []
-    for pair in sorted(by_pair):
-        siblings = sorted(by_pair[pair], key=lambda c: c.conversation.sample)
+    for unordered in group_siblings(candidates):
+        siblings = sorted(unordered, key=lambda c: c.conversation.sample)
         values = [c.value for c in siblings]
         if len(values) < 2 or min(values) == max(values):
             continue

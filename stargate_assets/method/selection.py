@@ -108,13 +108,9 @@ def select_best(
     pair's candidates, are left out. Ties go to the lower sample. A value that is not finite never
     wins: NaN would win an argmax.
     """
-    by_pair: dict[tuple[str, str], list[Candidate]] = {}
-    for candidate in candidates:
-        if math.isfinite(candidate.value):
-            by_pair.setdefault(candidate.conversation.pair.key, []).append(candidate)
     selected: list[Selected] = []
-    for pair in sorted(by_pair):
-        ranked = sorted(by_pair[pair], key=lambda c: (-c.value, c.conversation.sample))
+    for siblings in group_siblings(candidates):
+        ranked = sorted(siblings, key=lambda c: (-c.value, c.conversation.sample))
         above = 0.0 if absolute else fmean(c.value for c in ranked)
         kept = [c for c in ranked[:top] if margin is None or c.value - above >= margin]
         selected += [
@@ -122,6 +118,15 @@ def select_best(
             for rank, c in enumerate(kept, start=1)
         ]
     return selected
+
+
+def group_siblings(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    """The candidates of each pair whose value is finite, ordered by pair."""
+    by_pair: dict[tuple[str, str], list[Candidate]] = {}
+    for candidate in candidates:
+        if math.isfinite(candidate.value):
+            by_pair.setdefault(candidate.conversation.pair.key, []).append(candidate)
+    return [by_pair[pair] for pair in sorted(by_pair)]
 
 
 def _log_probs(

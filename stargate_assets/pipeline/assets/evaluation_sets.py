@@ -109,8 +109,8 @@ def evaluation_asset(name: str, experiment: Experiment, sets: Sets) -> dg.Assets
     """What each policy does on the experiment's external evaluations."""
     # Files that change later are refused, so these are the versions that a run notes.
     contents = {named: evaluation_content(sets[named]) for named in experiment.evaluations}
-    everyone = (*experiment.roleplayers, *experiment.evaluation.roleplayers)
-    engines = {engine_kind(experiment.questioner), *(engine_kind(r.model) for r in everyone)}
+    roleplayers = experiment.all_roleplayers
+    engines = {engine_kind(experiment.questioner), *(engine_kind(r.model) for r in roleplayers)}
 
     @dg.asset(
         name=EVALUATED,

@@ -30,7 +30,7 @@ Output = Iterator[dg.Output[pl.DataFrame]]
 def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinition]:
     """conversations, roleplayer_audit, gold_log_probs and best_conversations on the grid."""
     questioner = engine_kind(experiment.questioner)
-    everyone = (*experiment.roleplayers, *experiment.evaluation.roleplayers)
+    everyone = experiment.all_roleplayers
 
     @cell_asset(
         name,
