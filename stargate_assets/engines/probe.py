@@ -43,7 +43,7 @@ def probe(model: Any, name: str, vocabulary: Sequence[int], prefill_tokens: int)
     why = ""
     try:
         plain = model(input_ids=torch.tensor(sequences, device=model.device), use_cache=True)
-        expected = plain.logits.float().log_softmax(-1)
+        expected = _log_probs(plain)
         if expected.isnan().any():
             raise EngineError(
                 f"The model {name!r} itself gives log-probabilities that are no numbers in "
@@ -51,9 +51,10 @@ def probe(model: Any, name: str, vocabulary: Sequence[int], prefill_tokens: int)
                 "experiment names it, or take another copy of its weights."
             )
         forward = _forward(model, plain, prefill_tokens)
+        explained = _rounding(model, sequences, expected)
         for attention in ("sdpa", GROUPED_ATTENTION) if on_gpu else (GROUPED_ATTENTION,):
             model.set_attn_implementation(attention)
-            difference = _difference(forward, sequences, expected)
+            difference = _difference(forward, sequences, expected) / explained
             if difference <= 1:
                 return forward
             why = f"its log-probabilities differ by {difference:.2g} times what rounding explains"
@@ -131,17 +132,47 @@ def _computed(forward: Forward, sequences: Sequence[Tokens]) -> Iterator[list[Pa
     yield [(sequence, end, hidden[row]) for row, (sequence, _, end) in enumerate(ROWS)]
 
 
-def _difference(forward: Forward, sequences: Sequence[Tokens], expected: torch.Tensor) -> float:
-    """How far the log-probabilities of the worst way are from what is expected, as a multiple of
-    what rounding explains. In half precision the median position of a way counts, because a
-    mixture of experts may route a near-tie elsewhere.
+def _rounding(model: Any, sequences: Sequence[Tokens], expected: torch.Tensor) -> float:
+    """How far two right computations of a model may be from each other, in nats. Some models, such
+    as Qwen2 with its large key biases, multiply what is rounded: how much is seen when what each of
+    their parts gives is changed by as much as rounding changes it.
     """
-    dtype, errors = forward.like.dtype, list[float]()
+    eps, noise = torch.finfo(model.dtype).eps, torch.Generator(model.device).manual_seed(0)
+
+    def perturb(_: Any, __: Any, output: Any) -> Any:
+        if not torch.is_tensor(output) or output.dtype != model.dtype:
+            return output
+        up_to_one = torch.rand(output.shape, generator=noise, device=output.device) * 2 - 1
+        return (output.float() * (1 + eps / 2 * up_to_one)).to(output.dtype)
+
+    parts = [part for part in model.modules() if not any(part.children())]
+    hooks = [part.register_forward_hook(perturb) for part in parts]
+    try:
+        perturbed = _log_probs(model(input_ids=torch.tensor(sequences, device=model.device)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    multiplied = (perturbed - expected).abs().amax(-1).median().item()
+    return 2 * max(eps**0.5 * expected.std().item(), multiplied)
+
+
+def _log_probs(output: Any) -> torch.Tensor:
+    return output.logits.float().log_softmax(-1)
+
+
+def _difference(forward: Forward, sequences: Sequence[Tokens], expected: torch.Tensor) -> float:
+    """How far the log-probabilities of the worst way are from what is expected, in nats. In half
+    precision the median position of a way counts, because a mixture of experts may route a near-tie
+    elsewhere.
+    """
+    errors = list[float]()
     for way in _computed(forward, sequences):
         found = forward.head(torch.cat([hidden for _, _, hidden in way])).float().log_softmax(-1)
         wanted = [expected[row, start : start + len(hidden)] for row, start, hidden in way]
         differences = (found - torch.cat(wanted)).abs().amax(-1)
         errors.append(
-            (differences.max() if dtype == torch.float32 else differences.median()).item()
+            (
+                differences.max() if forward.like.dtype == torch.float32 else differences.median()
+            ).item()
         )
-    return max(errors) / (2 * torch.finfo(dtype).eps ** 0.5 * expected.std().item())
+    return max(errors)

@@ -46,8 +46,8 @@ def grouped_attention(
     batch, heads, length, dim = query.shape
     key_heads, key_length = key.shape[1], key.shape[2]
     groups = heads // key_heads
-    packed = query.reshape(batch, key_heads, groups * length, dim) * (scaling or dim**-0.5)
-    scores = torch.matmul(packed, key.transpose(-1, -2)).float()
+    packed = query.reshape(batch, key_heads, groups * length, dim)
+    scores = torch.matmul(packed, key.transpose(-1, -2)).float().mul_(scaling or dim**-0.5)
     unknown = sorted(name for name in others.keys() - PASSED if torch.is_tensor(others[name]))
     if attention_mask is None or unknown:
         raise ValueError(f"attention with {', '.join(unknown) or 'no mask'}")

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
+from stargate_assets.engines.probe import probe
 from stargate_assets.engines.transformers import Batching, TransformersEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
@@ -121,6 +122,18 @@ def test_scores_are_the_model_s_own_or_it_is_refused(
 ) -> None:
     """Caps, scales and biases of logits, sinks and caps of attention, experts, windows."""
     assert outcome(name, tmp_path, **stated) == expected
+
+
+@pytest.mark.slow
+def test_a_model_that_multiplies_what_is_rounded_is_not_refused_for_it() -> None:
+    """Of 48 layers in half precision, each computes with what those before it have rounded."""
+    torch.manual_seed(1)
+    wide = {"hidden_size": 256, "intermediate_size": 1024, "initializer_range": 0.1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    deep = Qwen2Config(vocab_size=300, num_hidden_layers=48, **wide, **heads)
+    model = Qwen2ForCausalLM(deep).to(torch.bfloat16).eval()
+    model.set_attn_implementation("eager")
+    assert probe(model, "deep", range(20, 300), 2048).longest
 
 
 @pytest.mark.slow
