@@ -23,6 +23,7 @@ from stargate_assets.config.machine import Machine
 from stargate_assets.config.prompts import read_prompts
 from stargate_assets.definitions.project import DEFS, load_project
 from stargate_assets.pipeline.assets.versions import data_versions
+from stargate_assets.storage.bookkeeping import Calls
 from stargate_assets_tests.conftest import ROOT, SCRIPTED
 from stargate_assets_tests.mixed_scripts import write_mixed_scripts
 from stargate_assets_tests.reporting import frames
@@ -262,7 +263,7 @@ def store_results(name: str) -> None:
     versions = data_versions(project.data_sets[experiment.data_set])
     drawn = replace(frames.tables(name, tasks=2, people=2), experiment=experiment)
     frames.store(drawn, project.warehouse, versions)
-    project.warehouse.write_usage(lambda: frames.usage_rows(name))
+    project.warehouse.write_calls(lambda: Calls(frames.usage_rows(name)))
 
 
 def declare(directory: Path, block: Block) -> None:

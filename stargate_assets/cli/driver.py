@@ -151,10 +151,10 @@ def launcher(project: Project, *, models: bool) -> Iterator[Launch]:
         yield launch
 
 
-def record_usage(project: Project, warehouse: Warehouse) -> list[UsageRow]:
-    """Bring `warehouse.usage` up to what the completion store has counted, and return that."""
-    warehouse.write_usage(project.models.usage_rows)
-    return project.models.usage_rows()
+def record_usage(project: Project, warehouse: Warehouse) -> Sequence[UsageRow]:
+    """Bring the warehouse up to what the completion store has counted, and return its usage."""
+    warehouse.write_calls(project.models.calls)
+    return project.models.calls().usage
 
 
 def run_data_set(

@@ -169,7 +169,7 @@ def status(experiment: str) -> None:
         table.add_row(state.step.cell.key, state.step.purpose, state.state, rows)
     console.print(table)
     schemas = (project.experiments[experiment].data_set, experiment)
-    used = [row for row in project.models.usage_rows() if row.schema_name in schemas]
+    used = [row for row in project.models.calls().usage if row.schema_name in schemas]
     if used:
         print_rows(pl.DataFrame(used), f"{experiment}: model calls")
     print_failures(

@@ -20,8 +20,9 @@ from stargate_assets.method.language_model import EngineError, OnProgress, ignor
 from stargate_assets.models.bundled import BUNDLED, bundled_model, find_bundled_model
 from stargate_assets.models.stored import StoredModel, Usage
 from stargate_assets.models.traces import call_tracer
+from stargate_assets.storage.bookkeeping import Calls, count_calls
 from stargate_assets.storage.checkpoints import verify
-from stargate_assets.storage.completions import CompletionStore, FailureRow, UsageRow, Use
+from stargate_assets.storage.completions import CompletionStore, FailureRow, Use
 from stargate_assets.storage.database import Database
 from stargate_assets.storage.postgres import Postgres
 from stargate_assets.storage.sqlite import SqliteFile
@@ -72,13 +73,13 @@ class ModelPool:
         """Where the completion store is: in the database that the environment states, or here."""
         return Postgres.stated_in(os.environ) or SqliteFile(self.directory / COMPLETIONS)
 
-    def usage_rows(self) -> list[UsageRow]:
-        """The counts of all calls that the store has. Makes no store."""
-        return self.store().usage() if self.database.is_there() else []
+    def calls(self) -> Calls:
+        """What the store has counted. Makes no store."""
+        return count_calls(self.store()) if self.database.is_there() else Calls()
 
     def failure_rows(self, schemas: Sequence[str]) -> list[FailureRow]:
         """The requests of these experiments and data sets without an answer. Makes no store."""
-        return self.store().failures(schemas) if self.database.is_there() else []
+        return [row for row in self.calls().failures if row.schema_name in schemas]
 
     def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
         """Everything about a model that a result depends on. What the template of a remote server

@@ -178,15 +178,14 @@ class CompletionStore:
             found[key] = row + found[key] if key in found else row
         return list(found.values())
 
-    def failures(self, schemas: Sequence[str]) -> list[FailureRow]:
-        """The requests of these experiments and data sets that have no answer."""
+    def failures(self) -> list[FailureRow]:
+        """The requests that have no answer."""
         query = (
             "SELECT * FROM failures WHERE key NOT IN (SELECT key FROM completions) "
             "ORDER BY schema_name, slice, role"
         )
         with self.database.connect() as session:
-            rows = [FailureRow(*row) for row in session.execute(query).fetchall()]
-        return [row for row in rows if row.schema_name in schemas]
+            return [FailureRow(*row) for row in session.execute(query).fetchall()]
 
     def forget_failures(self, schema: str, slices: Sequence[str]) -> None:
         """Let what has no answer in these slices be asked as if for the first time."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import dagster as dg
 import polars as pl
 
+from stargate_assets.storage.bookkeeping import count_calls
 from stargate_assets.storage.completions import CompletionStore
 from stargate_assets.storage.warehouse import Slice, Warehouse
 
@@ -34,7 +35,9 @@ class WarehouseIOManager(dg.IOManager):
         schema, table = context.asset_key.path
         where = slice_of(context.partition_key if context.has_partition_key else None)
         version = context.output_metadata[VERSION].value
-        self.warehouse.write(schema, table, where, obj, str(version), self.completions().usage)
+        self.warehouse.write(
+            schema, table, where, obj, str(version), lambda: count_calls(self.completions())
+        )
         self.notice(schema, table, context.log.warning)
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:

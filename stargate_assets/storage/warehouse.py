@@ -6,7 +6,7 @@ complete and valid, or it is absent.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import duckdb
 import polars as pl
 from dataframely.exc import SchemaError, ValidationError
 
+from stargate_assets.storage.bookkeeping import CREATE_BOOKKEEPING, Calls, Count, replace_calls
 from stargate_assets.storage.comments import update_comments
-from stargate_assets.storage.completions import UsageRow
 from stargate_assets.storage.duckdb_file import Patience, WarehouseError, open_duckdb
 from stargate_assets.storage.schemas import SCHEMAS
 from stargate_assets.storage.views import ALL_EXPERIMENTS, quote_name, refresh_views
@@ -42,30 +42,6 @@ RESERVED_SCHEMAS = (
     "pg_catalog",
 )
 """Names that no data set or experiment may have: our own schemas and those of DuckDB."""
-_CREATE_BOOKKEEPING = """
-CREATE SCHEMA IF NOT EXISTS warehouse;
-CREATE TABLE IF NOT EXISTS warehouse.materializations (
-    schema_name VARCHAR, table_name VARCHAR, slice VARCHAR, version VARCHAR, rows BIGINT,
-    written_at TIMESTAMP DEFAULT current_timestamp,
-    PRIMARY KEY (schema_name, table_name, slice)
-);
-CREATE TABLE IF NOT EXISTS warehouse.usage (
-    schema_name VARCHAR, slice VARCHAR, role VARCHAR, model VARCHAR, kind VARCHAR, calls BIGINT,
-    prompt_tokens BIGINT, completion_tokens BIGINT, seconds DOUBLE, dollars DOUBLE,
-    estimated_calls BIGINT
-);
-ALTER TABLE warehouse.usage ADD COLUMN IF NOT EXISTS estimated_calls BIGINT;
-"""
-
-
-Count = Callable[[], Sequence[UsageRow]]
-"""Counts the calls of all runs. It is called while nobody else can write, so the counts that were
-made last are those that stay; where there are none, what was written before stays.
-"""
-
-
-def count_nothing() -> Sequence[UsageRow]:
-    return ()
 
 
 class MissingSliceError(WarehouseError):
@@ -122,13 +98,13 @@ class Warehouse:
         where: Slice,
         frame: pl.DataFrame,
         version: str,
-        usage: Count = count_nothing,
+        calls: Count = Calls,
         *,
         by_key: bool = False,
     ) -> None:
         """Replace one slice of `schema.table` by `frame`, or with `by_key` what of the slice has
-        the primary keys of its rows; and `warehouse.usage` by what `usage` returns. A frame that
-        its schema does not allow raises WarehouseError.
+        the primary keys of its rows; and the counts of model calls by what `calls` returns. A frame
+        that its schema does not allow raises WarehouseError.
         """
         try:
             checked = SCHEMAS[table].validate(frame, cast=True)
@@ -139,7 +115,7 @@ class Warehouse:
         name = f"{quote_name(schema)}.{quote_name(table)}"
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
-            connection.execute(_CREATE_BOOKKEEPING)
+            connection.execute(CREATE_BOOKKEEPING)
             connection.register("incoming", checked.to_arrow())
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}")
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM incoming LIMIT 0")
@@ -160,7 +136,7 @@ class Warehouse:
                 f"SELECT ?, ?, ?, ?, count(*), current_timestamp FROM {name} WHERE {condition}",
                 [schema, table, slice_name(where), version, *values],
             )
-            _replace_usage(connection, usage())
+            replace_calls(connection, calls())
             refresh_views(connection, schema, table)
             update_comments(connection, schema, "warehouse", ALL_EXPERIMENTS)
             connection.execute("COMMIT")
@@ -170,7 +146,7 @@ class Warehouse:
         if not self.path.exists():
             return
         with self.connect(read_only=False) as connection:
-            connection.execute(_CREATE_BOOKKEEPING)
+            connection.execute(CREATE_BOOKKEEPING)
             connection.execute(
                 "DELETE FROM warehouse.materializations "
                 "WHERE schema_name = ? AND list_contains(?, slice)",
@@ -200,14 +176,14 @@ class Warehouse:
         later = {n: pl.lit(None, c.dtype) for n, c in columns if n not in found.columns}
         return found.with_columns(**later)
 
-    def write_usage(self, usage: Count) -> None:
-        """Replace `warehouse.usage`, the counts of model calls, by what `usage` returns."""
-        if not usage():
+    def write_calls(self, calls: Count) -> None:
+        """Replace `warehouse.usage` and `warehouse.failures` by what `calls` returns."""
+        if not calls().usage:
             return
         with self.connect(read_only=False) as connection:
             connection.execute("BEGIN")
-            connection.execute(_CREATE_BOOKKEEPING)
-            _replace_usage(connection, usage())
+            connection.execute(CREATE_BOOKKEEPING)
+            replace_calls(connection, calls())
             update_comments(connection, "warehouse")
             connection.execute("COMMIT")
 
@@ -251,15 +227,6 @@ def _file_state(path: Path) -> tuple[object, ...]:
         headers = file.read(_HEADERS)
     logged = log.stat().st_size if log.exists() else 0
     return path.resolve(), stat.st_ino, stat.st_mtime_ns, headers, logged
-
-
-def _replace_usage(connection: duckdb.DuckDBPyConnection, rows: Sequence[UsageRow]) -> None:
-    if not rows:
-        return
-    counted = pl.DataFrame([asdict(row) for row in rows], infer_schema_length=None)
-    connection.register("counted", counted.to_arrow())
-    connection.execute("DELETE FROM warehouse.usage")
-    connection.execute("INSERT INTO warehouse.usage BY NAME FROM counted")
 
 
 def _query_frame(

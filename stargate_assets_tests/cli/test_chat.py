@@ -92,7 +92,7 @@ def test_a_roleplayer_replies_as_somebody_of_the_test_split(
         assert set(row["answers"]) <= set(UTTERANCES)  # pyright: ignore[reportArgumentType]
         assert len(row["questions"]) == len(row["answers"])  # pyright: ignore[reportArgumentType]
     assert project.warehouse.query("FROM all_experiments.chats").height == 3
-    assert {row.slice for row in project.models.usage_rows()} == {"chat"}
+    assert {row.slice for row in project.models.calls().usage} == {"chat"}
 
 
 def test_what_is_not_understood_is_told(

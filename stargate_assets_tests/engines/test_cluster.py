@@ -243,7 +243,7 @@ def test_an_answer_that_came_is_stored_though_the_next_ones_are_lost(
     assert isinstance(model.engine(), ClusterEngine)
     found = model.chat(chats(300), "asking")
     assert found == [result for _, result in in_one_process(tmp_path, chats(300))]
-    assert pool.usage.made == sum(row.calls for row in pool.usage_rows()) == 300
+    assert pool.usage.made == sum(row.calls for row in pool.calls().usage) == 300
     pool.close()
 
 
@@ -335,7 +335,7 @@ def test_a_cell_is_that_of_one_process_though_a_node_is_killed_at_each_of_its_ca
         return assemble({"mini": mini_data_set(mini)}, {"loop": experiment}, Path(root), machine)
 
     def calls(project: Project) -> dict[tuple[str, ...], int]:
-        return {(r.slice, r.role, r.kind): r.calls for r in project.models.usage_rows()}
+        return {(r.slice, r.role, r.kind): r.calls for r in project.models.calls().usage}
 
     alone, cluster = build("alone", Machine()), build("cluster", three)
     materialize(alone, "loop")

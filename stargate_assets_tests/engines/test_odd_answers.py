@@ -8,7 +8,6 @@ import pytest
 from werkzeug import Request, Response
 
 from stargate_assets.method.language_model import Failure, FailureReason
-from stargate_assets_tests.conftest import USE
 from stargate_assets_tests.servers.faulty_chat_endpoint import (
     KEY,
     Fault,
@@ -105,12 +104,12 @@ def test_one_request_that_fails_is_not_the_run(server: FaultServer, tmp_path: Pa
         assert {name: server.times_asked(name) for name in ODD} == {
             name: tries * run for name, (_, _, tries) in ODD.items()
         }
-        stored = {row.key: (row.reason, row.runs) for row in model.store.failures([USE.schema])}
+        stored = {row.key: (row.reason, row.runs) for row in model.store.failures()}
         assert sorted(stored.values()) == sorted((f.reason, run) for _, f, _ in ODD.values())
     assert_no_secret(tmp_path)
     again = server.model(tmp_path)
     assert again.chat(requests(*ODD, "fine"), "asking") == right(*ODD, "fine")
-    assert not again.store.failures([USE.schema])
+    assert not again.store.failures()
 
 
 def test_a_server_error_at_one_request_among_answers_is_that_request_s(

@@ -97,7 +97,7 @@ def test_a_score_that_cannot_be_given_is_counted_and_given_up_in_the_end(tmp_pat
         answered, failed = one.score(asked, "scoring")
         assert answered.total == -9.0
         assert failed == Score.failed(TOO_LONG)
-        (row,) = one.store.failures([USE.schema])
+        (row,) = one.store.failures()
         assert (row.reason, row.runs) == ("too_long", min(run, RUNS))
     assert one.usage.made == RUNS + 1
 
@@ -132,7 +132,7 @@ def test_too_many_failures_stop_the_run(
         return
     with pytest.raises(TooManyFailuresError, match=r"to m at FARM \(asking\).*filter \(unfit\)"):
         one.chat(requests(asked), "asking")
-    assert len(one.store.failures([USE.schema])) == failing
+    assert len(one.store.failures()) == failing
 
 
 def test_an_endpoint_that_answers_nothing_stops_the_run(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_each_call_is_a_span_that_says_no_text(spans: list[Span], tmp_path: Path
             "stargate.role": "judge",
         }.items()
     )
-    counted = ModelPool(tmp_path).usage_rows()
+    counted = ModelPool(tmp_path).calls().usage
     for kind in ("chat", "score"):
         (row,) = [row for row in counted if row.kind == kind]
         of_kind = [s for s in said if s["gen_ai.operation.name"] == kind]

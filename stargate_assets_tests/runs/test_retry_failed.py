@@ -114,5 +114,5 @@ def test_what_is_made_from_an_answer_is_due_with_it(
         for table, key in project.warehouse.materializations(schema)
     }
     assert left == {one for one in there if one[2] not in due.get(one[0], set())}
-    kept = project.models.store().failures([where[0]])
+    kept = project.models.failure_rows([where[0]])
     assert bool(kept) == (where[0] == "another")

@@ -41,5 +41,5 @@ def test_the_tables_are_those_of_a_file_and_another_machine_asks_nothing(
         assert project.models.usage.made == asked
         assert not Path("warehouse", COMPLETIONS).exists()
         assert all(ours.equals(theirs) for ours, theirs in zip(rows(project), tables, strict=True))
-        calls = sum(row.calls for row in project.models.usage_rows())
+        calls = sum(row.calls for row in project.models.calls().usage)
         assert calls == made == project.warehouse.query("from warehouse.usage")["calls"].sum()

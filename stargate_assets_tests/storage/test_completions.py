@@ -83,7 +83,7 @@ def test_of_two_runs_that_ask_the_same_the_first_answer_is_both_s(store: Complet
         assert other.write("a", refused, 0.5, 0.25, failure) == first
         assert other.write("b", refused, 0.5, 0.25, failure) == refused
     assert store.read(["a"]) == {"a": first}
-    assert [(row.key, row.said) for row in store.failures([USE.schema])] == [("b", "unfit\ufffd")]
+    assert [(row.key, row.said) for row in store.failures()] == [("b", "unfit\ufffd")]
     assert sorted((row.slice, row.calls) for row in store.usage()) == [(USE.slice, 1), ("other", 3)]
 
 
@@ -133,16 +133,16 @@ def test_a_failure_is_given_up_after_some_runs_and_forgotten_on_demand_or_when_a
             assert store.given_up(["a", "b"]) == {}
             writer.write("a", refused, 0.5, 0.25, failure)
             writer.write("a", refused, 0.5, 0.25)  # a try that is not the run's last
-            assert [row.runs for row in store.failures([USE.schema])] == [run + 1]
+            assert [row.runs for row in store.failures()] == [run + 1]
         writer.write("b", refused, 0.5, 0.25, failure)
         assert store.given_up(["a", "b"]) == {"a": failure}
         writer.write("b", Completion("yes", "stop", 1, 1), 0.5, 0.25)
-    assert [row.key for row in store.failures([USE.schema])] == ["a"]
-    assert (store.failures(["another"]), store.read(["a"])) == ([], {})
+    assert [row.key for row in store.failures()] == ["a"]
+    assert store.read(["a"]) == {}
     (row,) = store.usage()
     assert (row.calls, row.estimated_calls) == (2 * RUNS + 2, 2 * RUNS + 1)
     store.forget_failures(USE.schema, [USE.slice])
-    assert (store.failures([USE.schema]), store.given_up(["a"])) == ([], {})
+    assert (store.failures(), store.given_up(["a"])) == ([], {})
 
 
 def test_a_store_from_before_estimates_is_read(tmp_path: Path) -> None:

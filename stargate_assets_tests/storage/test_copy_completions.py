@@ -38,7 +38,7 @@ def test_a_copy_has_everything_and_adds_nothing_twice(
     ask(file, "1200", "1201", fails="y")
     assert copied(store, file) == Copied(1201, 1200)
     assert file.read(["7", "1201"]) == {"7": ANSWER, "1201": ANSWER}
-    assert sorted(row.key for row in file.failures([USE.schema])) == ["x", "y"]
+    assert sorted(row.key for row in file.failures()) == ["x", "y"]
     assert (used(store).calls, used(file).calls) == (1202, 1205)
     assert copied(file, store) == Copied(1202, 1)
     for _ in range(2):
@@ -74,4 +74,4 @@ def test_what_has_an_answer_now_is_no_failure_and_what_is_there_stays(
     ask(file, "b")
     copied(store, file)
     assert file.read(["a", "b"]) == {"a": Score((-1.0,), 3), "b": ANSWER}
-    assert file.failures([USE.schema]) == []
+    assert file.failures() == []

@@ -7,6 +7,7 @@ import dataframely as dy
 import pytest
 
 from stargate_assets.pipeline.assets.outputs import column_schema
+from stargate_assets.storage.bookkeeping import Calls
 from stargate_assets.storage.schemas import (
     BOOKKEEPING,
     SCHEMAS,
@@ -44,7 +45,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     frames.store_chat(warehouse, "o'brien")
     frames.store_ratings(warehouse, frames.tables("o'brien"))
     store_outcomes(warehouse, "o'brien")
-    warehouse.write_usage(lambda: frames.usage_rows("o'brien"))
+    warehouse.write_calls(lambda: Calls(frames.usage_rows("o'brien")))
     return warehouse
 
 

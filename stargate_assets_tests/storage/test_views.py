@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from stargate_assets.method.roleplayer_audit import Fault
+from stargate_assets.storage.bookkeeping import Calls
+from stargate_assets.storage.completions import FailureRow
 from stargate_assets.storage.warehouse import Warehouse
 from stargate_assets_tests.conftest import ROOT
 from stargate_assets_tests.reporting import frames
@@ -25,7 +27,8 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     frames.store_chat(warehouse, "embedded")
     frames.store_ratings(warehouse, frames.tables())
     store_outcomes(warehouse, "embedded")
-    warehouse.write_usage(lambda: frames.usage_rows("embedded"))
+    failed = FailureRow("k", "embedded", "0|test", "judge", "gpt-4", "too_long", "4097 tokens", 1)
+    warehouse.write_calls(lambda: Calls(frames.usage_rows("embedded"), [failed]))
     return warehouse
 
 
@@ -80,8 +83,8 @@ def test_a_new_column_and_a_dropped_experiment_leave_the_views_right(tmp_path: P
     ]
 
 
-def test_there_are_twenty_two_queries() -> None:
-    assert len(QUERIES) == 22
+def test_there_are_twenty_three_queries() -> None:
+    assert len(QUERIES) == 23
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from stargate_assets.storage import duckdb_file as module
-from stargate_assets.storage.completions import UsageRow
+from stargate_assets.storage.bookkeeping import Calls
+from stargate_assets.storage.completions import FailureRow, UsageRow
 from stargate_assets.storage.duckdb_file import Patience
 from stargate_assets.storage.warehouse import MissingSliceError, Warehouse, WarehouseError
 
@@ -74,13 +75,19 @@ def test_an_invalid_frame_leaves_everything_as_it_was(
 
 def test_rows_and_what_they_cost_are_written_together_or_not_at_all(warehouse: Warehouse) -> None:
     row = UsageRow("data", "test", "oracle", "m", "chat", 2, 30, 4, 0.5, None)
-    warehouse.write("data", "tasks", TEST, tasks("test", "kept"), "v1", lambda: [row])
+    failed = FailureRow("k", "data", "test", "oracle", "m", "too_long", "4097 tokens", 1)
+    warehouse.write(
+        "data", "tasks", TEST, tasks("test", "kept"), "v1", lambda: Calls([row], [failed])
+    )
     assert warehouse.query("FROM warehouse.usage").rows() == [astuple(row)]
     with pytest.raises(duckdb.ConversionException):
         bad = replace(row, kind="score", calls="many")  # pyright: ignore[reportArgumentType]
-        warehouse.write("data", "tasks", TEST, tasks("test", "lost"), "v2", lambda: [bad])
+        warehouse.write("data", "tasks", TEST, tasks("test", "lost"), "v2", lambda: Calls([bad]))
     assert warehouse.read("data", "tasks", [TEST])["text"].to_list() == ["kept"]
     assert warehouse.query("FROM warehouse.usage").rows() == [astuple(row)]
+    assert warehouse.query("FROM warehouse.failures").rows() == [astuple(failed)]
+    warehouse.write_calls(lambda: Calls([row]))
+    assert warehouse.query("FROM warehouse.failures").is_empty()
 
 
 @pytest.mark.parametrize("log_prob", [float("nan"), float("-inf"), 0.5])
@@ -240,8 +247,8 @@ def test_the_counts_that_stay_are_those_that_were_made_last(warehouse: Warehouse
     """Calls of others, made while a writer waits for the file, are not lost."""
     calls = [1]
 
-    def count() -> list[UsageRow]:
-        return [UsageRow("data", "test", "oracle", "m", "chat", calls[-1], 3, 4, 0.5, 0.0)]
+    def count() -> Calls:
+        return Calls([UsageRow("data", "test", "oracle", "m", "chat", calls[-1], 3, 4, 0.5, 0.0)])
 
     with ThreadPoolExecutor(1) as pool, warehouse.connect(read_only=False):
         rows = tasks("test", "one")

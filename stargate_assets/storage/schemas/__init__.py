@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import dataframely as dy
 
-from stargate_assets.storage.schemas.bookkeeping import Materializations, Usage
+from stargate_assets.storage.schemas.bookkeeping import Failures, Materializations, Usage
 from stargate_assets.storage.schemas.chats import Chats
 from stargate_assets.storage.schemas.data import GoldResponses, Personas, Tasks
 from stargate_assets.storage.schemas.evaluation import (
@@ -52,7 +52,11 @@ SCHEMAS: dict[str, type[dy.Schema]] = {
     "human_judgements": HumanJudgements,
 }
 """The tables of data sets and experiments, by name."""
-BOOKKEEPING: dict[str, type[dy.Schema]] = {"materializations": Materializations, "usage": Usage}
+BOOKKEEPING: dict[str, type[dy.Schema]] = {
+    "materializations": Materializations,
+    "usage": Usage,
+    "failures": Failures,
+}
 """The tables of the DuckDB schema `warehouse`, by name."""
 
 

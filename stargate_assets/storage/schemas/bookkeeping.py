@@ -13,6 +13,14 @@ def _slice() -> dy.String:
     )
 
 
+def _role() -> dy.String:
+    return dy.String(description="Role that the model had, such as questioner, scorer or judge")
+
+
+def _model() -> dy.String:
+    return dy.String(description="Name of the model that was asked")
+
+
 class Materializations(dy.Schema):
     """Every slice of a table that is complete and valid."""
 
@@ -31,8 +39,8 @@ class Usage(dy.Schema):
 
     schema_name = _schema_name()
     slice = _slice()
-    role = dy.String(description="Role that the model had, such as questioner, scorer or judge")
-    model = dy.String(description="Name of the model that was asked")
+    role = _role()
+    model = _model()
     kind = dy.String(description="chat for generated texts, score for log-probabilities")
     calls = dy.Int64(description="Number of calls")
     prompt_tokens = dy.Int64(description="Tokens that the model read")
@@ -46,3 +54,16 @@ class Usage(dy.Schema):
         description="Calls of which the server did not report all tokens: no less than they can "
         "have been are counted for them, null in rows that are older than this column",
     )
+
+
+class Failures(dy.Schema):
+    """Requests that had no answer when they were last asked, and have none yet."""
+
+    key = dy.String(description="Hash of the model and the request")
+    schema_name = _schema_name()
+    slice = _slice()
+    role = _role()
+    model = _model()
+    reason = dy.String(description="What kind of failure it was, such as content_filter or lost")
+    said = dy.String(description="What the server said of it, or who asked")
+    runs = dy.Int64(description="Runs that have asked it; after three it is given up")
