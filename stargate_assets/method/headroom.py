@@ -8,6 +8,7 @@ the paper.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.language_model import LanguageModel, ScoreRequest
@@ -120,16 +121,22 @@ def summarise_gold(pairs: Sequence[Pair], gold_texts: Mapping[tuple[str, str], s
     )
 
 
+def gain_warning(gain: float) -> str | None:
+    """A sentence if the personas make gold responses so little more probable, in nats a token."""
+    if gain >= LEAST_GAIN:
+        return None
+    return (
+        f"The persona makes a gold response only {gain:.2f} nats a token more probable, under "
+        f"{LEAST_GAIN} there is hardly anything to win by asking: have the gold responses say "
+        "outright which facts of the person they rest on."
+    )
+
+
 def headroom_warnings(measured: Sequence[Headroom], gold: GoldSummary) -> list[str]:
     """What speaks against training on these gold responses, one sentence each."""
     count, said = len(gold.lengths), list[str]()
-    gain = sum(one.gain for one in measured) / len(measured) if measured else 0.0
-    if measured and gain < LEAST_GAIN:
-        said.append(
-            f"The persona makes a gold response only {gain:.2f} nats a token more probable, under "
-            f"{LEAST_GAIN} there is hardly anything to win by asking: have the gold responses say "
-            "outright which facts of the person they rest on."
-        )
+    if measured and (warning := gain_warning(mean(one.gain for one in measured))):
+        said.append(warning)
     if gold.copies > MOST_COPIES * count:
         said.append(
             f"{gold.copies} of {count} gold responses say nearly the same to another person: they "

@@ -3,6 +3,7 @@ built on it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import mean
 from typing import Any
 
 import dagster as dg
@@ -10,8 +11,10 @@ import polars as pl
 from dataframely.exc import ValidationError
 
 from stargate_assets.config.experiment import Experiment
+from stargate_assets.method.conditions import CONTROLS
 from stargate_assets.method.conversation import Conversation
 from stargate_assets.method.eligibility import COPIED_RUN
+from stargate_assets.method.headroom import gain_warning
 from stargate_assets.method.language_model import ScoreRequest
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.roleplayer_audit import replied_turns
@@ -131,6 +134,19 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
         return check_count(rows, scored)
 
     @check(
+        "gold_log_probs",
+        "The persona makes gold responses so much more probable that there is something to win by "
+        "asking.",
+        blocking=False,
+    )
+    def headroom(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        return check_headroom(
+            warehouse.read(name, "gold_log_probs", [slice_of(context.partition_key)])
+        )
+
+    @check(
         "conversations",
         "No questioner prompt holds a run of persona text that the persona had not said.",
     )
@@ -181,7 +197,7 @@ def grid_checks(name: str, experiment: Experiment) -> list[dg.AssetChecksDefinit
 
     schemas = [schema_check(name, experiment, table) for table in TABLES]
     counts = [expected_rows, expected_replies, expected_scores]
-    return [*schemas, *counts, no_persona_leak, adapter_changes_scores]
+    return [*schemas, *counts, headroom, no_persona_leak, adapter_changes_scores]
 
 
 def check_schema(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
@@ -197,6 +213,32 @@ def check_count(rows: int, expected: int) -> dg.AssetCheckResult:
     """Whether there are as many rows as there must be."""
     return dg.AssetCheckResult(
         passed=rows == expected, metadata={"rows": rows, "expected": expected}
+    )
+
+
+def check_headroom(gold_log_probs: pl.DataFrame) -> dg.AssetCheckResult:
+    """Whether the positive control lies far enough above the negative one, where a cell has both:
+    if it does not, the whole method has nothing to learn from.
+    """
+    negative, positive = (
+        pl.col("log_prob").filter(pl.col("condition") == control).first() for control in CONTROLS
+    )
+    gains = (
+        gold_log_probs.group_by("task_id", "persona_id")
+        .agg(gain=(positive - negative) / pl.col("tokens").first())["gain"]
+        .drop_nulls()
+    )
+    if gains.is_empty():
+        return dg.AssetCheckResult(
+            passed=True, description="The controls are scored on the held-out split alone."
+        )
+    gain = mean(gains)
+    warning = gain_warning(gain)
+    return dg.AssetCheckResult(
+        passed=warning is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=warning,
+        metadata={"gain of the positive control, nats a token": gain, "pairs": len(gains)},
     )
 
 
