@@ -93,7 +93,7 @@ class Selection(Frozen):
     margin: float | None = Field(
         default=None,
         description="How far a kept conversation's value must lie above zero (gain, contrast), or "
-        "above the mean of its pair (sum, mean). Nothing is dropped unless stated.",
+        "above the mean of its pair (sum, mean, choice). Nothing is dropped unless stated.",
     )
 
 

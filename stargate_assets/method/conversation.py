@@ -42,6 +42,8 @@ class Task:
     text: str
     kind: str | None = None
     """general if the best answer hardly depends on who asks."""
+    options: tuple[str, ...] = ()
+    """Of a task with multiple choice: the gold response of each persona is one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,33 +6,41 @@ new objective is a function and an entry in OBJECTIVES.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from stargate_assets.method.conditions import Condition
+
+Candidates = Literal["options"]
+"""What a gold response may be chosen among: the options of its task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """What is known of a conversation: the log-probability of the gold response after it, in nats,
-    over that many tokens; the log-probability that the objective compares it with, in nats; and the
-    cost of its questions, in nats.
+    over that many tokens; the log-probability that the objective compares it with, in nats; the
+    cost of its questions, in nats; and the log-probability of the gold response normalised over the
+    objective's candidates, in nats.
     """
 
     log_prob: float
     tokens: int
     compared_with: float
     cost: float
+    choice_log_prob: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
     """How the value of a conversation is computed. `compared_with` is the condition whose
     log-probability it needs beside the conversation's own; the value is then a difference, and a
-    margin is measured from zero instead of from the mean of the siblings.
+    margin is measured from zero instead of from the mean of the siblings. `candidates` are what
+    the gold response must be chosen among, if the value needs that.
     """
 
     description: str
     value: Callable[[Scored], float]
     compared_with: Condition | None = None
+    candidates: Candidates | None = None
 
 
 def sum_log_probs(scored: Scored) -> float:
@@ -50,6 +58,11 @@ def gain_log_prob(scored: Scored) -> float:
     return scored.log_prob - scored.compared_with - scored.cost
 
 
+def choice_log_prob(scored: Scored) -> float:
+    """log p(right option | conversation) normalised over the options, less the cost, in nats."""
+    return scored.choice_log_prob - scored.cost
+
+
 OBJECTIVES = {
     "sum": Objective("the paper's: log p(gold response | conversation)", sum_log_probs),
     "mean": Objective("the same per token", mean_log_prob),
@@ -60,5 +73,10 @@ OBJECTIVES = {
         "less log p(another persona's gold response | the same conversation)",
         gain_log_prob,
         Condition.CONTRAST,
+    ),
+    "choice": Objective(
+        "log p(right option | conversation), normalised over the task's options",
+        choice_log_prob,
+        candidates="options",
     ),
 }

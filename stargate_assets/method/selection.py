@@ -88,9 +88,17 @@ def find_candidates(
             continue
         if stated.compared_with is not None and against is None:
             continue
+        if stated.candidates is not None and score.choice_log_prob is None:
+            continue
         asked = sum(len(words(question)) for question in c.questions)
         cost = question_cost * len(c.questions) + word_cost * asked
-        scored = Scored(score.log_prob, score.tokens, against.log_prob if against else 0.0, cost)
+        scored = Scored(
+            score.log_prob,
+            score.tokens,
+            against.log_prob if against else 0.0,
+            cost,
+            score.choice_log_prob or 0.0,
+        )
         candidates.append(Candidate(c, stated.value(scored), score.log_prob))
     return candidates
 

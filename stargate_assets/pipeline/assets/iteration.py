@@ -95,9 +95,10 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         rows = gold_log_prob_rows(run.cell, scores)
         conditions = {str(key): of["log_prob"] for (key,), of in rows.group_by("condition")}
         excluded = run.data("gold_responses")["exclusion"].count()
-        yield run.output(
-            rows, {"pairs without a gold response": excluded, **mean_metadata(conditions)}
-        )
+        counts = {"pairs without a gold response": excluded}
+        if rows["choice_log_prob"].count() or any(pair.task.options for pair in run.pairs):
+            counts["scores without a choice"] = rows["choice_log_prob"].null_count()
+        yield run.output(rows, {**counts, **mean_metadata(conditions)})
 
     @cell_asset(
         name,
