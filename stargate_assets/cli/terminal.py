@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -138,6 +138,9 @@ def print_report(experiment: str, frame: pl.DataFrame) -> None:
 
 
 def _print_metrics(title: str, unit: str, frame: pl.DataFrame, metrics: Mapping[str, str]) -> None:
+    from stargate_assets.reporting.quality import NONE
+    from stargate_assets.reporting.tables import metric_row
+
     table = Table(
         title=title,
         caption=f"{unit}; 95 % intervals, clustered by task and persona",
@@ -149,10 +152,10 @@ def _print_metrics(title: str, unit: str, frame: pl.DataFrame, metrics: Mapping[
     for iteration in sorted(frame["iteration"].unique()):
         cells: list[str] = []
         for metric in metrics:
-            row = frame.row(
-                by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
-                named=True,
-            )
+            row: dict[str, Any] | None = metric_row(frame, metric, iteration)
+            if row is None:  # one person alone hears nobody else
+                cells.append(NONE)
+                continue
             digits = 2 if is_share(metric) else 1
             lines = [
                 f"{row['mean']:.{digits}f}",

@@ -200,7 +200,9 @@ def test_the_objective_choice_ranks_by_the_log_probability_among_the_options() -
         for s in SCORES
         if s.condition is Condition.EXPERIMENTAL and s.sample is not None
     ]
-    selected = select_conversations(TALKS, own, objective="choice", **(PLAIN | {"top": 3}))
+    selected = select_conversations(
+        TALKS, own, objective="choice", top=3, margin=None, question_cost=0, word_cost=0
+    )
     found = [(s.conversation.sample, s.value, s.log_prob) for s in selected]
     assert found == [(0, -0.5, -20.0), (1, -1.5, -18.0)]
 
