@@ -126,6 +126,25 @@ def others_responses(
     return found
 
 
+def all_others_responses(
+    pairs: Iterable[Pair], responses: Mapping[tuple[str, str], str]
+) -> dict[Pair, tuple[str, ...]]:
+    """For each pair with a response, those of all other personas to the same task that differ from
+    its own, each text once. They call the user by this persona's name, as in `others_responses`.
+    """
+    by_task: dict[str, list[Pair]] = {}
+    for pair in sorted(pairs, key=lambda pair: pair.key):
+        if pair.key in responses:
+            by_task.setdefault(pair.task.task_id, []).append(pair)
+    found: dict[Pair, tuple[str, ...]] = {}
+    for of_task in by_task.values():
+        for pair in of_task:
+            name, own = pair.persona.name, responses[pair.key]
+            texts = [readdress(responses[o.key], o.persona.name, name) for o in of_task]
+            found[pair] = tuple(text for text in dict.fromkeys(texts) if text != own)
+    return found
+
+
 def people_of(pairs: Iterable[Pair]) -> list[Persona]:
     """The personas of pairs, each once."""
     return list({pair.persona.persona_id: pair.persona for pair in pairs}.values())

@@ -10,8 +10,10 @@ from typing import Literal
 
 from stargate_assets.method.conditions import Condition
 
-Candidates = Literal["options"]
-"""What a gold response may be chosen among: the options of its task."""
+Candidates = Literal["options", "gold_responses"]
+"""What a gold response is chosen among: the options of its task, or everybody's gold responses to
+it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Scored:
     """What is known of a conversation: the log-probability of the gold response after it, in nats,
     over that many tokens; the log-probability that the objective compares it with, in nats; the
     cost of its questions, in nats; and the log-probability of the gold response normalised over the
-    objective's candidates, in nats.
+    objective's candidates, in nats, and the same in the condition that it is compared with.
     """
 
     log_prob: float
@@ -27,6 +29,7 @@ class Scored:
     compared_with: float
     cost: float
     choice_log_prob: float = 0.0
+    choice_compared_with: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,14 @@ def choice_log_prob(scored: Scored) -> float:
     return scored.choice_log_prob - scored.cost
 
 
+def information(scored: Scored) -> float:
+    """log p(this person | conversation) - log p(this person | task alone), less the cost, in nats,
+    where people are told apart by their gold responses: what the conversation says of who they are.
+    Its expectation is the expected information gain of Lindley (1956).
+    """
+    return scored.choice_log_prob - scored.choice_compared_with - scored.cost
+
+
 OBJECTIVES = {
     "sum": Objective("the paper's: log p(gold response | conversation)", sum_log_probs),
     "mean": Objective("the same per token", mean_log_prob),
@@ -78,5 +89,12 @@ OBJECTIVES = {
         "log p(right option | conversation), normalised over the task's options",
         choice_log_prob,
         candidates="options",
+    ),
+    "information": Objective(
+        "log p(this person's gold response | conversation), normalised over everybody's to the "
+        "task, less the same before the conversation",
+        information,
+        Condition.NEGATIVE_CONTROL,
+        candidates="gold_responses",
     ),
 }

@@ -1,11 +1,16 @@
 """The base model scores gold responses, each under the conditions that the cell needs."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stargate_assets.method.conditions import CONTROLS, Condition
-from stargate_assets.method.conversation import Conversation, Pair, others_responses
+from stargate_assets.method.conversation import (
+    Conversation,
+    Pair,
+    all_others_responses,
+    others_responses,
+)
 from stargate_assets.method.eligibility import ineligibility
 from stargate_assets.method.keys import derive_seed
 from stargate_assets.method.language_model import (
@@ -16,7 +21,7 @@ from stargate_assets.method.language_model import (
     in_parts,
 )
 from stargate_assets.method.multiple_choice import normalise_choice
-from stargate_assets.method.objectives import OBJECTIVES
+from stargate_assets.method.objectives import OBJECTIVES, Candidates
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.prompts import Prompts
 from stargate_assets.method.simulation import Cell
@@ -138,15 +143,47 @@ def gold_contexts(
     `gold_texts` is by (task_id, persona_id); a pair that has none is not scored.
     """
     scored = [c for c in conversations if c.pair.key in gold_texts]
+    candidates = OBJECTIVES[objective].candidates
     if cell.split == TEST_SPLIT:
-        tested = _test_contexts(conversations, scored, gold_texts, cell, seed)
-        return [_among_options(context) for context in tested]
+        contexts, candidates = (
+            _test_contexts(conversations, scored, gold_texts, cell, seed),
+            "options",
+        )
+    else:
+        contexts = _training_contexts(scored, gold_texts, cell, seed, objective)
+    if candidates is None:
+        return list(contexts)
+    others = _other_candidates(candidates, {c.pair for c in scored}, gold_texts)
+    return [
+        context
+        if context.condition is Condition.CONTRAST
+        else replace(context, alternatives=others[context.pair])
+        for context in contexts
+    ]
+
+
+def _other_candidates(
+    candidates: Candidates, pairs: Collection[Pair], gold_texts: Mapping[tuple[str, str], str]
+) -> dict[Pair, tuple[str, ...]]:
+    """What else than its gold response each pair could have."""
+    if candidates == "gold_responses":
+        return all_others_responses(pairs, gold_texts)
+    return {
+        pair: tuple(option for option in pair.task.options if option != gold_texts[pair.key])
+        for pair in pairs
+    }
+
+
+def _training_contexts(
+    scored: Sequence[Conversation],
+    gold_texts: Mapping[tuple[str, str], str],
+    cell: Cell,
+    seed: int,
+    objective: str,
+) -> list[Context]:
     eligible = [c for c in scored if ineligibility(c) is None]
     own = [_after(c, Condition.EXPERIMENTAL, c, gold_texts[c.pair.key]) for c in eligible]
-    stated = OBJECTIVES[objective]
-    if stated.candidates == "options":
-        own = [_among_options(context) for context in own]
-    compared_with = stated.compared_with
+    compared_with = OBJECTIVES[objective].compared_with
     if compared_with is None:
         return own
     if compared_with in CONTROLS:
@@ -155,12 +192,6 @@ def gold_contexts(
         return own + [_control(pair, compared_with, gold[pair.key]) for pair in pairs]
     pairs = list(dict.fromkeys(c.pair for c in scored))
     return own + list(_contrasts(pairs, eligible, gold_texts, cell, seed))
-
-
-def _among_options(context: Context) -> Context:
-    options = context.pair.task.options
-    others = tuple(option for option in options if option != context.gold_response)
-    return replace(context, alternatives=others) if others else context
 
 
 def _control(pair: Pair, condition: Condition, gold_response: str) -> Context:

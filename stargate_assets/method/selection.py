@@ -88,7 +88,8 @@ def find_candidates(
             continue
         if stated.compared_with is not None and against is None:
             continue
-        if stated.candidates is not None and score.choice_log_prob is None:
+        chosen = [of.choice_log_prob for of in (score, against) if of is not None]
+        if stated.candidates is not None and None in chosen:
             continue
         asked = sum(len(words(question)) for question in c.questions)
         cost = question_cost * len(c.questions) + word_cost * asked
@@ -98,6 +99,7 @@ def find_candidates(
             against.log_prob if against else 0.0,
             cost,
             score.choice_log_prob or 0.0,
+            (against and against.choice_log_prob) or 0.0,
         )
         candidates.append(Candidate(c, stated.value(scored), score.log_prob))
     return candidates

@@ -1,6 +1,7 @@
 """A gold response that is one of its task's options."""
 
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,9 @@ from stargate_assets.method.headroom import near_copies
 from stargate_assets.method.multiple_choice import normalise_choice
 from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.scoring import GoldLogProb, score_gold_responses
+from stargate_assets.method.selection import find_candidates
 from stargate_assets.method.simulation import Cell
-from stargate_assets_tests.method.people import ScriptedModel, pair, talk
+from stargate_assets_tests.method.people import ScriptedModel, grid, pair, talk
 from stargate_assets_tests.method.test_too_long import LONG, Cramped
 
 OPTIONS = ("soup", "bread", "rye cake")
@@ -79,6 +81,46 @@ def test_training_cells_score_options_where_the_objective_needs_them(
     chosen = {s.choice_log_prob is not None for s in scores}
     assert chosen == {objective == "choice"}
     assert not {s.condition for s in scores} & set(CONTROLS)
+
+
+def test_the_objective_information_scores_everybody_s_gold_responses_for_the_task() -> None:
+    """After each conversation and once a pair before any, under the name of the pair's person."""
+    people = grid(1, 3)
+    talked = [talk(("Which boat?", p.persona.text), of=p, sample=n) for p in people for n in (0, 1)]
+    gold = {p.key: f"{p.persona.name} , {p.persona.text}" for p in people}
+    gold[people[2].key] = gold[people[1].key].replace("Person1", "Person2")  # the same advice
+    model, cell = ScriptedModel(), Cell(0, "train_a")
+    scores = score_gold_responses(model, talked, gold, cell, 0, SHIPPED, "information")
+    assert Counter((s.pair, s.condition) for s in scores) == {
+        (p, condition): times
+        for p in people
+        for condition, times in ((Condition.EXPERIMENTAL, 2), (Condition.NEGATIVE_CONTROL, 1))
+    }
+    (requests,) = model.scored
+    names = [request.continuation.split()[0] for request in requests]
+    assert len(requests) == 9 * 2  # whoever has the same advice is told apart by nothing
+    assert Counter(names) == {p.persona.name: 6 for p in people}
+    assert all(s.choice_log_prob is not None for s in scores)
+
+
+def test_with_two_people_information_ranks_as_contrast_does() -> None:
+    """log q = log sigmoid of the difference that contrast takes; it knows the prior too."""
+    people = grid(1, 2)
+    said = ("I own boat 0.", "I own boat 1.", "No.", "I like colour 0. I own boat 0.")
+    talked = [talk(("Who?", text), of=people[0], sample=n) for n, text in enumerate(said)]
+    talked += [talk(("Who?", "No."), of=people[1])]
+    gold = {p.key: f"{p.persona.name} , {p.persona.text}" for p in people}
+
+    def values(objective: str) -> list[float]:
+        cell = Cell(0, "train_a")
+        scores = score_gold_responses(ScriptedModel(), talked, gold, cell, 0, SHIPPED, objective)
+        found = find_candidates(talked, scores, objective=objective, question_cost=0, word_cost=0)
+        return [c.value for c in found if c.conversation.pair == people[0]]
+
+    contrast, informed = values("contrast"), values("information")
+    assert len(set(contrast)) >= 3
+    before = -math.log(2)  # the task says nothing of either
+    assert informed == pytest.approx([-math.log1p(math.exp(-d)) - before for d in contrast])
 
 
 def test_an_option_that_is_too_long_leaves_the_gold_response_without_a_choice() -> None:

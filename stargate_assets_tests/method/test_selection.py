@@ -123,6 +123,7 @@ def test_a_worse_sibling_changes_nothing() -> None:
         ("contrast", -25.0, 0.0, -5.0),
         ("choice", -25.0, 0.0, -0.5),
         ("choice", 0.0, 0.25, -0.75),
+        ("information", -25.0, 0.25, 0.75),
         ("sum", 0.0, 1.5, -31.5),
         ("mean", 0.0, 5.0, -3.5),
     ],
@@ -130,7 +131,7 @@ def test_a_worse_sibling_changes_nothing() -> None:
 def test_values_of_the_objectives(
     objective: str, compared_with: float, cost: float, value: float
 ) -> None:
-    assert OBJECTIVES[objective].value(Scored(-30.0, 10, compared_with, cost, -0.5)) == value
+    assert OBJECTIVES[objective].value(Scored(-30.0, 10, compared_with, cost, -0.5, -1.5)) == value
 
 
 def test_a_margin_is_from_the_mean_of_the_pair_or_from_zero() -> None:
@@ -205,6 +206,17 @@ def test_the_objective_choice_ranks_by_the_log_probability_among_the_options() -
     )
     found = [(s.conversation.sample, s.value, s.log_prob) for s in selected]
     assert found == [(0, -0.5, -20.0), (1, -1.5, -18.0)]
+
+
+def test_the_objective_information_is_what_the_conversation_adds_to_the_task() -> None:
+    chosen = {(Condition.EXPERIMENTAL, n): value for n, value in enumerate((-0.25, -2.0, None))}
+    chosen |= {(Condition.NEGATIVE_CONTROL, None): -1.5}
+    own = [replace(s, choice_log_prob=chosen.get((s.condition, s.sample))) for s in SCORES]
+    for before, kept in ((own, [(0, 1.25)]), (own[:-1], []), ([*own[:-1], SCORES[-1]], [])):
+        selected = select_conversations(
+            TALKS, before, objective="information", top=3, margin=0, question_cost=0, word_cost=0
+        )
+        assert [(s.conversation.sample, s.value) for s in selected] == kept
 
 
 def test_what_is_ineligible_or_was_not_scored_is_not_selected() -> None:
