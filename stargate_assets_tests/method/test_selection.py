@@ -209,8 +209,11 @@ def test_the_objective_choice_ranks_by_the_log_probability_among_the_options() -
 
 
 def test_the_objective_information_is_what_the_conversation_adds_to_the_task() -> None:
-    chosen = {(Condition.EXPERIMENTAL, n): value for n, value in enumerate((-0.25, -2.0, None))}
-    chosen |= {(Condition.NEGATIVE_CONTROL, None): -1.5}
+    chosen: dict[tuple[Condition, int | None], float | None] = {
+        (Condition.EXPERIMENTAL, 0): -0.25,
+        (Condition.EXPERIMENTAL, 1): -2.0,
+        (Condition.NEGATIVE_CONTROL, None): -1.5,
+    }
     own = [replace(s, choice_log_prob=chosen.get((s.condition, s.sample))) for s in SCORES]
     for before, kept in ((own, [(0, 1.25)]), (own[:-1], []), ([*own[:-1], SCORES[-1]], [])):
         selected = select_conversations(
