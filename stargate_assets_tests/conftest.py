@@ -139,6 +139,24 @@ def write_data_set(directory: Path, tasks: int = 2, personas: int = 2) -> Path:
     return directory
 
 
+OPTIONS = ("a bakery", "a home", "money")
+
+
+def write_options(directory: Path) -> Path:
+    """What `write_data_set` writes, where each task has OPTIONS: the first is right for the first
+    person of a split, the second for the second.
+    """
+    write_data_set(directory)
+    for table, field in (("tasks", "options"), ("gold_responses", "text")):
+        file = directory / f"{table}.jsonl"
+        records = [json.loads(line) for line in file.read_text().splitlines()]
+        for record in records:
+            of_person = OPTIONS[int(record["persona"][-1])] if "persona" in record else OPTIONS
+            record[field] = of_person
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return directory
+
+
 def mini_data_set(directory: Path, **changes: object) -> DataSet:
     """What `write_data_set` wrote there, as a data set."""
     tables = ("tasks", "personas", "gold_responses")

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -21,7 +21,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 from stargate_assets.method.language_model import OnProgress
-from stargate_assets.reporting.metrics import OF_CONVERSATIONS, is_share
+from stargate_assets.reporting.metrics import OF_CHOICES, OF_CONVERSATIONS, is_share
 from stargate_assets.reporting.words import NARROW
 
 if TYPE_CHECKING:
@@ -129,21 +129,33 @@ def _format_cell(value: object) -> str:
 
 def print_report(experiment: str, frame: pl.DataFrame) -> None:
     """A row for each policy: levels, and gains on policy 0, each with its interval."""
+    nats = "log p(gold response) in nats"
+    _print_metrics(f"{experiment} on the test split", nats, frame, OF_CONVERSATIONS)
+    there = set(frame["metric"])
+    if chosen := {metric: label for metric, label in OF_CHOICES.items() if metric in there}:
+        shares = "shares of conversations, or of pairs"
+        _print_metrics(f"{experiment}, choices among the options", shares, frame, chosen)
+
+
+def _print_metrics(title: str, unit: str, frame: pl.DataFrame, metrics: Mapping[str, str]) -> None:
+    from stargate_assets.reporting.quality import NONE
+    from stargate_assets.reporting.tables import metric_row
+
     table = Table(
-        title=f"{experiment} on the test split",
-        caption="log p(gold response) in nats; 95 % intervals, clustered by task and persona",
+        title=title,
+        caption=f"{unit}; 95 % intervals, clustered by task and persona",
         show_lines=True,
     )
     table.add_column("policy", justify="right")
-    for heading in OF_CONVERSATIONS.values():
+    for heading in metrics.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for iteration in sorted(frame["iteration"].unique()):
         cells: list[str] = []
-        for metric in OF_CONVERSATIONS:
-            row = frame.row(
-                by_predicate=(pl.col("iteration") == iteration) & (pl.col("metric") == metric),
-                named=True,
-            )
+        for metric in metrics:
+            row: dict[str, Any] | None = metric_row(frame, metric, iteration)
+            if row is None:  # one person alone hears nobody else
+                cells.append(NONE)
+                continue
             digits = 2 if is_share(metric) else 1
             lines = [
                 f"{row['mean']:.{digits}f}",

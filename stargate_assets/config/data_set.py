@@ -20,6 +20,7 @@ from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
 from stargate_assets.config.paths import refuse_outside
 from stargate_assets.config.prompts import DataPrompts
 from stargate_assets.method.errors import DeclarationError
+from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.text import SameText
 
@@ -122,6 +123,11 @@ class Source(Frozen):
         description="What of a persona's text is a statement: a sentence, a line, or an item of a "
         "list in JSON. A list or several columns are statements whatever is stated.",
     )
+    options: bool = Field(
+        default=False,
+        description="Whether tasks have options: a list, in CSV in JSON, or several columns. Each "
+        "gold response is then one of them.",
+    )
     third_person: bool = Field(
         default=False, description="Whether personas are described as others see them."
     )
@@ -200,6 +206,23 @@ class DataSet(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _right_options(self) -> Self:
+        others = (source for source in self.sources() if source is not self.tasks)
+        if any(source.options for source in others):
+            raise ValueError("options are what tasks have: state them under tasks")
+        if self.has_options and (self.gold_responses is None or self.oracle is not None):
+            raise ValueError(
+                "tasks with options need recorded gold_responses, which say the right one, and no "
+                "oracle"
+            )
+        return self
+
+    @property
+    def has_options(self) -> bool:
+        """Whether each gold response is one of its task's options."""
+        return self.tasks.options
+
     @property
     def has_unusual_personas(self) -> bool:
         """Whether prompts must do without names, or with what others say of a person."""
@@ -262,13 +285,24 @@ def with_sources(data_set: DataSet, change: Callable[[Source], Source]) -> DataS
 
 
 def check_data_set(name: str, experiment: Experiment, data_sets: Mapping[str, DataSet]) -> None:
-    """The data set of an experiment is there and has gold responses, or this is an
-    ExperimentError.
+    """The data set of an experiment is there, has gold responses, and has options if they are
+    selected by; or this is an ExperimentError.
     """
-    usable = sorted(other for other, data_set in data_sets.items() if data_set.has_gold_responses)
+    usable = {
+        other: data_set.has_options
+        for other, data_set in sorted(data_sets.items())
+        if data_set.has_gold_responses
+    }
     if experiment.data_set not in usable:
         fault = "has no gold responses" if experiment.data_set in data_sets else "is not declared"
         raise ExperimentError(
             f"The experiment {name} names the data set {experiment.data_set!r}, which {fault}; "
             f"there are: {', '.join(usable)}."
+        )
+    objective = experiment.selection.objective
+    if OBJECTIVES[objective].candidates == "options" and not usable[experiment.data_set]:
+        raise ExperimentError(
+            f"The experiment {name} selects by the objective {objective}, and the tasks of its "
+            f"data set {experiment.data_set!r} have no options; state options: true under its "
+            "tasks, or another objective."
         )

@@ -92,8 +92,9 @@ class Selection(Frozen):
     word_cost: float = Field(default=0, ge=0, description="Taken off for each word of a question.")
     margin: float | None = Field(
         default=None,
-        description="How far a kept conversation's value must lie above zero (gain, contrast), or "
-        "above the mean of its pair (sum, mean). Nothing is dropped unless stated.",
+        description="How far a kept conversation's value must lie above zero (gain, contrast, "
+        "information), or above the mean of its pair (sum, mean, choice). Nothing "
+        "is dropped unless stated.",
     )
 
 

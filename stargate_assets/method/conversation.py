@@ -42,6 +42,8 @@ class Task:
     text: str
     kind: str | None = None
     """general if the best answer hardly depends on who asks."""
+    options: tuple[str, ...] = ()
+    """Of a task with multiple choice: the gold response of each persona is one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,8 @@ def others_responses(
     (persona_id, text). It calls the user by this persona's name, so that the name gives nothing
     away. Pairs whose task has no other response are left out.
     """
-    by_task: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        if pair.key in responses:
-            by_task.setdefault(pair.task.task_id, []).append(pair)
     found: dict[Pair, tuple[str, str]] = {}
-    for of_task in by_task.values():
+    for of_task in _by_task(pairs, responses):
         people = [pair.persona for pair in of_task]
         for pair in of_task:
             other = another_persona(pair.persona, people, seed, purpose, split, *pair.key)
@@ -122,6 +120,32 @@ def others_responses(
                 text = readdress(theirs, other.name, pair.persona.name)
                 found[pair] = (other.persona_id, text)
     return found
+
+
+def all_others_responses(
+    pairs: Iterable[Pair], responses: Mapping[tuple[str, str], str]
+) -> dict[Pair, tuple[str, ...]]:
+    """For each pair with a response, those of all other personas to the same task that differ from
+    its own, each text once. They call the user by this persona's name, as in `others_responses`.
+    """
+    found: dict[Pair, tuple[str, ...]] = {}
+    for of_task in _by_task(sorted(pairs, key=lambda pair: pair.key), responses):
+        for pair in of_task:
+            name, own = pair.persona.name, responses[pair.key]
+            texts = [readdress(responses[o.key], o.persona.name, name) for o in of_task]
+            found[pair] = tuple(text for text in dict.fromkeys(texts) if text != own)
+    return found
+
+
+def _by_task(
+    pairs: Iterable[Pair], responses: Mapping[tuple[str, str], str]
+) -> Iterable[list[Pair]]:
+    """The pairs with a response, those of a task together."""
+    by_task: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        if pair.key in responses:
+            by_task.setdefault(pair.task.task_id, []).append(pair)
+    return by_task.values()
 
 
 def people_of(pairs: Iterable[Pair]) -> list[Persona]:

@@ -84,12 +84,12 @@ def near_copies(
     pairs: Sequence[Pair], gold_texts: Mapping[tuple[str, str], str]
 ) -> list[tuple[Pair, Pair]]:
     """Pairs of one task whose gold responses say nearly the same to two people, each with the first
-    that it is like; names do not count.
+    that it is like; names do not count. Options are no copies: they are there for several people.
     """
     seen: dict[str, list[tuple[Pair, frozenset[str]]]] = {}
     found: list[tuple[Pair, Pair]] = []
     for pair in pairs:
-        if pair.key not in gold_texts:
+        if pair.key not in gold_texts or pair.task.options:
             continue
         text = readdress(gold_texts[pair.key], pair.persona.name, _STAND_IN)
         own, earlier = shingles(text), seen.setdefault(pair.task.task_id, [])

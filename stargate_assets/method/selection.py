@@ -88,9 +88,19 @@ def find_candidates(
             continue
         if stated.compared_with is not None and against is None:
             continue
+        chosen = [of.choice_log_prob for of in (score, against) if of is not None]
+        if stated.candidates is not None and None in chosen:
+            continue
         asked = sum(len(words(question)) for question in c.questions)
         cost = question_cost * len(c.questions) + word_cost * asked
-        scored = Scored(score.log_prob, score.tokens, against.log_prob if against else 0.0, cost)
+        scored = Scored(
+            score.log_prob,
+            score.tokens,
+            against.log_prob if against else 0.0,
+            cost,
+            score.choice_log_prob or 0.0,
+            (against and against.choice_log_prob) or 0.0,
+        )
         candidates.append(Candidate(c, stated.value(scored), score.log_prob))
     return candidates
 

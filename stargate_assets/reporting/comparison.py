@@ -14,12 +14,19 @@ from stargate_assets.method.answer_metrics import (
     UNHEARD_FACTS_BY_CHANCE,
 )
 from stargate_assets.method.arms import Arm, Reference
-from stargate_assets.method.conditions import Condition
+from stargate_assets.method.conditions import CONTROLS, Condition
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.statistics import Estimate, PairValues, paired_difference
 from stargate_assets.method.win_rates import WORTH
 from stargate_assets.reporting.judges import AGREED, AUDITED, HEAD, judge_cells
-from stargate_assets.reporting.metrics import QUESTION_RATE, format_level, metric_labels
+from stargate_assets.reporting.metrics import (
+    CHOICES_EXPLAINED,
+    OF_CHOICES,
+    QUESTION_RATE,
+    RIGHT_CHOICE,
+    format_level,
+    metric_labels,
+)
 from stargate_assets.reporting.quality import NONE, Grid, spent_dollars
 from stargate_assets.reporting.raters import BY_PEOPLE
 from stargate_assets.reporting.roleplayers import compared_roleplayers
@@ -157,6 +164,7 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
     ]
     if others:
         grids.insert(1, _difference_grid(first, others))
+    grids += _choice_grids(compared)
     rows = [
         [c.name, label, *(cell.replace(" (", "\n(") for cell in judge_cells(c.tables, label))]
         for c in compared
@@ -171,6 +179,28 @@ def comparison_grids(compared: Sequence[Compared]) -> list[Grid]:
         if of:
             grids.append(Grid(title, ["experiment", "policy", *head], of))
     return grids
+
+
+def _choice_grids(compared: Sequence[Compared]) -> list[Grid]:
+    """How often the right option is the most probable, of the experiments whose tasks have
+    options.
+    """
+    chosen = RIGHT_CHOICE[Condition.EXPERIMENTAL]
+    others = [RIGHT_CHOICE[c] for c in (Condition.RANDOM, *CONTROLS)]
+    rows = [
+        [
+            c.name,
+            str(c.policy),
+            _percent(c.metric(chosen)),
+            _points(c.gain(chosen)),
+            *(_percent(c.metric(other)) for other in others),
+        ]
+        for c in compared
+        if c.metric(chosen) is not None
+    ]
+    head = ["experiment", "policy", OF_CHOICES[chosen], "gain, points"]
+    head += [OF_CHOICES[other] for other in others]
+    return [Grid("Right choices", head, rows, note=CHOICES_EXPLAINED)] if rows else []
 
 
 def _judges(compared: Sequence[Compared]) -> str:

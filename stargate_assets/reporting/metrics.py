@@ -1,18 +1,30 @@
 """The metrics of the table `report`: what people call them, and how their numbers are read."""
 
 from stargate_assets.method.answer_metrics import ANSWER_METRICS
-from stargate_assets.method.conditions import Condition
+from stargate_assets.method.conditions import CONTROLS, TESTED, Condition
 from stargate_assets.reporting.words import nats, percent, points, signed
 
 QUESTION_RATE = "question_rate"
 
-OF_CONVERSATIONS = {
+OF_CONVERSATIONS: dict[str, str] = {
     QUESTION_RATE: "question rate",
     Condition.EXPERIMENTAL: "Q-experimental",
     Condition.RANDOM: "Q-random",
     Condition.NEGATIVE_CONTROL: "negative control",
     Condition.POSITIVE_CONTROL: "positive control",
 }
+RIGHT_CHOICE = {condition: f"right_choice_{condition}" for condition in TESTED}
+"""The metric of right choices in each condition, where tasks have options."""
+OF_CHOICES = {
+    metric: f"right choice, {OF_CONVERSATIONS[condition]}"
+    for condition, metric in RIGHT_CHOICE.items()
+}
+OF_NO_POLICY = (*CONTROLS, *(RIGHT_CHOICE[control] for control in CONTROLS))
+"""Metrics that depend on no policy."""
+CHOICES_EXPLAINED = (
+    "A choice is right if the base model finds the right option more probable than each other "
+    "option of the task, by the log-probabilities of the whole options."
+)
 EXPLAINED = (
     "Q-experimental, Q-random and the controls are log p(gold response) under the base model, in "
     "nats: after the policy's conversation with this person, after one about the same task with "
@@ -34,13 +46,13 @@ def answer_metric_labels() -> dict[str, str]:
 
 def metric_labels() -> dict[str, str]:
     """What people call each metric, in the order in which they read them."""
-    return OF_CONVERSATIONS | answer_metric_labels()
+    return OF_CONVERSATIONS | OF_CHOICES | answer_metric_labels()
 
 
 def is_share(metric: str) -> bool:
     """Whether a metric lies in [0, 1]; the others are sums of log-probabilities, in nats."""
     of_answers = ANSWER_METRICS.get(metric)
-    return metric == QUESTION_RATE or (of_answers is not None and of_answers.share)
+    return metric in (QUESTION_RATE, *OF_CHOICES) or (of_answers is not None and of_answers.share)
 
 
 def format_level(metric: str, value: float) -> str:

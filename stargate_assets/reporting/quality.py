@@ -8,12 +8,14 @@ import polars as pl
 import yaml
 
 from stargate_assets.method.arms import Arm, Reference
-from stargate_assets.method.conditions import CONTROLS
 from stargate_assets.method.judging import Unscored, Verdict
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.reporting.metrics import (
+    CHOICES_EXPLAINED,
     EXPLAINED,
+    OF_CHOICES,
     OF_CONVERSATIONS,
+    OF_NO_POLICY,
     format_change,
     format_level,
     is_share,
@@ -125,9 +127,9 @@ def estimates(tables: ExperimentTables) -> list[Grid]:
     """
     report = tables.frame("report")
     lines: list[list[str]] = []
-    for metric, name in OF_CONVERSATIONS.items():
+    for metric, name in (OF_CONVERSATIONS | OF_CHOICES).items():
         rows = report.filter(pl.col("metric") == metric).sort("iteration")
-        if metric in CONTROLS:
+        if metric in OF_NO_POLICY:
             rows = rows.head(1)  # they depend on no policy
         for row in rows.iter_rows(named=True):
             gain = NONE
@@ -139,10 +141,12 @@ def estimates(tables: ExperimentTables) -> list[Grid]:
                 format_level(metric, row[column]) for column in ("mean", "low", "high")
             )
             shown = f"{mean} ({low} to {high})"
-            policy = NONE if metric in CONTROLS else str(row["iteration"])
+            policy = NONE if metric in OF_NO_POLICY else str(row["iteration"])
             lines.append([name, policy, shown, gain, count(row["pairs"])])
     head = ["", "policy", "mean", "gain on policy 0", "pairs"]
-    return [Grid("Estimates", head, lines, note=EXPLAINED)] if lines else []
+    chosen = report["metric"].is_in(list(OF_CHOICES)).any()
+    note = f"{EXPLAINED} {CHOICES_EXPLAINED}" if chosen else EXPLAINED
+    return [Grid("Estimates", head, lines, note=note)] if lines else []
 
 
 def data_quality(tables: ExperimentTables) -> list[Grid]:

@@ -14,8 +14,9 @@ from stargate_assets.method.audits import (
     audits_of,
     deciding_accuracy,
 )
+from stargate_assets.method.conditions import CONTROLS, Condition
 from stargate_assets.reporting.judges import audit_estimates
-from stargate_assets.reporting.metrics import QUESTION_RATE, metric_labels
+from stargate_assets.reporting.metrics import QUESTION_RATE, RIGHT_CHOICE, metric_labels
 from stargate_assets.reporting.quality import format_row
 from stargate_assets.reporting.roleplayers import roleplayer_caveats
 from stargate_assets.reporting.tables import ExperimentTables, first_row, metric_row
@@ -63,6 +64,7 @@ def summary(tables: ExperimentTables) -> Summary:
             _questions_alone(win_rates, latest),
             _asking_alone(tables.headline("win_rates", Reference.BASE_ASKS), latest),
             _gold(report, latest),
+            _choice(report, latest),
             _asking(report, latest),
         ):
             figures += part[0]
@@ -165,6 +167,33 @@ def _gold(report: pl.DataFrame, latest: int) -> Part:
             )
         )
     return [Figure("gold response, nats", signed(row["gain"]), interval)], findings
+
+
+def _choice(report: pl.DataFrame, latest: int) -> Part:
+    """How often the right option is the most probable after the policy's conversations, and what
+    that is between.
+    """
+    metric = RIGHT_CHOICE[Condition.EXPERIMENTAL]
+    now: dict[str, Any] | None = metric_row(report, metric, latest)
+    before: dict[str, Any] | None = metric_row(report, metric, 0)
+    if now is None or before is None or now["gain"] is None:
+        return [], []
+    mean, low, high = (percent(now[column]) for column in ("mean", "low", "high"))
+    gain, gain_low, gain_high = (points(now[c]) for c in ("gain", "gain_low", "gain_high"))
+    findings = [
+        f"After its conversations the right option is the most probable in {mean} of cases "
+        f"({low} to {high}), after the base model's in {percent(before['mean'])}: {gain} points "
+        f"({gain_low} to {gain_high})."
+    ]
+    alone: dict[str, Any] | None
+    whole: dict[str, Any] | None
+    alone, whole = (metric_row(report, RIGHT_CHOICE[control], 0) for control in CONTROLS)
+    if alone and whole:
+        findings.append(
+            f"After the task alone it is in {percent(alone['mean'])}, and after task and persona "
+            f"in {percent(whole['mean'])}."
+        )
+    return [Figure("right choice", mean, f"{low} to {high}")], findings
 
 
 def _asking(report: pl.DataFrame, latest: int) -> Part:

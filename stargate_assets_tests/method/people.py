@@ -34,8 +34,14 @@ class ScriptedModel:
         return [score for _, score in ScriptedEngine().score(requests)]
 
 
-def pair(task: str = "What should I cook?", name: str = "Ada", persona: str = BAKER) -> Pair:
-    return Pair(Task(text_id(task), task), Persona(text_id(name, persona), name, persona))
+def pair(
+    task: str = "What should I cook?",
+    name: str = "Ada",
+    persona: str = BAKER,
+    options: tuple[str, ...] = (),
+) -> Pair:
+    asked = Task(text_id(task), task, options=options)
+    return Pair(asked, Persona(text_id(name, persona), name, persona))
 
 
 def grid(tasks: int, personas: int) -> list[Pair]:

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -120,6 +121,9 @@ def test_a_worse_sibling_changes_nothing() -> None:
         ("mean", 0.0, 0.0, -3.0),
         ("gain", -32.0, 0.0, 2.0),
         ("contrast", -25.0, 0.0, -5.0),
+        ("choice", -25.0, 0.0, -0.5),
+        ("choice", 0.0, 0.25, -0.75),
+        ("information", -25.0, 0.25, 0.75),
         ("sum", 0.0, 1.5, -31.5),
         ("mean", 0.0, 5.0, -3.5),
     ],
@@ -127,7 +131,7 @@ def test_a_worse_sibling_changes_nothing() -> None:
 def test_values_of_the_objectives(
     objective: str, compared_with: float, cost: float, value: float
 ) -> None:
-    assert OBJECTIVES[objective].value(Scored(-30.0, 10, compared_with, cost)) == value
+    assert OBJECTIVES[objective].value(Scored(-30.0, 10, compared_with, cost, -0.5, -1.5)) == value
 
 
 def test_a_margin_is_from_the_mean_of_the_pair_or_from_zero() -> None:
@@ -189,6 +193,35 @@ def test_what_a_conversation_is_worth(
     assert [s.log_prob for s in selected] == [log_probs[sample] for sample, _ in kept]
 
 
+def test_the_objective_choice_ranks_by_the_log_probability_among_the_options() -> None:
+    """Not by that of the text alone; a conversation without a choice is no candidate."""
+    chosen = {0: -0.5, 1: -1.5, 2: None}
+    own = [
+        replace(s, choice_log_prob=chosen[s.sample])
+        for s in SCORES
+        if s.condition is Condition.EXPERIMENTAL and s.sample is not None
+    ]
+    selected = select_conversations(
+        TALKS, own, objective="choice", top=3, margin=None, question_cost=0, word_cost=0
+    )
+    found = [(s.conversation.sample, s.value, s.log_prob) for s in selected]
+    assert found == [(0, -0.5, -20.0), (1, -1.5, -18.0)]
+
+
+def test_the_objective_information_is_what_the_conversation_adds_to_the_task() -> None:
+    chosen: dict[tuple[Condition, int | None], float | None] = {
+        (Condition.EXPERIMENTAL, 0): -0.25,
+        (Condition.EXPERIMENTAL, 1): -2.0,
+        (Condition.NEGATIVE_CONTROL, None): -1.5,
+    }
+    own = [replace(s, choice_log_prob=chosen.get((s.condition, s.sample))) for s in SCORES]
+    for before, kept in ((own, [(0, 1.25)]), (own[:-1], []), ([*own[:-1], SCORES[-1]], [])):
+        selected = select_conversations(
+            TALKS, before, objective="information", top=3, margin=0, question_cost=0, word_cost=0
+        )
+        assert [(s.conversation.sample, s.value) for s in selected] == kept
+
+
 def test_what_is_ineligible_or_was_not_scored_is_not_selected() -> None:
     babble = talk(("Here is a plan.", "Yes."), sample=3)
     own = [*SCORES, *scores(Condition.EXPERIMENTAL, {3: -1.0})]
@@ -214,5 +247,5 @@ def test_an_objective_is_a_function_and_an_entry(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_unknown_objective_is_refused_by_name() -> None:
-    with pytest.raises(ValidationError, match="no 'ratio'; there are: sum, mean, gain, contrast"):
+    with pytest.raises(ValidationError, match="no 'ratio'; there are: sum, mean, gain, "):
         Selection.model_validate({"objective": "ratio"})

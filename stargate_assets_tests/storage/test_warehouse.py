@@ -23,7 +23,9 @@ TEST, TRAIN = {"split": "test"}, {"split": "train_a"}
 
 def tasks(split: str, *texts: str) -> pl.DataFrame:
     rows = [{"split": split, "task_id": str(i), "text": text} for i, text in enumerate(texts)]
-    return pl.DataFrame(rows).with_columns(domain=None, kind=pl.lit("specific"), origin=None)
+    return pl.DataFrame(rows).with_columns(
+        domain=None, kind=pl.lit("specific"), origin=None, options=None
+    )
 
 
 @pytest.fixture

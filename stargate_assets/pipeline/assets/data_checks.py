@@ -31,6 +31,7 @@ DESCRIPTIONS = {
     f"similarity of {NEAR_DUPLICATE} or more.",
     "as_in_the_source": "The texts are those of the source, letter by letter.",
     "names_absent_from_tasks": "No task holds the name of a persona.",
+    "right_options": "Every gold response is one of its task's options.",
     "every_pair": "Every task has a row for every persona of the split.",
 }
 TEXTS = {"tasks": ("text",), "personas": ("name", "text"), "gold_responses": ("text",)}
@@ -101,6 +102,8 @@ def _finds(data_set: DataSet, read: Read) -> dict[str, dict[str, Find]]:
     finds["personas"]["names_absent_from_tasks"] = find_names_in_tasks
     if data_set.has_gold_responses:
         finds["gold_responses"]["every_pair"] = find_pairs_without_row
+    if data_set.has_options:
+        finds["gold_responses"]["right_options"] = find_other_texts
     return finds
 
 
@@ -179,3 +182,9 @@ def find_pairs_without_row(slices: DataSlices) -> list[str]:
         for pair in pairs
         if pair.key not in there
     ]
+
+
+def find_other_texts(slices: DataSlices) -> list[str]:
+    options = dict(slices.here("tasks").select("task_id", "options").iter_rows())
+    rows = slices.here("gold_responses").select("task_id", "text").iter_rows()
+    return [repr(text) for task, text in rows if text not in (options.get(task) or ())]

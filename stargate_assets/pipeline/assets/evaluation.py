@@ -11,7 +11,7 @@ from stargate_assets.config.digest import digest_text
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.answer_metrics import answer_values
 from stargate_assets.method.arms import BASE, REFERENCE_ARM, Arm, answered_conversations
-from stargate_assets.method.conditions import CONTROLS, TESTED
+from stargate_assets.method.conditions import TESTED
 from stargate_assets.method.conversation import Conversation, people_of
 from stargate_assets.method.errors import StargateError
 from stargate_assets.method.heard import Heard
@@ -34,7 +34,7 @@ from stargate_assets.pipeline.assets.rows import (
 )
 from stargate_assets.pipeline.assets.versions import report_version
 from stargate_assets.reporting.curves import log_probs, win_rates_by_arm
-from stargate_assets.reporting.metrics import QUESTION_RATE, is_share
+from stargate_assets.reporting.metrics import OF_NO_POLICY, QUESTION_RATE, RIGHT_CHOICE, is_share
 from stargate_assets.reporting.tables import ExperimentTables, by_pair
 from stargate_assets.storage.warehouse import Warehouse
 
@@ -56,7 +56,7 @@ def report_rows(tables: ExperimentTables) -> pl.DataFrame:
     for (iteration, arm, metric), observed in values.items():
         level = (clustered_share if is_share(metric) else two_way_clustered)(observed)
         reference = BASE, arm and REFERENCE_ARM, metric
-        compared = (iteration, arm, metric) != reference and metric not in CONTROLS
+        compared = (iteration, arm, metric) != reference and metric not in OF_NO_POLICY
         gain = paired_difference(observed, values.get(reference, {})) if compared else None
         rows.append(
             {
@@ -133,7 +133,9 @@ def report_asset(name: str, experiment: Experiment) -> dg.AssetsDefinition:
 
 
 def conversation_metrics(tables: ExperimentTables) -> MetricValues:
-    """What each pair's conversations on the test split show: question rate and scores."""
+    """What each pair's conversations on the test split show: question rate, scores, and whether
+    the right option was the most probable.
+    """
     conversations, scored = tables.tested("conversations"), tables.tested("gold_log_probs")
     values: dict[tuple[int, Arm | None, str], PairValues] = {}
     for iteration in sorted(conversations["iteration"].unique()):
@@ -143,6 +145,9 @@ def conversation_metrics(tables: ExperimentTables) -> MetricValues:
             of_condition = scored.filter(here, pl.col("condition") == condition)
             if of_condition.height:
                 values[iteration, None, condition] = by_pair(of_condition, "log_prob")
+            chosen = of_condition.filter(pl.col("chosen").is_not_null())
+            if chosen.height:
+                values[iteration, None, RIGHT_CHOICE[condition]] = by_pair(chosen, "chosen")
     return values
 
 

@@ -9,6 +9,8 @@ import polars as pl
 
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.method.conditions import Condition
+from stargate_assets.method.objectives import OBJECTIVES
+from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.roleplayer_audit import Fault, audit_replies
 from stargate_assets.models.pool import engine_kind
 from stargate_assets.pipeline.assets.cell_run import CellRun
@@ -95,9 +97,14 @@ def iteration_assets(name: str, experiment: Experiment) -> list[dg.AssetsDefinit
         rows = gold_log_prob_rows(run.cell, scores)
         conditions = {str(key): of["log_prob"] for (key,), of in rows.group_by("condition")}
         excluded = run.data("gold_responses")["exclusion"].count()
-        yield run.output(
-            rows, {"pairs without a gold response": excluded, **mean_metadata(conditions)}
-        )
+        counts = {"pairs without a gold response": excluded}
+        if run.cell.split == TEST_SPLIT:
+            has_choices = any(pair.task.options for pair in run.pairs)
+        else:
+            has_choices = OBJECTIVES[experiment.selection.objective].candidates is not None
+        if has_choices:
+            counts["scores without a choice"] = rows["choice_log_prob"].null_count()
+        yield run.output(rows, {**counts, **mean_metadata(conditions)})
 
     @cell_asset(
         name,

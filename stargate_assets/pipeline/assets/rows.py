@@ -58,8 +58,11 @@ def pairs_from_rows(tasks: pl.DataFrame, personas: pl.DataFrame) -> list[Pair]:
     """Every task with every persona, in the order of their ids."""
     people = personas_from_rows(personas)
     return [
-        Pair(Task(*task), persona)
-        for task in tasks.sort("task_id").select("task_id", "text", "kind").iter_rows()
+        Pair(
+            Task(task["task_id"], task["text"], task["kind"], tuple(task.get("options") or ())),
+            persona,
+        )
+        for task in tasks.sort("task_id").iter_rows(named=True)
         for persona in people
     ]
 
@@ -165,6 +168,8 @@ def gold_log_prob_rows(cell: Cell, scores: Iterable[GoldLogProb]) -> pl.DataFram
                 "heard_persona_id": s.heard_persona_id,
                 "log_prob": s.log_prob,
                 "tokens": s.tokens,
+                "choice_log_prob": s.choice_log_prob,
+                "chosen": s.chosen,
             }
             for s in scores
         ),
@@ -174,7 +179,10 @@ def gold_log_prob_rows(cell: Cell, scores: Iterable[GoldLogProb]) -> pl.DataFram
 def gold_log_probs_from_rows(rows: pl.DataFrame, pairs: Sequence[Pair]) -> list[GoldLogProb]:
     """Scores of gold responses."""
     by_key = {pair.key: pair for pair in pairs}
-    columns = ("condition", "sample", "heard_persona_id", "log_prob", "tokens")
+    columns = (
+        *("condition", "sample", "heard_persona_id"),
+        *("log_prob", "tokens", "choice_log_prob", "chosen"),
+    )
     return [
         GoldLogProb(by_key[task, persona], Condition(condition), *values)
         for task, persona, condition, *values in rows.select(

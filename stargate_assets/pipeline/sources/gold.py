@@ -1,6 +1,7 @@
 """Recorded gold responses, matched with the tasks and personas that they are for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from string import ascii_uppercase
 
 from stargate_assets.config.data_set import DataSet
 from stargate_assets.method.hygiene import Fault
@@ -19,6 +20,7 @@ def make_gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
     task_of = _ids_and_splits(tasks, "text", "task_id", same)
     persona_of = _ids_and_splits(personas, "text", "persona_id", same)
     persona_of |= _ids_and_splits(personas, "name", "persona_id", same)
+    options_of = dict(tasks.frame.select("task_id", "options").iter_rows())
     recorded: dict[tuple[str, str], tuple[str, Row]] = {}
     for row in rows.rows:
         task, persona = task_of.get(same(row["task"])), persona_of.get(same(row["persona"]))
@@ -37,6 +39,12 @@ def make_gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
             )
             rows.refuse(row, "text", Fault("repeated", f"{message}; remove one"))
             continue
+        if options := options_of[task[0]]:
+            right = find_option(row["text"], options, same)
+            if right is None:
+                rows.refuse(row, "text", _unknown_option(row["text"], options))
+                continue
+            row.values["text"] = options[right]
         recorded[pair] = task[1], row
     raise_faults(rows)
     if data_set.oracle is None:
@@ -53,6 +61,28 @@ def make_gold_table(data_set: DataSet, tasks: Table, personas: Table) -> Table:
         for (task_id, persona_id), (split, row) in sorted(recorded.items(), key=lambda i: i[0])
     ]
     return make_table("gold_responses", records, rows)
+
+
+def find_option(stated: str, options: Sequence[str], same: Callable[[str], str]) -> int | None:
+    """Which option is meant by its text, or else by its letter, A for the first, or by its index
+    from 0; None if none is.
+    """
+    texts = [same(option) for option in options]
+    if same(stated) in texts:
+        return texts.index(same(stated))
+    if len(stated) == 1 and stated.upper() in ascii_uppercase:
+        index = ascii_uppercase.index(stated.upper())
+    else:
+        index = int(stated) if stated.isascii() and stated.isdigit() else len(options)
+    return index if index < len(options) else None
+
+
+def _unknown_option(stated: str, options: Sequence[str]) -> Fault:
+    message = (
+        f"{stated!r} is none of the task's options ({', '.join(map(repr, options))}); state one by "
+        "its text, its letter (A is the first) or its index (0 is the first)"
+    )
+    return Fault("unknown_option", message)
 
 
 def _ids_and_splits(

@@ -24,6 +24,8 @@ SHOWN = 20
 """Faults of files that are told."""
 _CHOICES = {"split": SPLITS, "kind": KINDS}
 _OPTIONAL = ("split", "domain", "kind")
+OPTIONS = "options"
+"""The field of a task's options, a list."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Row:
     values: dict[str, str]
     statements: tuple[str, ...] = ()
     """What the text states, where it is a list."""
+    options: tuple[str, ...] = ()
+    """What may be answered."""
 
     def __getitem__(self, column: str) -> str:
         return self.values[column]
@@ -159,6 +163,14 @@ def _fill_in(
         value = _value(values, rows.columns.get(name, name))
         if name not in needed and value in (None, ""):
             continue
+        if name == OPTIONS:
+            listed = _listed(value, "json", "options") or ()
+            if isinstance(listed, tuple):
+                row.options, listed = listed, _options_fault(listed)
+            if listed is not None:
+                rows.refuse(row, name, listed)
+                return False
+            continue
         found = _kept(value, pattern) if name == TRANSCRIPT_GROUP else value
         if name == TRANSCRIPT_GROUP and statements is not None:
             listed = _listed(found, statements)
@@ -197,8 +209,10 @@ def _value(values: Mapping[str, object], stated: str | tuple[str, ...]) -> objec
     return [value for column in stated if (value := values.get(column)) not in (None, "")]
 
 
-def _listed(value: object, statements: Statements) -> tuple[str, ...] | Fault | None:
-    """The statements of a text that is a list of them; None if it is none."""
+def _listed(
+    value: object, statements: Statements, items: str = "statements"
+) -> tuple[str, ...] | Fault | None:
+    """The statements, or other items, of a text that is a list of them; None if it is none."""
     if isinstance(value, str):
         if statements == "sentences":
             return None
@@ -209,12 +223,20 @@ def _listed(value: object, statements: Statements) -> tuple[str, ...] | Fault | 
     if isinstance(value, pl.Series):
         value = value.to_list()
     if not isinstance(value, list):
-        return Fault("not_a_list", "must be a list of statements; correct it") if value else None
+        return Fault("not_a_list", f"must be a list of {items}; correct it") if value else None
     said = [item.strip() if isinstance(item, str) else item for item in value]
     wrong = [item for item in said if not isinstance(item, str)]
     if wrong:
-        return Fault("not_a_list", f"has a statement that is no text, {wrong[0]!r}; correct it")
+        what = f"has among its {items} what is no text, {wrong[0]!r}; correct it"
+        return Fault("not_a_list", what)
     return tuple(dict.fromkeys(item for item in said if isinstance(item, str) and item))
+
+
+def _options_fault(options: Sequence[str]) -> Fault | None:
+    """What is wrong with the options of a task."""
+    if len(options) < 2:
+        return Fault("too_few_options", "needs two options at least that differ; add them")
+    return next((wrong for option in options if (wrong := fault("text", option))), None)
 
 
 def _kept(value: object, pattern: re.Pattern[str] | None) -> object | Fault:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from stargate_assets.config.data_set import Source
-from stargate_assets.pipeline.sources.rows import Rows
+from stargate_assets.pipeline.sources.rows import OPTIONS, Rows
 from stargate_assets.storage.schemas import SCHEMAS
 
 NEEDED = {
@@ -40,7 +40,8 @@ def make_table(name: str, records: Sequence[Mapping[str, object]], rows: Rows) -
 def needed_fields(table: str, source: Source) -> tuple[str, ...]:
     """The fields that a row of a table needs from this source."""
     has_names = table != "personas" or source.names == "column"
-    return tuple(field for field in NEEDED[table] if field != "name" or has_names)
+    needed = tuple(field for field in NEEDED[table] if field != "name" or has_names)
+    return (*needed, OPTIONS) if table == "tasks" and source.options else needed
 
 
 def needed_columns(table: str, source: Source) -> list[str]:

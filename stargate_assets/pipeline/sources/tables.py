@@ -17,9 +17,8 @@ from stargate_assets.method.text import SameText
 from stargate_assets.pipeline.sources.files import paths_of
 from stargate_assets.pipeline.sources.gold import make_gold_table
 from stargate_assets.pipeline.sources.names import give_names
-from stargate_assets.pipeline.sources.rows import Row, Rows, raise_faults, read_rows
+from stargate_assets.pipeline.sources.rows import OPTIONS, Row, Rows, raise_faults, read_rows
 from stargate_assets.pipeline.sources.table import (
-    NEEDED,
     RECORDED,
     Table,
     make_table,
@@ -96,8 +95,9 @@ def read_tables(data_set: DataSet) -> Tables:
 
 
 def _task_rows(source: Source, same: SameText) -> Rows:
-    rows = read_rows(source, NEEDED["tasks"])
+    rows = read_rows(source, needed_fields("tasks", source))
     _refuse_repeated(rows, "text", same)
+    _refuse_repeated_options(rows, same)
     _refuse_without_split(rows)
     return rows
 
@@ -134,6 +134,7 @@ def _task_table(source: Source, rows: Rows, seed: int) -> Table:
             "domain": row.values.get("domain"),
             "kind": row.values.get("kind"),
             "origin": source.origin,
+            "options": list(row.options) or None,
         }
         for task_id, row in sorted(by_id.items())
     ]
@@ -206,6 +207,17 @@ def _refuse_repeated(rows: Rows, column: str, same: SameText) -> None:
         rows.refuse(row, column, Fault("repeated", message))
         again.add(later)
     rows.keep([row for index, row in enumerate(rows.rows) if index not in again])
+
+
+def _refuse_repeated_options(rows: Rows, same: SameText) -> None:
+    again: set[int] = set()
+    for row in rows.rows:
+        for first, later in repeated_texts(row.options, same):
+            message = f"has the option {row.options[first]!r} again, as {row.options[later]!r}"
+            rows.refuse(row, OPTIONS, Fault("repeated_option", f"{message}; remove one"))
+            again.add(row.number)
+            break
+    rows.keep([row for row in rows.rows if row.number not in again])
 
 
 def _refuse_names_in_tasks(personas: Rows, tasks: Rows) -> None:

@@ -15,6 +15,11 @@ class Tasks(dy.Schema):
     domain = dy.String(nullable=True, description="Subject of the task; null if not stated")
     kind = shared.kind()
     origin = shared.origin()
+    options = dy.List(
+        dy.String(nullable=False),
+        nullable=True,
+        description="What may be answered, of which each gold response is one; null for any text",
+    )
 
 
 class Personas(dy.Schema):

@@ -210,7 +210,7 @@ class WinRates(dy.Schema):
         )
 
 
-_UNIT = "in nats, or a share of turns, answers or statements"
+_UNIT = "in nats, or a share of turns, choices, answers or statements"
 
 
 class Report(dy.Schema):
@@ -223,8 +223,8 @@ class Report(dy.Schema):
     )
     metric = dy.String(
         nullable=False,
-        description="What is measured: a condition of gold_log_probs, or what turns or answers "
-        "show",
+        description="What is measured: a condition of gold_log_probs, whether the right option was "
+        "chosen under it, or what turns or answers show",
     )
     mean = dy.Float64(nullable=False, description=f"Mean over pairs, {_UNIT}")
     low = dy.Float64(nullable=False, description=f"Lower end of the mean's 95 % interval, {_UNIT}")

@@ -8,6 +8,7 @@ from stargate_assets.method.eligibility import Ineligibility
 from stargate_assets.method.roleplayer_audit import Fault
 from stargate_assets.storage.schemas import shared
 
+_NO_CHOICE = "without candidates, as a task's options are, and where one is too long for the model"
 _UNSCORED = "where the reply is verbatim or too long for the model"
 
 
@@ -105,6 +106,16 @@ class GoldLogProbs(shared.PairRows):
     )
     log_prob = shared.log_prob()
     tokens = shared.count("Length of the gold response in tokens of the base model", 1)
+    choice_log_prob = dy.Float64(
+        nullable=True,
+        max=0,
+        description=f"log_prob normalised over the candidates, in nats; null {_NO_CHOICE}",
+    )
+    chosen = dy.Bool(
+        nullable=True,
+        description="Whether the gold response is more probable than each other candidate; null "
+        f"{_NO_CHOICE}",
+    )
 
     # A pair has many rows here, and a primary key may not be null as the controls' sample is.
     iteration = shared.iteration(primary_key=False)
