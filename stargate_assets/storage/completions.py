@@ -9,7 +9,7 @@ it, and paid from the budget that runs share, if there is one (`budget.py`).
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
@@ -24,7 +24,8 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
 )
 from stargate_assets.method.thoughts import read_completion
-from stargate_assets.storage import budget
+from stargate_assets.storage import batches, budget
+from stargate_assets.storage.batches import Batch
 from stargate_assets.storage.budget import Budget
 from stargate_assets.storage.completions_sql import (
     COUNT_CALL,
@@ -221,6 +222,8 @@ class Writer:
     _holder: str | None = None
     _reserved: dict[str, float] = field(default_factory=dict[str, float])
     """What calls under way can cost at most, by key; empty without a budget."""
+    _batch_of: dict[str, str] = field(default_factory=dict[str, str])
+    """The names of the batches in which requests are under way, by key."""
 
     def write(
         self,
@@ -249,14 +252,52 @@ class Writer:
                 said = failure.said.replace("\0", "\N{REPLACEMENT CHARACTER}")  # for PostgreSQL
                 execute(COUNT_FAILURE, (key, *self.usage_key, failure.reason.value, said))
             call = (*self.usage_key, kind, *tokens, seconds, dollars, int(estimated))
-            execute(COUNT_CALL, call)
+            if self._settle(key, dollars or 0.0):
+                execute(COUNT_CALL, call)
             other = execute(
                 "SELECT result FROM completions WHERE key = ? AND result <> ?", (key, text)
             )
-            if self._holder is not None and key in self._reserved:
-                budget.settle(self.session, self._holder, self._reserved.pop(key), dollars or 0.0)
         stored = other.fetchone()
         return result if stored is None else self.decode(stored[0])
+
+    def _settle(self, key: str, paid: float) -> bool:
+        """Pay a call; False if another run, which has waited for the same batch, has paid it."""
+        name = self._batch_of.pop(key, None)
+        if name is not None:
+            is_ours = batches.take(self.session, name, key)
+            budget.pay(self.session, paid if is_ours else 0.0)
+            return is_ours
+        if self._holder is not None and key in self._reserved:
+            budget.settle(self.session, self._holder, self._reserved.pop(key), paid)
+        return True
+
+    def begin_batch(self, file: str, most: Mapping[str, float]) -> Batch:
+        """Write down a batch that is about to be created: the id of its file, and what its requests
+        can cost at most, by key. What was reserved for them is then the batch's.
+        """
+        with self.session.transaction():
+            begun = batches.begin(self.session, file, most, self._batch_of)
+            reserved = sum(self._reserved.pop(key, 0.0) for key in most)
+            if self._holder is not None:
+                budget.settle(self.session, self._holder, reserved, 0.0)
+        self._batch_of |= dict.fromkeys(begun.keys, begun.name)
+        return begun
+
+    def note_batch(self, batch: Batch, batch_id: str) -> Batch:
+        """Write down that a batch was created."""
+        return batches.note_id(self.session, batch, batch_id)
+
+    def batches_of(self, keys: Sequence[str]) -> list[Batch]:
+        """The batches that have any of these requests, begun by this run or another."""
+        found = batches.under_way(self.session, keys)
+        for batch in found:
+            self._batch_of |= dict.fromkeys(batch.keys, batch.name)
+        return found
+
+    def drop_from_batch(self, keys: Iterable[str]) -> None:
+        """Take requests out of their batches that nothing came of and nobody is paid for."""
+        with self.session.transaction():
+            batches.take_all(self.session, [(self._batch_of.pop(key), key) for key in keys])
 
     def budget(self) -> Budget | None:
         """What all runs that share the store may pay, if that is limited."""

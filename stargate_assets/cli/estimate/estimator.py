@@ -274,6 +274,7 @@ class Estimator:
                 seconds=seconds_so_far(self.usage, spec.label, kind, prompt, completion),
                 tokenizer=model.counter.whose,
                 measured=kind == "score" or model.mean_tokens is not None,
+                in_batches=spec.batch,
             )
 
     def _gold(self, split: PairSample) -> dict[tuple[str, str], str]:
