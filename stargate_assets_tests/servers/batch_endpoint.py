@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
@@ -46,6 +45,8 @@ class BatchServer:
     lines: dict[str, list[dict[str, Any] | None]] = field(default_factory=dict)
     faults: dict[tuple[Step, str], list[Fault]] = field(default_factory=dict)
     on_step: Callable[[Step, str], None] = lambda *_: None
+    say: Callable[[str], str] = "{}!".format
+    """The right answer to a prompt."""
     looks: int = 1
     """At each batch, before it ends."""
     steps: list[Step] = field(default_factory=list[Step])
@@ -76,7 +77,7 @@ class BatchServer:
 
     def upload(self, request: Request) -> Response:
         assert request.form["purpose"] == "batch"
-        file_id = f"file-{len(self.files)}"
+        file_id = f"file-{sum(name.startswith('file-') for name in self.files)}"
         self.files[file_id] = request.files["file"].read()
         return reply({"id": file_id, "object": "file"})
 
@@ -134,7 +135,7 @@ class BatchServer:
             file = "error_file_id" if said else "output_file_id"
             if said is None:
                 self.billed[prompt] += 1
-                body = json.loads(answer(f"{prompt}!").get_data())
+                body = json.loads(answer(self.say(prompt)).get_data())
                 said = {"response": {"status_code": 200, "body": body}, "error": None}
             written[file].append(json.dumps({"custom_id": line["custom_id"], **said}))
         for file, lines in written.items():
@@ -173,8 +174,3 @@ def serve_batches(http: HTTPServer) -> BatchServer:
     http.expect_request(re.compile("/v1/(files|batches)")).respond_with_handler(server.respond)
     http.expect_request("/tokenize", "POST").respond_with_data("", 404)
     return server
-
-
-def sqlite_path(directory: Path) -> Path:
-    """Where the completions of a test are."""
-    return directory / "completions.sqlite"
