@@ -17,7 +17,7 @@ from stargate_assets.method.language_model import (
     most_tokens,
 )
 from stargate_assets.storage.batches import Batch
-from stargate_assets.storage.completions import Writer
+from stargate_assets.storage.writer import Writer
 
 SENDINGS = 2
 """How often a request goes out in a batch whose answer makes no sense or does not come."""

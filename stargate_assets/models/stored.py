@@ -11,13 +11,7 @@ from math import isfinite
 from typing import TypeVar
 
 from stargate_assets.config.machine import FREE, Price
-from stargate_assets.engines.engine import (
-    ANSWERS,
-    BatchEngine,
-    Engine,
-    OnText,
-    StreamingEngine,
-)
+from stargate_assets.engines.engine import ANSWERS, BatchEngine, Engine, OnText, StreamingEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -34,13 +28,8 @@ from stargate_assets.models.batches import SENDINGS, Batches
 from stargate_assets.models.failures import FailureCount
 from stargate_assets.models.traces import OnCall, ignore_call
 from stargate_assets.storage.budget import Budget
-from stargate_assets.storage.completions import (
-    CompletionStore,
-    Use,
-    Writer,
-    is_refusal,
-    request_key,
-)
+from stargate_assets.storage.completions import CompletionStore, Use, request_key
+from stargate_assets.storage.writer import Writer, is_refusal
 
 Request = TypeVar("Request", ChatRequest, ScoreRequest)
 Result = TypeVar("Result", Completion, Score)

@@ -51,7 +51,7 @@ def note_id(session: Session, batch: Batch, batch_id: str) -> Batch:
 
 def under_way(session: Session, keys: Sequence[str]) -> list[Batch]:
     """The batches that have any of these requests, each with those of them that it has."""
-    found: dict[str, Batch] = {}
+    found: dict[tuple[str, str, str | None], list[str]] = {}
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         some = keys[start : start + _KEYS_PER_QUERY]
         rows = session.execute(
@@ -59,10 +59,9 @@ def under_way(session: Session, keys: Sequence[str]) -> list[Batch]:
             f"WHERE key IN ({', '.join('?' * len(some))})",
             some,
         )
-        for name, file, batch_id, key in rows.fetchall():
-            there = found.get(name) or Batch(name, file, batch_id, ())
-            found[name] = replace(there, keys=(*there.keys, key))
-    return list(found.values())
+        for *batch, key in rows.fetchall():
+            found.setdefault((batch[0], batch[1], batch[2]), []).append(key)
+    return [Batch(*batch, tuple(there)) for batch, there in found.items()]
 
 
 def take(session: Session, name: str, key: str) -> bool:

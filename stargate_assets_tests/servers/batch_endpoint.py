@@ -65,15 +65,18 @@ class BatchServer:
             "GET batches": "list",
         }
         step = names.get(f"{request.method} {path}", "look" if "batches" in path else "content")
-        for moment in ("before", "after"):
-            if moment == "after":
-                with self.lock:
-                    self.steps.append(step)
-                    done = take.get(f"{request.method} {path}", self.show)(request)
-            self.on_step(step, moment)
-            if faults := self.faults.get((step, moment)):
-                return faults.pop(0)(request)
-        return done
+        if fault := self.find_fault(step, "before"):
+            return fault(request)
+        with self.lock:
+            self.steps.append(step)
+            done = take.get(f"{request.method} {path}", self.show)(request)
+        fault = self.find_fault(step, "after")
+        return fault(request) if fault else done
+
+    def find_fault(self, step: Step, moment: str) -> Fault | None:
+        self.on_step(step, moment)
+        faults = self.faults.get((step, moment))
+        return faults.pop(0) if faults else None
 
     def upload(self, request: Request) -> Response:
         assert request.form["purpose"] == "batch"
