@@ -219,8 +219,9 @@ def print_estimate(
             e.slice, e.role, e.kind, *_format_counts([e]), *_format_costs(e.dollars, e.seconds)
         )
     console.print(table)
-    for model in dict.fromkeys(e.model for e in estimates):
-        console.print(escape(_describe_model([e for e in estimates if e.model == model], machine)))
+    for asked in dict.fromkeys((e.model, e.in_batches) for e in estimates):
+        of_one = [e for e in estimates if (e.model, e.in_batches) == asked]
+        console.print(escape(_describe_model(of_one, machine)))
 
 
 def print_estimates(found: "Mapping[str, Sequence[EstimatedCalls]]") -> None:
@@ -270,12 +271,10 @@ def _describe_model(estimates: "Sequence[EstimatedCalls]", machine: "Machine") -
     if any(e.dollars is None for e in estimates):
         parts.append("price unknown, state it in machine.yaml")
     elif dollars := sum(e.dollars or 0 for e in estimates):
-        stated = next(p for p in machine.prices if first.model == p.label)
-        parts.append(
-            f"{dollars:,.2f} dollars at {stated.prompt:g} and {stated.completion:g} a million "
-            f"tokens (prompt, completion; as of {stated.as_of})"
-        )
-    seconds = [e.seconds for e in estimates if e.calls > e.stored]
+        parts.append(f"{dollars:,.2f} dollars at {_describe_price(first, machine)}")
+    seconds = [e.seconds for e in estimates if e.calls > e.stored and not e.in_batches]
+    if first.in_batches:
+        parts.append("in batches, each of which may take a day")
     if seconds and None not in seconds:
         parts.append(f"{sum(s or 0 for s in seconds) / 3600:,.2f} hours at the speed measured here")
     elif seconds:
@@ -285,6 +284,19 @@ def _describe_model(estimates: "Sequence[EstimatedCalls]", machine: "Machine") -
         parts.append(f"completions of {', '.join(limits)} counted at their limit")
     parts.append(f"tokens counted with the tokenizer of {first.tokenizer}")
     return "; ".join(parts) + "."
+
+
+def _describe_price(asked: "EstimatedCalls", machine: "Machine") -> str:
+    """What a million tokens of a model cost, as they are asked."""
+    stated = next(p for p in machine.prices if asked.model == p.label)
+    price = stated.in_batches if asked.in_batches else stated
+    said = (
+        f"{price.prompt:g} and {price.completion:g} a million tokens (prompt, completion; as of "
+        f"{price.as_of})"
+    )
+    if asked.in_batches and stated.batch is None:
+        said += ", at most: its price in machine.yaml does not state batch"
+    return said
 
 
 def _format_known(value: float | None, digits: str) -> str:

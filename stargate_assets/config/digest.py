@@ -11,11 +11,16 @@ from pydantic import BaseModel
 
 LENGTH = 16
 """Hexadecimal digits of a digest."""
+IN_DIGEST = "in a digest"
+"""The context in which a model is serialised to be digested: it leaves out what no result depends
+on.
+"""
 
 
 def digest_fields(stated: BaseModel, exclude: Collection[str] = ()) -> str:
     """Digest the fields of a model that have not their default, but those of `exclude`."""
-    return digest_text(stated.model_dump_json(exclude=set(exclude), exclude_defaults=True))
+    written = stated.model_dump_json(exclude=set(exclude), exclude_defaults=True, context=IN_DIGEST)
+    return digest_text(written)
 
 
 def digest_text(*parts: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from stargate_assets.config.digest import digest_fields
-from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of
+from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault, one_of, refuse_batch
 from stargate_assets.config.prompts import ExperimentPrompts, check_text
 from stargate_assets.config.training import Training
 from stargate_assets.method.arms import REFERENCE_ARM, Arm
@@ -78,6 +78,12 @@ class Roleplayer(Role):
     replies: Literal["generated", "chosen"] = "generated"
     temperature: float = Field(default=0.9, ge=0)
     answer_tokens: PositiveInt = 128
+
+    @field_validator("model")
+    @classmethod
+    def _at_once(cls, model: ModelSpec) -> ModelSpec:
+        refuse_batch("a roleplayer", model)
+        return model
 
 
 class Selection(Frozen):
@@ -168,6 +174,12 @@ class Judge(Role):
     method: JudgeMethod = "written"
     answer_tokens: PositiveInt = Field(default=512, description="Of a written comparison.")
 
+    @model_validator(mode="after")
+    def _scores_without_batches(self) -> Self:
+        if self.method != "written":
+            refuse_batch(f"a judge with method: {self.method}", self.model)
+        return self
+
 
 class Experiment(Frozen):
     """One run of STaR-GATE, from a data set and models to policies and figures."""
@@ -197,6 +209,12 @@ class Experiment(Frozen):
     prompts: ExperimentPrompts = Field(
         default=SHIPPED, description="Texts in place of the shipped prompts, by the prompt's name."
     )
+
+    @field_validator("questioner")
+    @classmethod
+    def _at_once(cls, questioner: ModelSpec) -> ModelSpec:
+        refuse_batch("the questioner", questioner)
+        return questioner
 
     @field_validator("roleplayers")
     @classmethod

@@ -35,12 +35,26 @@ class Price(Frozen):
     model: str
     prompt: float = Field(ge=0)
     completion: float = Field(ge=0)
+    batch: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="The share of these prices that a request in a batch costs, e.g. 0.5.",
+    )
     as_of: date = Field(description="When this was the price.")
 
     @property
     def label(self) -> str:
         """The label of the model that it is of."""
         return ModelSpec(engine="openai", endpoint=self.endpoint, model=self.model).label
+
+    @property
+    def in_batches(self) -> "Price":
+        """What the model costs in batches; no more than otherwise, where that is not stated."""
+        share = 1.0 if self.batch is None else self.batch
+        return self.model_copy(
+            update={"prompt": self.prompt * share, "completion": self.completion * share}
+        )
 
     def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
@@ -217,7 +231,8 @@ class Machine(Frozen):
         """
         if not spec.entry.remote:
             return FREE
-        return {price.label: price for price in self.prices}.get(spec.label)
+        price = {price.label: price for price in self.prices}.get(spec.label)
+        return price.in_batches if price is not None and spec.batch else price
 
 
 def load_machine(path: Path = MACHINE_FILE) -> Machine:

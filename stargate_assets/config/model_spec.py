@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,11 +11,15 @@ from pydantic import (
     Field,
     JsonValue,
     PositiveInt,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
+from stargate_assets.config.digest import IN_DIGEST
 from stargate_assets.config.engines import ENGINES, EngineEntry
 
 SAID_BY_ENGINES = frozenset(
@@ -84,6 +88,11 @@ class ModelSpec(Frozen):
         description="Of engine openai: the least and the most that a field is sent as, e.g. "
         "{seed: [0, 2147483647]}. A seed outside is folded into them.",
     )
+    batch: bool = Field(
+        default=False,
+        description="Of engine openai, for the Oracle, a persona writer and a Judge that writes: "
+        "requests go out in files, which cost less and may take a day. The answers are the same.",
+    )
     quantization: str | None = Field(
         default=None, description="Of engine vllm: how the weights are quantised, e.g. fp8."
     )
@@ -143,11 +152,32 @@ class ModelSpec(Frozen):
         for field in ("omit_fields", "field_bounds"):
             if getattr(self, field) and not self.entry.remote:
                 raise ValueError(f"{field} needs an engine that asks an endpoint, such as openai")
+        if self.batch and not self.entry.remote:
+            raise ValueError("batch needs an engine that asks an endpoint, such as openai")
         if self.chat_template_kwargs and not self.entry.weights:
             raise ValueError(
                 f"chat_template_kwargs needs a chat template, and engine {self.engine} has none"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_digested(
+        self, write: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """How requests travel makes nothing due: in batches, a model says the same."""
+        written = write(self)
+        if info.context == IN_DIGEST:
+            written.pop("batch", None)
+        return written
+
+
+def refuse_batch(role: str, spec: ModelSpec) -> None:
+    """Raises ValueError for a role that cannot wait, or is scored."""
+    if spec.batch:
+        raise ValueError(
+            f"batch is for the Oracle, a persona writer and a Judge that writes; leave it out of "
+            f"{role}, which is scored or asked turn by turn"
+        )
 
 
 def first_fault(error: ValidationError) -> str:

@@ -6,7 +6,8 @@ into the identity of a model.
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -33,7 +34,7 @@ from stargate_assets.method.language_model import EngineError, Failure, FailureR
 
 OPENAI = "OPENAI"
 
-Answer = TypeVar("Answer", bound=BaseModel)
+Shape = TypeVar("Shape", bound=BaseModel)
 Result = TypeVar("Result")
 
 
@@ -84,6 +85,20 @@ def endpoint(label: str, environment: Mapping[str, str]) -> Endpoint:
     return Endpoint(label, urls or (None,), key or NO_KEY)
 
 
+async def ask_again(call: Callable[[], Awaitable[Result]]) -> Result:
+    """What comes of a call that costs nothing; where its answer is lost or makes no sense, it is
+    made again, `ANSWERS` times in all. Raises what the last one raises.
+    """
+    for attempt in range(1, ANSWERS):
+        try:
+            return await call()
+        except RequestError as error:
+            if not error.failure.may_pass:
+                raise
+        await asyncio.sleep(0.1 * attempt)
+    return await call()
+
+
 class Servers:
     """An endpoint's servers while an event loop runs. A request goes to the one that has the fewest
     under way, so that a slow one gets less.
@@ -119,28 +134,19 @@ class Servers:
             await client.close()
 
     async def ask(
-        self, path: str, body: Mapping[str, Any], shape: type[Answer], missing: str
-    ) -> Answer:
-        """What a server answers to `body`; where an answer is lost or makes no sense, it is asked
-        for again, `ANSWERS` times in all. Raises as `ask_once`.
-        """
-        for attempt in range(1, ANSWERS):
-            try:
-                return await self.ask_once(path, body, shape, missing)
-            except RequestError as error:
-                if not error.failure.may_pass:
-                    raise
-            await asyncio.sleep(0.1 * attempt)
-        return await self.ask_once(path, body, shape, missing)
+        self, path: str, body: Mapping[str, Any], shape: type[Shape], missing: str
+    ) -> Shape:
+        """What a server answers to `body`, asked as `ask_again` says. Raises as `ask_once`."""
+        return await ask_again(lambda: self.ask_once(path, body, shape, missing))
 
     async def ask_once(
         self,
         path: str,
         body: Mapping[str, Any],
-        shape: type[Answer],
+        shape: type[Shape],
         missing: str,
         on_text: OnText | None = None,
-    ) -> Answer:
+    ) -> Shape:
         """What a server answers to `body` at `path`, which is relative to the base URL; `on_text`
         is told of it as it grows. `missing` says what to do where there is no such model or path.
         Raises RequestError for what is wrong with this request alone, and EngineError for what is
@@ -153,15 +159,30 @@ class Servers:
                 said = await self.post(path, body, missing, number)
             else:
                 call = self._read_stream(path, {**body, **STREAMED}, number, on_text)
-                said = await self._translate_errors(call, missing)
+                said = await self.translate_errors(call, missing)
         finally:
             self.in_flight[number] -= 1
-        try:
-            found = shape.model_validate_json(said)
-        except ValidationError:
-            raise self._no_answer(said, missing) from None  # what it holds may quote the key
+        found = self.read(said, shape, missing)
         self.answered += 1
         return found
+
+    def read(self, said: bytes, shape: type[Shape], missing: str) -> Shape:
+        """What a server says with status 200. Raises as `ask_once`."""
+        try:
+            return shape.model_validate_json(said)
+        except ValidationError:
+            raise self._no_answer(said, missing) from None  # what it holds may quote the key
+
+    def read_answer(self, status: int, body: JsonValue, shape: type[Shape], missing: str) -> Shape:
+        """One of many answers that came together, each with a status of its own; an error costs
+        nothing. Raises as `ask_once`.
+        """
+        if status < 400:
+            return self.read(json.dumps(body).encode(), shape, missing)
+        error = self._read_error(status, body, missing, None)
+        if isinstance(error, RequestError):
+            error.paid = False
+        raise error
 
     async def post(
         self, path: str, body: Mapping[str, Any], missing: str, number: int = 0
@@ -173,7 +194,7 @@ class Servers:
         if path.startswith("../"):  # the SDK does not lead out of the base URL
             path = str(client.base_url.join(path))
         call = client.post(path, cast_to=httpx2.Response, body=body)
-        return (await self._translate_errors(call, missing)).content
+        return (await self.translate_errors(call, missing)).content
 
     async def _read_stream(
         self, path: str, body: Mapping[str, Any], number: int, on_text: OnText
@@ -195,14 +216,14 @@ class Servers:
 
     async def models(self, missing: str, number: int = 0) -> set[str]:
         """What one server serves. Raises as `ask_once`."""
-        page = await self._translate_errors(self.clients[number].models.list(), missing)
+        page = await self.translate_errors(self.clients[number].models.list(), missing)
         return {model.id for model in page.data}
 
     def mask(self, said: str) -> str:
         """What a server says on one line, without the key."""
         return mask(said, self.at.api_key)
 
-    async def _translate_errors(self, call: Awaitable[Result], missing: str) -> Result:
+    async def translate_errors(self, call: Awaitable[Result], missing: str) -> Result:
         answered, label = self.answered, self.at.label
         try:
             return await call

@@ -2,7 +2,7 @@
 one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Protocol, runtime_checkable
 
 from stargate_assets.config.machine import Machine
 from stargate_assets.config.model_spec import ModelSpec
+from stargate_assets.engines.batch_files import BatchFile
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
+    EngineError,
     OnProgress,
     Results,
     Score,
@@ -82,6 +84,60 @@ class StreamingEngine(Protocol):
 
     def stream(self, request: ChatRequest, on_text: OnText) -> Results[Completion]:
         """Complete one chat, exactly as `chat` does."""
+        ...
+
+
+BatchResult = Completion | EngineError | None
+"""What comes of a request in a batch: an answer, or why it has none; what is wrong with the
+endpoint; or nothing, because the request must be written otherwise and sent again.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """A batch as its endpoint describes it: how many requests are `done`, the `files` that have
+    their answers, what it says is wrong, and when to look again, if it states that.
+    """
+
+    id: str
+    status: str
+    has_ended: bool
+    done: int = 0
+    files: tuple[str, ...] = ()
+    said: str = ""
+    seconds: float | None = None
+
+
+@runtime_checkable
+class BatchEngine(Protocol):
+    """An engine whose chats go out in batches, which outlive the process that creates them: whoever
+    calls keeps an account of them. Only `create` costs money. Every method raises EngineError.
+    """
+
+    def files(self, requests: Mapping[str, ChatRequest]) -> Iterator[BatchFile]:
+        """Write requests, by key, into files as large as the provider takes."""
+        ...
+
+    def upload(self, file: BatchFile) -> str:
+        """Upload a file; returns its id."""
+        ...
+
+    def create(self, file_id: str) -> str:
+        """Have the requests of a file answered, once; returns the batch's id."""
+        ...
+
+    def find(self, file_id: str) -> str | None:
+        """The id of a file's batch, if there is one."""
+        ...
+
+    def look(self, ids: Sequence[str]) -> list[BatchState]:
+        """How batches are, in the order of their ids."""
+        ...
+
+    def results(
+        self, state: BatchState, requests: Mapping[str, ChatRequest]
+    ) -> Iterator[tuple[str, BatchResult]]:
+        """What came of each of these requests in a batch that has ended, by key."""
         ...
 
 

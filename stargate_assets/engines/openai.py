@@ -63,7 +63,17 @@ def open_engine(opening: Opening) -> "OpenAIEngine":
     at = endpoint(spec.endpoint, os.environ)
     stated = RequestFields(spec.limit_field, frozenset(spec.omit_fields), spec.field_bounds)
     learned = _LEARNED.setdefault((at, spec.model_dump_json()), {})
-    return OpenAIEngine(spec.model, at, stated, limits, spec.chat_template_kwargs, learned)
+    engine = OpenAIEngine
+    if spec.batch:
+        from stargate_assets.engines.openai_batches import OpenAIBatchEngine  # built on this module
+
+        engine = OpenAIBatchEngine
+        if len(at.base_urls) > 1:
+            raise EngineError(
+                f"A batch is at one server, and {at.label}_BASE_URL names several; leave one, or "
+                f"leave out batch: true where the experiment names {spec.model}."
+            )
+    return engine(spec.model, at, stated, limits, spec.chat_template_kwargs, learned)
 
 
 @dataclass(slots=True)
@@ -108,7 +118,7 @@ class OpenAIEngine:
         return self._chat([request], on_text)
 
     def _chat(self, requests: Sequence[ChatRequest], on_text: OnText | None) -> Results[Completion]:
-        has_system_role = self._has_system_role(requests)
+        has_system_role = self.has_system_role(requests)
 
         async def complete(servers: Servers, request: ChatRequest) -> Completion:
             return await self._complete(servers, request, has_system_role, on_text)
@@ -122,7 +132,7 @@ class OpenAIEngine:
         """
         if not requests:
             return
-        has_system_role, end = self._has_system_role(requests), list[int]()
+        has_system_role, end = self.has_system_role(requests), list[int]()
         known = self._once(lambda tokenizer: tokenizer.turns())
         if any(request.end_of_turn for request in requests):
             end = self._once(lambda tokenizer: tokenizer.end_of_turn_ids())
@@ -165,16 +175,20 @@ class OpenAIEngine:
         return ServedTokenizer(servers, self.model, self._cannot_score, self.chat_template_kwargs)
 
     def _once(self, question: Callable[[ServedTokenizer], Awaitable[Answer]]) -> Answer:
-        """What the endpoint says once for a whole batch."""
+        """What the endpoint says once for many requests."""
+        return self.ask_servers(lambda servers: question(self._tokenizer(servers)))
+
+    def ask_servers(self, question: Callable[[Servers], Awaitable[Answer]]) -> Answer:
+        """The answer to one question."""
 
         async def ask(servers: Servers, request: None) -> Answer:
             del request
-            return await question(self._tokenizer(servers))
+            return await question(servers)
 
         ((_, answer),) = results_as_completed(self._servers, ask, [None], 1)
         return answer
 
-    def _has_system_role(self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]) -> bool:
+    def has_system_role(self, requests: Sequence[ChatRequest] | Sequence[ScoreRequest]) -> bool:
         if not any(message.role == "system" for r in requests for message in r.messages):
             return True
         return self._once(lambda tokenizer: tokenizer.has_system_role())
@@ -186,13 +200,20 @@ class OpenAIEngine:
         try:
             answer = await self._answer(servers, request, has_system_role, on_text)
         except RequestError as error:
-            prompt, completion, estimated = 0, 0, False
-            if error.paid:
-                prompt, completion, estimated = read_usage(error.usage, most)
-            return Completion(
-                "", "refused", prompt, completion, estimated=estimated, failure=error.failure
-            )
-        found = answer.completion(most)
+            return self.refused(error, most)
+        return self.masked(servers, answer.completion(most))
+
+    def refused(self, error: RequestError, most: tuple[int, int]) -> Completion:
+        """What comes of a request that has no answer; `most` are its tokens at most."""
+        prompt, completion, estimated = 0, 0, False
+        if error.paid:
+            prompt, completion, estimated = read_usage(error.usage, most)
+        return Completion(
+            "", "refused", prompt, completion, estimated=estimated, failure=error.failure
+        )
+
+    def masked(self, servers: Servers, found: Completion) -> Completion:
+        """The completion, without the key in what a server says."""
         if found.failure is None:
             return found
         said = servers.mask(found.failure.said)[:SHOWN]
@@ -204,23 +225,13 @@ class OpenAIEngine:
         """Ask without what the server says it does not take, a field at a time. What was taken is
         remembered. Raises as `Servers.ask_once`.
         """
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": turns(request.messages, has_system_role),
-        }
-        if self.chat_template_kwargs:
-            body["chat_template_kwargs"] = self.chat_template_kwargs
-        missing = (
-            f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
-            f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
-        )
         fields = before = self.learned.get(self.model, self.stated)
         said = list[str]()
         while True:
-            whole = {**body, **fields.values(request)}
+            body = self.body(request, has_system_role, fields)
             try:
                 answer = await servers.ask_once(
-                    "chat/completions", whole, ChatAnswer, missing, on_text
+                    "chat/completions", body, ChatAnswer, self.missing, on_text
                 )
             except NotTakenError as error:
                 if on_text is not None and not error.named.isdisjoint(STREAMED):
@@ -232,10 +243,28 @@ class OpenAIEngine:
                 fields = fewer
                 said.append(error.failure.said)
             else:
-                self._remember(fields, before, said)
+                self.remember(fields, before, said)
                 return answer
 
-    def _remember(self, fields: RequestFields, before: RequestFields, said: list[str]) -> None:
+    def body(
+        self, request: ChatRequest, has_system_role: bool, fields: RequestFields
+    ) -> dict[str, Any]:
+        """What the endpoint is sent."""
+        messages = turns(request.messages, has_system_role)
+        body: dict[str, Any] = {"model": self.model, "messages": messages}
+        if self.chat_template_kwargs:
+            body["chat_template_kwargs"] = self.chat_template_kwargs
+        return body | fields.values(request)
+
+    @property
+    def missing(self) -> str:
+        """What to do where the endpoint has no such model."""
+        return (
+            f"The endpoint {self.endpoint.label} has no model {self.model!r}; correct its name, or "
+            f"{self.endpoint.label}_BASE_URL, which mostly ends in /v1"
+        )
+
+    def remember(self, fields: RequestFields, before: RequestFields, said: list[str]) -> None:
         """Write the next requests like one that was taken, and say so once."""
         if fields == before:
             return

@@ -67,6 +67,10 @@ class FailureReason(StrEnum):
     """What came is nothing that an answer looks like."""
     LOST = "lost"
     """The request was sent, and no answer came, or not all of it."""
+    EXPIRED = "expired"
+    """The provider had no time for it within the window of its batch."""
+    CANCELLED = "cancelled"
+    """Somebody cancelled its batch first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,8 @@ class Failure:
     @property
     def may_pass(self) -> bool:
         """Whether the same request may have an answer if it is sent again."""
-        passing = (FailureReason.SERVER_ERROR, FailureReason.NO_ANSWER, FailureReason.LOST)
-        return self.reason in passing and not self.is_settled
+        lasting = (FailureReason.CONTENT_FILTER, FailureReason.TOO_LONG, FailureReason.REJECTED)
+        return self.reason not in lasting and not self.is_settled
 
 
 @dataclass(frozen=True, slots=True)

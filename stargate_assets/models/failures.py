@@ -12,6 +12,8 @@ FIRST = 100
 """Failures come sooner than answers: the share is of so many requests at least, if there are."""
 SILENCE = 100
 """So many answers on end that were lost or made no sense are the endpoint's fault."""
+UNREAD = (FailureReason.EXPIRED, FailureReason.CANCELLED)
+"""Of a batch that ended early: no request was tried, so none was answered with silence."""
 
 
 class TooManyFailuresError(EngineError):
@@ -35,7 +37,7 @@ class FailureCount:
 
     def count_try(self, failure: Failure | None) -> None:
         """Count what came of one call. Raises EngineError if nothing has come of many."""
-        if failure is None or not failure.may_pass:
+        if failure is None or not failure.may_pass or failure.reason in UNREAD:
             self.silent = 0
         else:
             self.silent += 1

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import TypeVar
 
 from stargate_assets.config.machine import FREE, Price
-from stargate_assets.engines.engine import ANSWERS, Engine, OnText, StreamingEngine
+from stargate_assets.engines.engine import ANSWERS, BatchEngine, Engine, OnText, StreamingEngine
 from stargate_assets.method.language_model import (
     ChatRequest,
     Completion,
@@ -24,19 +24,17 @@ from stargate_assets.method.language_model import (
     ScoreRequest,
     most_tokens,
 )
+from stargate_assets.models.batches import SENDINGS, Batches
 from stargate_assets.models.failures import FailureCount
 from stargate_assets.models.traces import OnCall, ignore_call
 from stargate_assets.storage.budget import Budget
-from stargate_assets.storage.completions import (
-    CompletionStore,
-    Use,
-    Writer,
-    is_refusal,
-    request_key,
-)
+from stargate_assets.storage.completions import CompletionStore, Use, request_key
+from stargate_assets.storage.writer import Writer, is_refusal
 
 Request = TypeVar("Request", ChatRequest, ScoreRequest)
 Result = TypeVar("Result", Completion, Score)
+Call = Callable[[Engine, Mapping[str, Request], Batches | None], Generator[tuple[str, Result]]]
+"""Asks an engine requests by key; who closes it stops what is under way."""
 _WAITING = "waiting for dollars that another run has reserved"
 _SECONDS_OF_A_WAIT = 0.5
 
@@ -89,18 +87,30 @@ class StoredModel:
     def chat(self, requests: Sequence[ChatRequest], doing: str) -> list[Completion]:
         return self._complete(requests, self._chat, doing)
 
-    def _chat(self, engine: Engine, missing: Sequence[ChatRequest]) -> Results[Completion]:
+    def _chat(
+        self, engine: Engine, missing: Mapping[str, ChatRequest], batches: Batches | None
+    ) -> Generator[tuple[str, Completion]]:
+        requests = list(missing.values())
         if self.on_text and len(missing) == 1 and isinstance(engine, StreamingEngine):
-            return engine.stream(missing[0], self.on_text)
-        return engine.chat(missing)
+            yield from _by_key(missing, engine.stream(requests[0], self.on_text))
+        elif batches is not None:
+            yield from batches.chat(missing)
+        else:
+            yield from _by_key(missing, engine.chat(requests))
 
     def score(self, requests: Sequence[ScoreRequest], doing: str) -> list[Score]:
-        return self._complete(requests, lambda engine, missing: engine.score(missing), doing)
+        return self._complete(requests, self._score, doing)
+
+    def _score(
+        self, engine: Engine, missing: Mapping[str, ScoreRequest], batches: Batches | None
+    ) -> Generator[tuple[str, Score]]:
+        del batches
+        yield from _by_key(missing, engine.score(list(missing.values())))
 
     def _complete(
         self,
         requests: Sequence[Request],
-        call: Callable[[Engine, Sequence[Request]], Results[Result]],
+        call: Call[Request, Result],
         doing: str,
     ) -> list[Result]:
         keys = [request_key(self.identity, request) for request in requests]
@@ -119,14 +129,15 @@ class StoredModel:
 
     def _call(
         self,
-        call: Callable[[Engine, Sequence[Request]], Results[Result]],
+        call: Call[Request, Result],
         missing: Mapping[str, Request],
         failures: FailureCount,
         doing: str,
     ) -> dict[str, Completion | Score]:
         """Ask the engine, and store each result when it comes: a call that was answered is never
         made again, whatever happens to the next one. A request whose answer is lost or makes no
-        sense is asked again, `ANSWERS` times in all; each time is a call that is counted and paid.
+        sense is asked again, `ANSWERS` times in all, in batches `SENDINGS` times; each time is a
+        call that is counted and paid.
         """
         results: dict[str, Completion | Score] = {}
         started = time.monotonic()
@@ -150,7 +161,7 @@ class StoredModel:
 
     def _ask(
         self,
-        call: Callable[[Engine, Sequence[Request]], Results[Result]],
+        call: Call[Request, Result],
         missing: Mapping[str, Request],
         failures: FailureCount,
         store: Writer,
@@ -159,14 +170,18 @@ class StoredModel:
         if one has.
         """
         engine, waiting = self.engine(), missing
-        for tries_left in reversed(range(ANSWERS)):
+        batches = None
+        if isinstance(engine, BatchEngine):
+            batches = Batches(engine, store, self.name, self.price, self.on_progress)
+        for tries_left in reversed(range(ANSWERS if batches is None else SENDINGS)):
             again: dict[str, Request] = {}
-            for keys in self._affordable(waiting, store):
+            for keys in self._sendable(waiting, store, batches):
                 last = time.monotonic()
-                with closing(call(engine, [waiting[key] for key in keys])) as answers:
-                    for index, result in answers:
+                asked = {key: waiting[key] for key in keys}
+                with closing(call(engine, asked, batches)) as answers:
+                    for key, result in answers:
                         self._check(result)
-                        key, failure = keys[index], _failure(result)
+                        failure = _failure(result)
                         seconds, last = time.monotonic() - last, time.monotonic()
                         self.on_call(waiting[key], result, seconds)
                         is_final = not (tries_left and failure and failure.may_pass)
@@ -192,6 +207,18 @@ class StoredModel:
                 "float32 where the experiment names this model, or take another engine. Nothing "
                 "was stored of it."
             )
+
+    def _sendable(
+        self, missing: Mapping[str, Request], store: Writer, batches: Batches | None
+    ) -> Iterator[list[str]]:
+        """First what is under way already, and must be paid in any case, then what is affordable
+        besides.
+        """
+        there = dict.fromkeys(batches.take_over(list(missing)) if batches else ())
+        if there:
+            yield list(there)
+        rest = {key: request for key, request in missing.items() if key not in there}
+        yield from self._affordable(rest, store)
 
     def _affordable(self, missing: Mapping[str, Request], store: Writer) -> Iterator[list[str]]:
         """The requests in batches that the run, and the budget of the store, can pay whatever they
@@ -276,6 +303,16 @@ class StoredModel:
             dollars = self.price.dollars(*tokens)
         self.usage.dollars += dollars
         return dollars
+
+
+def _by_key(
+    requests: Mapping[str, ChatRequest] | Mapping[str, ScoreRequest], results: Results[Result]
+) -> Generator[tuple[str, Result]]:
+    """Results with the keys of their requests."""
+    keys = list(requests)
+    with closing(results) as answers:
+        for index, result in answers:
+            yield keys[index], result
 
 
 def _failure(result: Completion | Score) -> Failure | None:

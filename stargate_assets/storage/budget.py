@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
+from stargate_assets.storage.batches import dollars_under_way
 from stargate_assets.storage.database import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """In dollars: what may be paid since the budget was set, what is paid since then, and what
-    runs that are under way have reserved.
+    runs that are under way have reserved, or batches that are under way can cost.
     """
 
     dollars: float
@@ -29,7 +30,8 @@ def read_budget(session: Session) -> Budget | None:
     if row is None:
         return None
     dollars, paid = row
-    return Budget(dollars, paid, sum(_reservations(session)[0].values()))
+    reserved = sum(_reservations(session)[0].values())
+    return Budget(dollars, paid, reserved + dollars_under_way(session))
 
 
 def set_budget(session: Session, dollars: float | None) -> None:
@@ -58,7 +60,7 @@ def reserve(session: Session, holder: str, most: Mapping[str, float]) -> tuple[i
             release(session, ended)
         others.pop(holder, None)
         dollars, paid = row
-        budget = Budget(dollars, paid, sum(others.values()))
+        budget = Budget(dollars, paid, sum(others.values()) + dollars_under_way(session))
         left = dollars - paid - budget.reserved
         sums = [total for total in accumulate(most.values()) if total <= left]
         session.execute(
@@ -74,6 +76,11 @@ def settle(session: Session, holder: str, most: float, paid: float) -> None:
     session.execute(
         "UPDATE reservations SET dollars = dollars - ? WHERE holder = ?", [most, holder]
     )
+    pay(session, paid)
+
+
+def pay(session: Session, paid: float) -> None:
+    """Pay a call of which nothing is reserved any more."""
     session.execute("UPDATE budget SET paid = paid + ?", [paid])
 
 

@@ -9,10 +9,9 @@ it, and paid from the budget that runs share, if there is one (`budget.py`).
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from itertools import islice
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from stargate_assets.method.language_model import (
@@ -26,13 +25,9 @@ from stargate_assets.method.language_model import (
 from stargate_assets.method.thoughts import read_completion
 from stargate_assets.storage import budget
 from stargate_assets.storage.budget import Budget
-from stargate_assets.storage.completions_sql import (
-    COUNT_CALL,
-    COUNT_FAILURE,
-    SCHEMA,
-    STORE_RESULT,
-)
-from stargate_assets.storage.database import CompletionStoreError, Database, Session
+from stargate_assets.storage.completions_sql import SCHEMA
+from stargate_assets.storage.database import CompletionStoreError, Database
+from stargate_assets.storage.writer import Writer, stated_fields
 
 RUNS = 3
 """Runs that ask a request which has no answer; later ones take that for what it is."""
@@ -97,25 +92,15 @@ class FailureRow:
     runs: int
 
 
+_WRITE_KEY = json.JSONEncoder(sort_keys=True, default=stated_fields).encode
+
+
 def request_key(model: str, request: ChatRequest | ScoreRequest) -> str:
     """SHA-256 of everything that a result depends on: the model's identity and the whole request,
     as the method asks it. What an endpoint is sent may be less (a server that takes no seed); the
     key is the same, so that an answer is found again whichever fields the server takes by then.
     """
     return hashlib.sha256(_WRITE_KEY([model, type(request).__name__, request]).encode()).hexdigest()
-
-
-def _stated_fields(part: Any) -> dict[str, Any]:
-    """The fields of a dataclass, for JSON; `asdict` would copy all that is in them."""
-    stated = {name: getattr(part, name) for name in part.__slots__}
-    for newer in ("structure", "failure"):  # stores are older than these: rows are without them
-        if newer in stated and stated[newer] is None:
-            del stated[newer]
-    return stated
-
-
-_WRITE_KEY = json.JSONEncoder(sort_keys=True, default=_stated_fields).encode
-_WRITE_RESULT = json.JSONEncoder(default=_stated_fields).encode
 
 
 USAGE = ", ".join(field.name for field in fields(UsageRow))
@@ -207,82 +192,6 @@ class CompletionStore:
         """Let all runs together pay so many dollars from now on; None is without a limit."""
         with self.database.connect() as session:
             budget.set_budget(session, dollars)
-
-
-@dataclass(slots=True)
-class Writer:
-    """Stores the results of one model for one use; see `CompletionStore.writer`."""
-
-    session: Session
-    decode: Callable[[str], Completion | Score]
-    identity: str
-    usage_key: tuple[str, str, str, str]
-    _holder: str | None = None
-    _reserved: dict[str, float] = field(default_factory=dict[str, float])
-    """What calls under way can cost at most, by key; empty without a budget."""
-
-    def write(
-        self,
-        key: str,
-        result: Completion | Score,
-        seconds: float,
-        dollars: float | None,
-        failure: Failure | None = None,
-    ) -> Completion | Score:
-        """Count and pay a call, and store its result under its key; if there is none, `failure`
-        instead, if the run asks for it no more. When this returns, both survive the death of this
-        process; only a machine that loses power may lose the last ones.
-
-        Returns the result that holds: this one, unless another run has stored one before.
-        """
-        kind = "score" if isinstance(result, Score) else "chat"
-        tokens = result.prompt_tokens, result.completion_tokens
-        estimated = isinstance(result, Completion) and result.estimated
-        text = "" if is_refusal(result) else _WRITE_RESULT(result)
-        execute = self.session.execute
-        with self.session.transaction():
-            if text:
-                execute(STORE_RESULT, (key, self.identity, text))
-                execute("DELETE FROM failures WHERE key = ?", (key,))
-            elif failure is not None:
-                said = failure.said.replace("\0", "\N{REPLACEMENT CHARACTER}")  # for PostgreSQL
-                execute(COUNT_FAILURE, (key, *self.usage_key, failure.reason.value, said))
-            call = (*self.usage_key, kind, *tokens, seconds, dollars, int(estimated))
-            execute(COUNT_CALL, call)
-            other = execute(
-                "SELECT result FROM completions WHERE key = ? AND result <> ?", (key, text)
-            )
-            if self._holder is not None and key in self._reserved:
-                budget.settle(self.session, self._holder, self._reserved.pop(key), dollars or 0.0)
-        stored = other.fetchone()
-        return result if stored is None else self.decode(stored[0])
-
-    def budget(self) -> Budget | None:
-        """What all runs that share the store may pay, if that is limited."""
-        return budget.read_budget(self.session)
-
-    def reserve(self, most: Mapping[str, float]) -> tuple[int, Budget] | None:
-        """Reserve what calls can cost at most, by key, instead of what was reserved before. Returns
-        how many of them, from the first, can be paid, and the budget; None if there is none.
-        """
-        if self._holder is None:
-            self._holder = self.session.holder()
-        found = budget.reserve(self.session, self._holder, most)
-        self._reserved = {} if found is None else dict(islice(most.items(), found[0]))
-        return found
-
-    def release(self) -> None:
-        """Give back what is reserved for calls that have no result. A session that was lost has
-        nothing reserved.
-        """
-        if self._holder is not None and self.session.is_connected:
-            budget.release(self.session, self._holder)
-
-
-def is_refusal(result: Completion | Score) -> bool:
-    """Whether the request has no answer, because of a content filter or for another reason."""
-    is_refused = isinstance(result, Completion) and result.finish_reason == "refused"
-    return is_refused or result.failure is not None
 
 
 def _decode(fields: dict[str, Any]) -> Completion | Score:

@@ -60,7 +60,20 @@ CREATE TABLE IF NOT EXISTS reservations (
     holder TEXT PRIMARY KEY,
     dollars REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS batches (
+    name TEXT PRIMARY KEY,
+    file TEXT NOT NULL,
+    id TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch_requests (
+    key TEXT NOT NULL,
+    batch TEXT NOT NULL,
+    dollars REAL NOT NULL,
+    PRIMARY KEY (key, batch)
+) WITHOUT ROWID;
 """
+NEWEST_TABLE = "batch_requests"
+"""Stores that have it have all of them."""
 COUNT_CALL = """
 INSERT INTO usage VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
 ON CONFLICT (schema_name, slice, role, model, kind) DO UPDATE SET calls = usage.calls + 1,

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from stargate_assets.storage.completions_sql import NEWEST_TABLE
 from stargate_assets.storage.database import CompletionStoreError, Rows
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Postgres:
             ) from error
 
     def prepare(self, schema: str) -> None:
-        if self.is_there():  # also where this user may not make tables
+        if self._has(NEWEST_TABLE):  # also where this user may not make tables
             return
         for ours, theirs in _TYPES.items():
             schema = schema.replace(ours, theirs)
@@ -77,8 +78,11 @@ class Postgres:
                     session.execute(statement)
 
     def is_there(self) -> bool:
+        return self._has("completions")
+
+    def _has(self, table: str) -> bool:
         with self.connect() as session:
-            (found,) = session.execute("SELECT to_regclass('completions')").fetchone()
+            (found,) = session.execute("SELECT to_regclass(?)", [table]).fetchone()
         return found is not None
 
     def describe_damage(self, error: Exception) -> str:

@@ -155,6 +155,36 @@ def test_prices_are_stated_or_unknown(
     assert "completions of roleplayer counted at their limit" in said
 
 
+def test_batches_are_estimated_at_their_own_price(
+    scripted_project: Callable[..., Project], smollm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("warehouse").mkdir()
+    Path("warehouse/models").symlink_to(smollm.parent)
+    judge = {"engine": "openai", "endpoint": "NOWHERE", "model": "m"}
+    stated = {"endpoint": "NOWHERE", "model": "m", "prompt": 2e6, "completion": 3e6}
+    judges = {
+        "judge": {"model": judge | {"batch": True}, "name": "in batches"},
+        "other_judges": [{"model": judge, "name": "at once"}],
+    }
+    project = scripted_project(iterations=1, **judges)
+    for batch, share, said in (
+        (0.5, 0.5, "at 1e+06 and 1.5e+06 a million tokens"),
+        (None, 1.0, "at most: its price in machine.yaml does not state batch"),
+    ):
+        price = Price.model_validate(stated | {"batch": batch, "as_of": "2024-05-06"})
+        project.models.machine = Machine(prices=(price,))
+        found = estimate_calls(project, ["loop"])["loop"]
+        asked = [e for e in found if e.in_batches]
+        assert asked and {e.role for e in asked} == {"judge"}
+        for e in asked:
+            full = 2 * e.prompt_tokens + 3 * e.completion_tokens
+            assert e.dollars == pytest.approx(share * full)
+        print_estimate("loop", found, project.models.machine)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert said in printed
+        assert "in batches, each of which may take a day" in printed
+
+
 def test_the_paper_s_experiment_is_estimated_at_its_size(tmp_path: Path) -> None:
     project = load_project(root=tmp_path)
     for name, experiment in project.experiments.items():

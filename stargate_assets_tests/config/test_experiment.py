@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 
+from stargate_assets.config.data_set import DataSet
+from stargate_assets.config.digest import digest_fields
 from stargate_assets.config.experiment import (
     Experiment,
     ExperimentError,
@@ -125,3 +127,40 @@ def test_what_a_chat_template_is_told_is_of_the_science_where_it_is_stated() -> 
     assert len({experiment.digest() for experiment in experiments}) == len(set(specs)) == 3
     backwards = ModelSpec(model="m", chat_template_kwargs={"a": 1, "enable_thinking": False})
     assert backwards.model_dump_json() == specs[2].model_dump_json()
+
+
+BATCHED = {"engine": "openai", "model": "m", "batch": True}
+"""A model that is asked in batches."""
+
+
+@pytest.mark.parametrize(
+    ("stated", "role"),
+    [
+        ({"questioner": BATCHED}, "the questioner"),
+        ({"roleplayers": [{"model": BATCHED}]}, "a roleplayer"),
+        ({"judge": {"model": BATCHED, "method": "fit"}}, "a judge with method: fit"),
+        ({"judge": {"model": BATCHED, "method": "choice"}}, "a judge with method: choice"),
+    ],
+)
+def test_no_role_goes_out_in_batches_that_is_scored_or_cannot_wait(
+    stated: dict[str, object], role: str
+) -> None:
+    with pytest.raises(ExperimentError, match=f"batch is for the Oracle.*leave it out of {role}"):
+        validate_experiment("any", STATED | stated)
+
+
+def test_batches_make_nothing_due() -> None:
+    """Rows are the same with and without, and so are the digests of what states them."""
+    one, other = (
+        Experiment.model_validate(STATED | {"judge": {"model": BATCHED | {"batch": batch}}})
+        for batch in (True, False)
+    )
+    assert one.judge is not None and one.judge.model.batch
+    assert one != other
+    assert one.digest() == other.digest()
+    sources = {"tasks": {"file": "t.jsonl"}, "personas": {"file": "p.jsonl"}}
+    oracles = [
+        DataSet.model_validate(sources | {"oracle": {"model": BATCHED | {"batch": batch}}})
+        for batch in (True, False)
+    ]
+    assert digest_fields(oracles[0]) == digest_fields(oracles[1])

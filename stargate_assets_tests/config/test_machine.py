@@ -62,6 +62,16 @@ def test_a_price_is_of_a_model_at_an_endpoint() -> None:
     assert machine.price(ModelSpec(model="m")) == FREE
 
 
+def test_batches_have_a_price_of_their_own_or_cost_no_more_than_stated() -> None:
+    stated = {"model": "m", "prompt": 30, "completion": 60, "as_of": "2024-01-01"}
+    spec = ModelSpec(engine="openai", model="m", batch=True)
+    for batch, dollars in ((0.5, 45), (0, 0), (None, 90)):
+        machine = Machine(prices=(Price.model_validate(stated | {"batch": batch}),))
+        price, plain = machine.price(spec), machine.price(spec.model_copy(update={"batch": False}))
+        assert price is not None and price.dollars(10**6, 10**6) == dollars
+        assert plain is not None and plain.dollars(10**6, 10**6) == 90
+
+
 def test_a_model_may_have_its_own_number_of_replicas(tmp_path: Path) -> None:
     (tmp_path / "machine.yaml").write_text(
         "cluster: {address: auto, replicas: 8, replicas_of: {m at vllm: 2}}"

@@ -158,6 +158,7 @@ def test_what_is_stated_is_sent() -> None:
         ({"field_bounds": {"seed": [0, 5]}, "engine": "scripted"}, "field_bounds needs an engine"),
         ({"field_bounds": {"seed": [5, 0]}}, r"seed: write \[least, most\]"),
         ({"omit_fields": ["model"]}, "omit_fields"),
+        ({"engine": "vllm", "batch": True}, "batch needs an engine that asks an endpoint"),
     ],
 )
 def test_what_cannot_be_stated(stated: dict[str, object], said: str) -> None:

@@ -41,6 +41,8 @@ class FaultServer:
     """Prompts, and when they came."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
+    say: Callable[[str], str] = "{}!".format
+    """The right answer to a prompt."""
     over: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
 
@@ -57,7 +59,7 @@ class FaultServer:
             if fault is None:
                 self.answers_left -= 1
                 self.answered[prompt] += 1
-        return answer(f"{prompt}!") if fault is None else fault(request)
+        return answer(self.say(prompt)) if fault is None else fault(request)
 
     def hang(self, request: Request) -> Response:
         del request

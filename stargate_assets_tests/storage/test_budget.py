@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from stargate_assets.method.language_model import Completion
 from stargate_assets.storage.budget import Budget
-from stargate_assets.storage.completions import CompletionStore, Writer
+from stargate_assets.storage.completions import CompletionStore
+from stargate_assets.storage.writer import Writer
 from stargate_assets_tests.conftest import USE, temporary_store
 
 ANSWER = Completion("Who?", "stop", 3, 4)

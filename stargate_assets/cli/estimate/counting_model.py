@@ -58,6 +58,8 @@ class EstimatedCalls:
     tokenizer: str
     measured: bool
     """Whether completions are taken to be as long as they were so far, not as their limit."""
+    in_batches: bool = False
+    """Then nobody knows how long they take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,6 +261,7 @@ class Estimator:
         price = self.project.models.machine.price(spec)
         for kind, counted in model.counted.items():
             calls, stored, prompt, completion = (round(n * times) for n in astuple(counted))
+            seconds = seconds_so_far(self.usage, spec.label, kind, prompt, completion)
             yield EstimatedCalls(
                 slice=where,
                 role=role,
@@ -271,9 +272,10 @@ class Estimator:
                 prompt_tokens=prompt,
                 completion_tokens=completion,
                 dollars=dollars_of(price, kind, prompt, completion, calls - stored),
-                seconds=seconds_so_far(self.usage, spec.label, kind, prompt, completion),
+                seconds=None if spec.batch else seconds,
                 tokenizer=model.counter.whose,
                 measured=kind == "score" or model.mean_tokens is not None,
+                in_batches=spec.batch,
             )
 
     def _gold(self, split: PairSample) -> dict[tuple[str, str], str]:
