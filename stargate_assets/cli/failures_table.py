@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stargate_assets.cli.terminal import console
-from stargate_assets.models.stored import Usage
+from stargate_assets.models.usage import Usage
 
 Failed = tuple[str, str, str, str, str]
 """A request without an answer: slice, role, model, reason, and what the server said."""

@@ -24,8 +24,6 @@ from stargate_assets.cli.query import sql
 from stargate_assets.cli.terminal import (
     console,
     print_comparison,
-    print_estimate,
-    print_estimates,
     print_rows,
     print_usage,
     progress_bars,
@@ -209,6 +207,7 @@ def estimate(name: str, all_of_it: bool, **changes: Any) -> None:
     """
     from stargate_assets.cli.driver import find_experiment, list_family, load
     from stargate_assets.cli.estimate.estimator import estimate_calls
+    from stargate_assets.cli.estimate.tables import print_estimate, print_estimates
 
     project = load(name, all_of_it=all_of_it, **changes)
     if not all_of_it:

@@ -7,7 +7,8 @@ from stargate_assets.cli.driver import find_experiment
 from stargate_assets.definitions.project import Project
 from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
 from stargate_assets.pipeline.assets.report_page import page_path, write_page
-from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.comparison import compare
+from stargate_assets.reporting.comparison_grids import comparison_grids
 from stargate_assets.reporting.quality import Grid
 from stargate_assets.reporting.tables import ExperimentTables
 

@@ -18,8 +18,9 @@ from stargate_assets.engines.engine import Checkpoint, Engine, Opening, open_eng
 from stargate_assets.engines.tokenizers import find_tokenizer
 from stargate_assets.method.language_model import EngineError, OnProgress, ignore_progress
 from stargate_assets.models.bundled import BUNDLED, bundled_model, find_bundled_model
-from stargate_assets.models.stored import StoredModel, Usage
+from stargate_assets.models.stored import StoredModel
 from stargate_assets.models.traces import call_tracer
+from stargate_assets.models.usage import Usage
 from stargate_assets.storage.bookkeeping import Calls, count_calls
 from stargate_assets.storage.checkpoints import verify
 from stargate_assets.storage.completions import CompletionStore, FailureRow, Use

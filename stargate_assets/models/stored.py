@@ -27,6 +27,7 @@ from stargate_assets.method.language_model import (
 from stargate_assets.models.batches import SENDINGS, Batches
 from stargate_assets.models.failures import FailureCount
 from stargate_assets.models.traces import OnCall, ignore_call
+from stargate_assets.models.usage import Usage
 from stargate_assets.storage.budget import Budget
 from stargate_assets.storage.completions import CompletionStore, Use, request_key
 from stargate_assets.storage.writer import Writer, is_refusal
@@ -41,25 +42,6 @@ _SECONDS_OF_A_WAIT = 0.5
 
 class SpendingError(EngineError):
     """The next call could cost more than the run may spend, or nobody knows what it costs."""
-
-
-@dataclass(slots=True)
-class Usage:
-    """Calls that a run made, calls that the store answered, seconds in engines and training, and
-    what providers were paid. `estimated` are calls whose tokens no server reported; `failures` are
-    requests without an answer, by the store's key and what they were made for.
-    """
-
-    made: int = 0
-    stored: int = 0
-    estimated: int = 0
-    failures: dict[tuple[str, Use], tuple[str, Failure]] = field(
-        default_factory=dict[tuple[str, Use], tuple[str, Failure]]
-    )
-    """Each with the name of the model."""
-    seconds: float = 0.0
-    training_seconds: float = 0.0
-    dollars: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

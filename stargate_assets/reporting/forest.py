@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.statistics import Estimate
-from stargate_assets.reporting.comparison import WIN_RATE, Compared
+from stargate_assets.reporting.comparison import Compared
+from stargate_assets.reporting.comparison_grids import WIN_RATE
 from stargate_assets.reporting.metrics import metric_labels
 from stargate_assets.reporting.style import (
     COLOURS,

@@ -10,7 +10,8 @@ import jinja2
 
 from stargate_assets.reporting import curves, figures, quality
 from stargate_assets.reporting.answers import answer_estimates, statement_counts
-from stargate_assets.reporting.comparison import Compared, compare, comparison_grids
+from stargate_assets.reporting.comparison import Compared, compare
+from stargate_assets.reporting.comparison_grids import comparison_grids
 from stargate_assets.reporting.evaluation_sets import evaluation_grids
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.judges import judge_grids

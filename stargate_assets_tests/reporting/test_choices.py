@@ -7,7 +7,8 @@ import pytest
 
 from stargate_assets.cli.terminal import console, print_report
 from stargate_assets.pipeline.assets.evaluation import report_rows
-from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.comparison import compare
+from stargate_assets.reporting.comparison_grids import comparison_grids
 from stargate_assets.reporting.quality import estimates
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from stargate_assets.method.roleplayer_audit import Fault
-from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.comparison import compare
+from stargate_assets.reporting.comparison_grids import comparison_grids
 from stargate_assets.reporting.roleplayers import TITLE, roleplayer_caveats, roleplayer_grids
 from stargate_assets.reporting.summary import summary
 from stargate_assets.reporting.tables import ExperimentTables
