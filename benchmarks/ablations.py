@@ -13,12 +13,12 @@ from stargate_assets.cli.driver import list_family
 from stargate_assets.definitions.project import Project, load_project
 from stargate_assets.pipeline.assets.evaluation import NothingEvaluatedError, read_evaluated_tables
 from stargate_assets.reporting import curves
-from stargate_assets.reporting.comparison import (
+from stargate_assets.reporting.comparison import compare
+from stargate_assets.reporting.comparison_grids import (
     BEHAVIOUR,
     COSTS,
     GAINS,
     WIN_RATE,
-    compare,
     comparison_grids,
 )
 from stargate_assets.reporting.forest import forest

@@ -23,7 +23,8 @@ from stargate_assets.method.answer_metrics import ANSWERS_THAT_ASK
 from stargate_assets.method.arms import Arm
 from stargate_assets.method.conditions import Condition
 from stargate_assets.method.statistics import Estimate, t_quantile
-from stargate_assets.reporting.comparison import GAINS, WIN_RATE, Compared, compare
+from stargate_assets.reporting.comparison import Compared, compare
+from stargate_assets.reporting.comparison_grids import GAINS, WIN_RATE
 from stargate_assets.reporting.metrics import metric_labels
 from stargate_assets.reporting.quality import NONE, Grid
 from stargate_assets.reporting.words import percent, signed

@@ -18,10 +18,15 @@ def path_option(help_text: str, *, required: bool = False) -> dict[str, Any]:
 
 @click.command()
 @click.argument("name")
+@click.option("--tasks", metavar="FILE", help="File, folder, pattern, URL; or PRESET:FILE.")
+@click.option("--personas", metavar="FILE", help="The same.")
 @click.option(
-    "--tasks", metavar="FILE", required=True, help="File, folder, pattern, URL; or PRESET:FILE."
+    "--domain", "domains", metavar="TEXT", multiple=True, help="Write everything, about this."
 )
-@click.option("--personas", metavar="FILE", required=True, help="The same.")
+@click.option("--model", metavar="MODEL", help="With --domain: who writes everything.")
+@click.option(
+    "--engine", default="transformers", show_default=True, help="With --domain: where it runs."
+)
 @click.option("--gold-responses", metavar="FILE", help="Recorded gold responses.")
 @click.option("--oracle", metavar="MODEL", help="Writes the gold responses that are not recorded.")
 @click.option(
@@ -42,8 +47,11 @@ def path_option(help_text: str, *, required: bool = False) -> dict[str, Any]:
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the drawn splits.")
 def init(
     name: str,
-    tasks: str,
-    personas: str,
+    tasks: str | None,
+    personas: str | None,
+    domains: tuple[str, ...],
+    model: str | None,
+    engine: str,
     gold_responses: str | None,
     oracle: str | None,
     columns: tuple[str, ...],
@@ -51,9 +59,23 @@ def init(
     skip_bad: bool,
     seed: int,
 ) -> None:
-    """Check the files of a data set NAME and declare it under stargate_assets/defs/."""
+    """Check the files of a data set NAME, or state who writes it, and declare it under
+    stargate_assets/defs/.
+    """
     from stargate_assets.cli.scaffold import scaffold_data_set
+    from stargate_assets.cli.scaffold_written import scaffold_written_data_set
 
+    if domains:
+        if tasks or personas or gold_responses or oracle or columns or formats or skip_bad:
+            raise click.UsageError("--domain takes --model, --engine and --seed, and no files.")
+        if model is None:
+            raise click.UsageError("--domain needs --model: who writes the data set.")
+        path = scaffold_written_data_set(name, domains, {"engine": engine, "model": model}, seed)
+        console.print(f"Wrote {escape(str(path))}.", soft_wrap=True)
+        console.print(f"Write the data: stargate run {name}")
+        return
+    if tasks is None or personas is None:
+        raise click.UsageError("State --tasks and --personas, or --domain and --model.")
     files = {"tasks": tasks, "personas": personas, "gold_responses": gold_responses}
     scaffold = scaffold_data_set(
         name,

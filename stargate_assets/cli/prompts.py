@@ -21,6 +21,7 @@ from stargate_assets.method.examples import IGNORED, Dialogue, tokenise
 from stargate_assets.method.language_model import Message
 from stargate_assets.method.plan import TEST_SPLIT
 from stargate_assets.method.simulation import Cell
+from stargate_assets.method.written_tasks import MOST_LINES
 from stargate_assets.pipeline.assets.rows import conversations_from_rows
 from stargate_assets.storage.io_manager import slice_of
 
@@ -83,6 +84,9 @@ def shown_prompts(project: Project, name: str, number: int) -> list[ShownPrompt]
     if data_set.oracle is not None:
         messages = data_set.prompts.oracle_messages(pair)
         shown.append(ShownPrompt("oracle", data_set.oracle.model, messages))
+    if (tasks := data_set.task_writer) is not None:
+        messages = data_set.prompts.task_writer_messages([], tasks.domains[0], MOST_LINES)
+        shown.append(ShownPrompt("task writer", tasks.model, messages))
     if data_set.persona_writer is not None:
         messages = data_set.prompts.persona_writer_messages([pair.persona])
         shown.append(ShownPrompt("persona writer", data_set.persona_writer.model, messages))

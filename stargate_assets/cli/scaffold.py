@@ -74,7 +74,7 @@ def scaffold_data_set(
     ProjectError for a name that cannot be or is taken, and DataError for what is wrong in a file;
     nothing is written then.
     """
-    path, _ = _new_file(name, "a data set")
+    path, _ = new_file(name, "a data set")
     fields: dict[str, Any] = {"seed": seed} if seed else {}
     for table, file in files.items():
         preset, place = split_preset(file, table)
@@ -95,7 +95,7 @@ def scaffold_data_set(
         read = getattr(tables, table)
         if read is not None:
             findings += _findings(table, read.frame, read.left_out)
-    _write(path, DataSetComponent, {"name": name, "data_set": fields})
+    write_component(path, DataSetComponent, {"name": name, "data_set": fields})
     return Scaffold(path, findings)
 
 
@@ -109,7 +109,7 @@ def _stated_place(file: str, folder: Path) -> dict[str, Any]:
     """How a defs.yaml states a file: by its path, or by its URL and what is there now."""
     if "://" in file:
         return {"url": {file: hashlib.sha256(download(file)).hexdigest()}}
-    return {"file": _path_for_yaml(Path(file), folder)}
+    return {"file": path_for_yaml(Path(file), folder)}
 
 
 def _state_guesses(name: str, fields: dict[str, Any], folder: Path) -> list[str]:
@@ -150,14 +150,16 @@ def scaffold_experiment(name: str, like: str, assignments: Sequence[tuple[str, A
     Raises ProjectError for a name that cannot be or is taken, and ExperimentError for values that
     do not fit; nothing is written then.
     """
-    path, declared = _new_file(name, "an experiment")
+    path, declared = new_file(name, "an experiment")
     fields = _nested_fields(assignments)
     declaration = ExperimentDeclaration(like, read_prompts(fields, path))
     stated = declared.stated | {name: declaration}
     experiment = resolve_experiment(name, stated, declared.data_sets)
     check_data_set(name, experiment, declared.data_sets)
     attributes = {"name": name, "like": like}
-    _write(path, ExperimentComponent, attributes | ({"experiment": fields} if fields else {}))
+    write_component(
+        path, ExperimentComponent, attributes | ({"experiment": fields} if fields else {})
+    )
     return path
 
 
@@ -177,7 +179,7 @@ def _nested_fields(assignments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _new_file(name: str, what: str) -> tuple[Path, Declarations]:
+def new_file(name: str, what: str) -> tuple[Path, Declarations]:
     """Where the defs.yaml of a new component goes, in a folder of its own; and what is declared
     already.
     """
@@ -195,13 +197,13 @@ def _new_file(name: str, what: str) -> tuple[Path, Declarations]:
     return path, declared
 
 
-def _write(path: Path, component: type[dg.Component], attributes: dict[str, Any]) -> None:
+def write_component(path: Path, component: type[dg.Component], attributes: dict[str, Any]) -> None:
     content = {"type": type_name(component), "attributes": attributes}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _path_for_yaml(file: Path, folder: Path) -> str:
+def path_for_yaml(file: Path, folder: Path) -> str:
     """How a defs.yaml names a file: from its own folder inside the project, else absolutely."""
     absolute = file.absolute()
     inside = absolute.is_relative_to(PROJECT) and folder.is_relative_to(PROJECT)

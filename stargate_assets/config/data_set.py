@@ -20,6 +20,7 @@ from stargate_assets.config.model_spec import Frozen, ModelSpec, first_fault
 from stargate_assets.config.paths import refuse_outside
 from stargate_assets.config.prompts import DataPrompts
 from stargate_assets.method.errors import DeclarationError
+from stargate_assets.method.hygiene import fault
 from stargate_assets.method.objectives import OBJECTIVES
 from stargate_assets.method.prompts import SHIPPED
 from stargate_assets.method.text import SameText
@@ -57,6 +58,12 @@ def _encoding(name: str) -> str:
         codecs.lookup(name)
     except LookupError as error:
         raise ValueError(f"{name!r} is no encoding that Python knows") from error
+    return name
+
+
+def _domain(name: str) -> str:
+    if found := fault("domain", name):
+        raise ValueError(found.message)
     return name
 
 
@@ -151,6 +158,21 @@ class Source(Frozen):
         return self
 
 
+class TaskWriter(Frozen):
+    """Tasks written by a model about `domains`, few-shot from `examples`."""
+
+    model: ModelSpec
+    domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = Field(
+        min_length=1, description="What the tasks are about, a few words each; a task's `domain`."
+    )
+    examples: Source
+    sizes: Sizes = Sizes(train_a=250, train_b=250, test=50)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    answer_tokens: PositiveInt = Field(default=512, description="For ten tasks at most.")
+    attempts: PositiveInt = Field(default=10, description="Most requests for one task.")
+
+
 class PersonaWriter(Frozen):
     """Personas written by a model, few-shot from `examples` (section 4, "Persona Generation")."""
 
@@ -181,7 +203,8 @@ class DataSet(Frozen):
         description="Which two texts are the same, but for case and spaces: those that differ in "
         "marks that cannot change what they say, or those that have the same words.",
     )
-    tasks: Source
+    tasks: Source | None = None
+    task_writer: TaskWriter | None = None
     personas: Source | None = None
     persona_writer: PersonaWriter | None = None
     gold_responses: Source | None = Field(
@@ -198,8 +221,12 @@ class DataSet(Frozen):
 
     @model_validator(mode="after")
     def _people(self) -> Self:
+        if (self.tasks is None) == (self.task_writer is None):
+            raise ValueError("needs either tasks or a task_writer")
         if (self.personas is None) == (self.persona_writer is None):
             raise ValueError("needs either personas or a persona_writer")
+        if self.task_writer is not None and self.gold_responses is not None:
+            raise ValueError("recorded gold_responses are of recorded tasks, not of written ones")
         if self.persona_writer is not None and self.gold_responses is not None:
             raise ValueError(
                 "recorded gold_responses are of recorded personas, not of written ones"
@@ -221,7 +248,7 @@ class DataSet(Frozen):
     @property
     def has_options(self) -> bool:
         """Whether each gold response is one of its task's options."""
-        return self.tasks.options
+        return self.tasks is not None and self.tasks.options
 
     @property
     def has_unusual_personas(self) -> bool:
@@ -235,9 +262,10 @@ class DataSet(Frozen):
         return self.gold_responses is not None or self.oracle is not None
 
     @property
-    def writers(self) -> tuple["PersonaWriter | Oracle", ...]:
+    def writers(self) -> tuple["TaskWriter | PersonaWriter | Oracle", ...]:
         """Who writes of it what is not recorded."""
-        return tuple(w for w in (self.persona_writer, self.oracle) if w is not None)
+        written = (self.task_writer, self.persona_writer, self.oracle)
+        return tuple(writer for writer in written if writer is not None)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -246,8 +274,9 @@ class DataSet(Frozen):
 
     def sources(self) -> list[Source]:
         """Everything that is read."""
+        tasks = self.task_writer.examples if self.task_writer else self.tasks
         written = self.persona_writer and self.persona_writer.examples
-        return [s for s in (self.tasks, self.personas, written, self.gold_responses) if s]
+        return [s for s in (tasks, self.personas, written, self.gold_responses) if s]
 
 
 def validate_data_set(name: str, stated: Mapping[str, Any], directory: Path) -> DataSet:
@@ -272,15 +301,14 @@ def validate_data_set(name: str, stated: Mapping[str, Any], directory: Path) -> 
 
 def with_sources(data_set: DataSet, change: Callable[[Source], Source]) -> DataSet:
     """The data set with each of its sources changed."""
-    writer = data_set.persona_writer
     changed: dict[str, object] = {
         name: change(source)
         for name in ("tasks", "personas", "gold_responses")
         if (source := getattr(data_set, name)) is not None
     }
-    if writer is not None:
-        examples = change(writer.examples)
-        changed["persona_writer"] = writer.model_copy(update={"examples": examples})
+    for name in ("task_writer", "persona_writer"):
+        if (writer := getattr(data_set, name)) is not None:
+            changed[name] = writer.model_copy(update={"examples": change(writer.examples)})
     return data_set.model_copy(update=changed)
 
 

@@ -2,12 +2,13 @@
 the request.
 
 Completions are drawn from a short script by the request's seed; who has so far written personas,
-with a name on the first line, writes another. A word of a continuation is more
-probable where the context has it, so that a conversation that brings out the persona's facts scores
-better than one that does not.
+with a name on the first line, writes another, and who has written a task with its kind writes ten.
+A word of a continuation is more probable where the context has it, so that a conversation that
+brings out the persona's facts scores better than one that does not.
 """
 
 import random
+import re
 from collections.abc import Sequence
 
 from stargate_assets.engines.engine import Checkpoint, Opening
@@ -28,6 +29,7 @@ UTTERANCES = (
     "Here is a plan that suits everybody.",
     "That sounds nice.",
 )
+_SHOWN_TASK = re.compile("(specific|general): ")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 KNOWN, UNKNOWN = -0.5, -3.0
 """log p of a word that the context has, and of one that it has not, in nats."""
@@ -52,6 +54,8 @@ class ScriptedEngine:
             draw = random.Random(request.seed)
             if request.messages[1:] and request.messages[-2].content.startswith("Name:"):
                 text = _persona(draw)
+            elif request.messages[1:] and _SHOWN_TASK.match(request.messages[-2].content):
+                text = _tasks(draw)
             else:
                 text = draw.choice(UTTERANCES) if request.sampling.temperature else UTTERANCES[-2]
             yield index, Completion(text, "stop", context, len(text.split()))
@@ -71,3 +75,12 @@ def _persona(draw: random.Random) -> str:
     """Somebody whose name and facts nobody else is likely to have."""
     name, *facts = ("".join(draw.choices(LETTERS, k=8)) for _ in range(5))
     return f"Name: {name.title()}\n" + " ".join(f"I am fond of {fact}." for fact in facts)
+
+
+def _tasks(draw: random.Random) -> str:
+    """Ten tasks that nobody else is likely to have, of both kinds."""
+    kinds = ("specific", "general")
+    return "\n".join(
+        f"{kinds[n % 2]}: {' '.join(''.join(draw.choices(LETTERS, k=8)) for _ in range(3))}?"
+        for n in range(10)
+    )

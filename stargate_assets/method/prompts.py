@@ -109,6 +109,20 @@ class Prompts:
         system = self._system("oracle", pair, **_described(pair.persona))
         return *system, Message("user", pair.task.text)
 
+    def task_writer_messages(
+        self, examples: Sequence[tuple[str, str, str]], domain: str, count: int
+    ) -> tuple[Message, ...]:
+        """Who writes tasks: the rules, (kind, text, domain) of the examples as what it has written
+        so far, and the request for `count` tasks about a domain.
+        """
+        messages = [Message("system", self._render("task_writer"))]
+        for kind, text, of in examples:
+            asked = self._render("task_request", domain=of, count="1")
+            written = self._render("task_example", kind=kind, task=text)
+            messages += [Message("user", asked), Message("assistant", written)]
+        request = self._render("task_request", domain=domain, count=str(count))
+        return *messages, Message("user", request)
+
     def persona_writer_messages(self, examples: Sequence[Persona]) -> tuple[Message, ...]:
         """Who writes personas: the rules, and the examples as what it has written so far."""
         request = Message("user", self._render("persona_request"))

@@ -52,6 +52,9 @@ EXPERIMENT_TEMPLATES = {
 """The templates that an experiment may replace."""
 DATA_TEMPLATES = {
     "oracle": Variables(("persona",), (*_WHO, "third_person")),
+    "task_writer": Variables(),
+    "task_request": Variables(("domain", "count")),
+    "task_example": Variables(("kind", "task")),
     "persona_writer": Variables(),
     "persona_request": Variables(),
     "persona_example": Variables(("persona", "name")),

@@ -2,6 +2,7 @@
 that count and do not answer.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 
@@ -24,6 +25,7 @@ from stargate_assets.cli.estimate.sample import (
     sample_pairs,
 )
 from stargate_assets.cli.estimate.tokens import token_counter
+from stargate_assets.config.data_set import DataSet, TaskWriter
 from stargate_assets.config.experiment import Experiment
 from stargate_assets.config.model_spec import ModelSpec
 from stargate_assets.definitions.project import Project
@@ -37,6 +39,7 @@ from stargate_assets.method.judging import compare_with_references
 from stargate_assets.method.plan import Step, parent_cell, planned_steps
 from stargate_assets.method.roleplayer_audit import audit_replies
 from stargate_assets.method.simulation import Cell, turn_count
+from stargate_assets.method.written_tasks import MOST_LINES, TASK_EXAMPLES
 from stargate_assets.pipeline.assets.steps import (
     evaluate_cell,
     judge_comparisons,
@@ -105,6 +108,8 @@ class Estimator:
         schema = self.experiment.data_set
         data_set = self.project.data_sets[schema]
         for split in self.project.missing_splits(schema, splits):
+            if (tasks := data_set.task_writer) is not None:
+                yield from self._task_writer(split, data_set, tasks)
             if (writer := data_set.persona_writer) is not None:
                 model = self._base(schema, "persona_writer", writer.model)
                 count = getattr(writer.sizes, split)
@@ -118,6 +123,24 @@ class Estimator:
                 missing = [pair for pair in rows.pairs if pair.key not in rows.gold]
                 write_gold_responses(model, missing, oracle.answer_tokens, data_set.prompts)
                 yield from self._lines(split, "oracle", oracle.model, model, rows.times)
+
+    def _task_writer(
+        self, split: str, data_set: DataSet, writer: TaskWriter
+    ) -> Iterator[EstimatedCalls]:
+        """The calls that write a split's tasks, if none of them has to be asked for again."""
+        schema = self.experiment.data_set
+        model = self._base(schema, "task_writer", writer.model)
+        calls = math.ceil(getattr(writer.sizes, split) / MOST_LINES)
+        shown = reader(schema, data_set)().task_examples[:TASK_EXAMPLES]
+        messages = data_set.prompts.task_writer_messages(
+            [(example.kind, example.text, example.domain) for example in shown],
+            writer.domains[0],
+            MOST_LINES,
+        )
+        prompt = model.counter.prompt(messages)
+        tokens = round(model.mean_tokens or writer.answer_tokens)
+        model.counted["chat"] = Calls(calls, 0, calls * prompt, calls * tokens)
+        yield from self._lines(split, "task_writer", writer.model, model, 1)
 
     def _cell(self, step: Step, split: PairSample) -> Iterator[EstimatedCalls]:
         experiment, cell, base = self.experiment, step.cell, self.experiment.questioner

@@ -6,7 +6,7 @@ from itertools import cycle
 
 import polars as pl
 
-from stargate_assets.config.data_set import DATA_TABLES, PersonaWriter
+from stargate_assets.config.data_set import DATA_TABLES, PersonaWriter, TaskWriter
 from stargate_assets.definitions.project import Project
 from stargate_assets.method.conversation import Conversation, Pair
 from stargate_assets.method.evaluations import EVALUATIONS
@@ -54,7 +54,8 @@ def sample_pairs(project: Project, schema: str, split: str) -> PairSample:
         tasks, personas, gold = (warehouse.read(schema, t, slices) for t in DATA_TABLES)
     else:
         read = reader(schema, data_set)()
-        tasks = read.tasks.of(split)
+        writer = data_set.task_writer
+        tasks = read.tasks.of(split) if writer is None else _stand_in_tasks(read, writer, split)
         if read.personas is not None:
             personas = read.personas.of(split)
         else:
@@ -101,6 +102,15 @@ def items_to_evaluate(
             cell = Cell(iteration, evaluation)
             if cell in due or cell not in there:
                 yield cell, EVALUATIONS[stated.kind], counted, len(items) / len(counted)
+
+
+def _stand_in_tasks(read: Tables, writer: TaskWriter, split: str) -> pl.DataFrame:
+    """The examples, for tasks that are not written yet."""
+    rows = [
+        {"task_id": str(number), "text": example.text, "domain": None, "kind": example.kind}
+        for number, example in zip(range(getattr(writer.sizes, split)), cycle(read.task_examples))
+    ]
+    return pl.DataFrame(rows)
 
 
 def _stand_in_personas(read: Tables, writer: PersonaWriter, split: str) -> pl.DataFrame:

@@ -244,6 +244,7 @@ def render_data_card(tables: ExperimentTables, data_set: DataSet) -> str:
         },
         oracle=oracle,
         writer=writer,
+        task_writer=data_set.task_writer and public_label(data_set.task_writer.model.model),
         generated=gold.filter(source="generated").height,
         recorded=gold.filter(source="recorded").height,
         excluded=gold["exclusion"].count(),

@@ -97,7 +97,9 @@ def _finds(data_set: DataSet, read: Read) -> dict[str, dict[str, Find]]:
     for table in ("tasks", "personas"):
         finds[table]["disjoint"] = partial(find_repeats, table=table, same=data_set.same_text)
         finds[table][NEAR_DUPLICATES] = partial(find_near_duplicates, table=table)
-    for table in ("tasks", "personas") if data_set.personas else ("tasks",):
+    for table in ("tasks", "personas"):
+        if getattr(data_set, table) is None:  # a model writes it
+            continue
         finds[table]["as_in_the_source"] = partial(find_changed, table=table, read=read)
     finds["personas"]["names_absent_from_tasks"] = find_names_in_tasks
     if data_set.has_gold_responses:

@@ -9,13 +9,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from stargate_assets.config.data_set import DataError, DataSet, Oracle, PersonaWriter
+from stargate_assets.config.data_set import DataError, DataSet, Oracle, PersonaWriter, TaskWriter
 from stargate_assets.config.engines import compute_here
 from stargate_assets.method.conversation import Pair
 from stargate_assets.method.gold_responses import write_gold_responses
 from stargate_assets.method.language_model import LanguageModel, Sampling
 from stargate_assets.method.personas import generate_personas
+from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.prompts import Prompts
+from stargate_assets.method.splits import draw_splits, split_sizes
+from stargate_assets.method.written_tasks import write_tasks
 from stargate_assets.models.pool import ModelPool, engine_kind
 from stargate_assets.pipeline.assets.grid import GPU_POOL, split_partitions
 from stargate_assets.pipeline.assets.outputs import column_schema, table_output
@@ -58,31 +61,47 @@ def data_set_assets(name: str, data_set: DataSet, read: Read) -> list[dg.AssetsD
             )
         return table_output(rows, versions[table], metadata)
 
+    task_writer, writer, oracle = data_set.task_writer, data_set.persona_writer, data_set.oracle
+
     @asset(
         "tasks",
         "What users ask for: short, everyday, and underspecified on purpose.",
-        kinds={"duckdb"},
+        kinds={"duckdb", engine_kind(task_writer.model)} if task_writer else {"duckdb"},
+        pool=GPU_POOL if task_writer and compute_here([task_writer.model.engine]) else None,
     )
-    def tasks(context: dg.AssetExecutionContext) -> dg.Output[pl.DataFrame]:
-        rows = read().tasks
-        return output("tasks", rows.of(context.partition_key), count_left_out(rows.left_out))
+    def tasks(
+        context: dg.AssetExecutionContext, models: dg.ResourceParam[ModelPool]
+    ) -> dg.Output[pl.DataFrame]:
+        rows, split = read(), context.partition_key
+        if task_writer is not None:
+            model = models.open(task_writer.model, Use(name, split, "task_writer"))
+            frame, counts = write_task_rows(task_writer, rows, data_set, model)
+            return output("tasks", frame.filter(split=split), counts)
+        return output("tasks", rows.tasks.of(split), count_left_out(rows.tasks.left_out))
 
-    writer, oracle = data_set.persona_writer, data_set.oracle
+    people_writers = [w for w in (writer and task_writer, writer) if w]
 
     @asset(
         "personas",
         "Who asks: a name and first-person statements that the questioner never sees"
         + (", written by a model." if writer else "."),
         kinds={"duckdb", engine_kind(writer.model)} if writer else {"duckdb"},
-        pool=GPU_POOL if writer and compute_here([writer.model.engine]) else None,
+        pool=GPU_POOL if compute_here([w.model.engine for w in people_writers]) else None,
+        deps=[dg.AssetKey([name, "tasks"])] if task_writer and writer else [],
     )
     def personas(
         context: dg.AssetExecutionContext, models: dg.ResourceParam[ModelPool]
     ) -> dg.Output[pl.DataFrame]:
         rows, split = read(), context.partition_key
         if writer is not None:
+            tasks = rows.tasks.frame
+            if task_writer is not None:  # of every split, and each is in the store by now
+                asked = models.open(task_writer.model, Use(name, split, "task_writer"))
+                tasks, _ = write_task_rows(task_writer, rows, data_set, asked)
             model = models.open(writer.model, Use(name, split, "persona_writer"))
-            return output("personas", *write_persona_rows(writer, rows, data_set, split, model))
+            texts = tasks["text"].to_list()
+            people = write_persona_rows(writer, rows, texts, data_set, split, model)
+            return output("personas", *people)
         assert rows.personas is not None
         return output("personas", rows.personas.of(split), count_left_out(rows.personas.left_out))
 
@@ -128,8 +147,57 @@ def count_left_out(reasons: Mapping[str, int]) -> dict[str, int]:
     return {f"left out: {reason}": count for reason, count in sorted(reasons.items())}
 
 
+def write_task_rows(
+    writer: TaskWriter, read: Tables, data_set: DataSet, model: LanguageModel
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows of all splits, drawn as those of a file are, and counts of what is missing and of
+    the refusals. What a model has written once comes from the completion store.
+    """
+    sizes = writer.sizes.model_dump()
+    wanted = sum(sizes.values())
+    people = [] if read.personas is None else read.personas.frame["name"].drop_nulls().to_list()
+    written = write_tasks(
+        model,
+        read.task_examples,
+        writer.domains,
+        wanted,
+        names=people,
+        same=data_set.same_text,
+        seed=data_set.seed,
+        attempts=writer.attempts,
+        sampling=Sampling(writer.answer_tokens, writer.temperature, writer.top_p),
+        prompts=data_set.prompts,
+    )
+    refused = Counter(reason for _, _, reason in written.refusals)
+    counts = {f"refused: {reason}": count for reason, count in sorted(refused.items())}
+    count = len(written.tasks)
+    if count < len(SPLITS):
+        raise DataError(
+            f"{writer.model.model} wrote {count} usable tasks ({counts}), too few for "
+            f"{len(SPLITS)} splits; raise attempts, or use another model or temperature."
+        )
+    drawn = sizes if count == wanted else split_sizes(count)
+    split_of = draw_splits([task.task_id for task in written.tasks], drawn, data_set.seed)
+    rows: list[dict[str, object]] = [
+        {
+            "split": split_of[task.task_id],
+            "task_id": task.task_id,
+            "text": task.text,
+            "domain": task.domain,
+            "kind": task.kind,
+        }
+        for task in sorted(written.tasks, key=lambda task: task.task_id)
+    ]
+    return table_rows("tasks", rows), {"not written": wanted - count, **counts}
+
+
 def write_persona_rows(
-    writer: PersonaWriter, read: Tables, data_set: DataSet, split: str, model: LanguageModel
+    writer: PersonaWriter,
+    read: Tables,
+    tasks: list[str],
+    data_set: DataSet,
+    split: str,
+    model: LanguageModel,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The rows of a split, and counts of who is missing and of the refusals. All splits are written
     together; what a model has written once comes from the completion store.
@@ -138,7 +206,7 @@ def write_persona_rows(
     written = generate_personas(
         model,
         read.examples,
-        read.tasks.frame["text"].to_list(),
+        tasks,
         sizes,
         seed=data_set.seed,
         attempts=writer.attempts,

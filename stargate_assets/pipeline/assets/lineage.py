@@ -19,6 +19,7 @@ Prompts = Callable[[Experiment, str], tuple[str, ...]]
 OPENING = ("opening",)
 ASKING = (*OPENING, "questioner", "asking")
 ANSWERING = (*OPENING, "closing", "respondent")
+TASK_WRITER = ("task_writer", "task_request", "task_example")
 PERSONA_WRITER = ("persona_writer", "persona_request", "persona_example")
 ORACLE = ("oracle",)
 JUDGING: dict[JudgeMethod, tuple[str, ...]] = {
@@ -186,6 +187,8 @@ def step_tables(purpose: Purpose, experiment: Experiment) -> tuple[str, ...]:
 
 def data_prompts(data_set: DataSet, table: str) -> tuple[str, ...]:
     """The templates that a table of a data set is written with."""
+    if table == "tasks" and data_set.task_writer is not None:
+        return TASK_WRITER
     if table == "personas" and data_set.persona_writer is not None:
         return PERSONA_WRITER
     return ORACLE if table == "gold_responses" and data_set.oracle is not None else ()

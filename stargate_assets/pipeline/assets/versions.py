@@ -212,8 +212,8 @@ def data_versions(data_set: DataSet) -> dict[str, str]:
         if table == "personas" and data_set.has_unusual_personas:
             prompts += as_found_sources()
         found[table] = digest_text(content, str(DATA_RULES[table]), *prompts)
-        if table == "personas" and prompts:
-            content = found[table]  # gold responses are of the personas that are written
+        if table != "gold_responses" and prompts:
+            content = found[table]  # what follows is of the tasks or personas that are written
     return found
 
 

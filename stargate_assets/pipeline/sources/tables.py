@@ -14,6 +14,7 @@ from stargate_assets.method.personas import EXAMPLES
 from stargate_assets.method.plan import SPLITS
 from stargate_assets.method.splits import draw, draw_splits, split_sizes
 from stargate_assets.method.text import SameText
+from stargate_assets.method.written_tasks import WrittenTask
 from stargate_assets.pipeline.sources.files import paths_of
 from stargate_assets.pipeline.sources.gold import make_gold_table
 from stargate_assets.pipeline.sources.names import give_names
@@ -28,9 +29,12 @@ from stargate_assets.pipeline.sources.table import (
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What the sources of a data set hold; None is what they do not say."""
+    """What the sources of a data set hold; None is what they do not say. Tasks that a model writes
+    are not among `tasks`.
+    """
 
     tasks: Table
+    task_examples: list[WrittenTask]
     personas: Table | None
     examples: list[Persona]
     gold_responses: Table | None
@@ -70,17 +74,22 @@ def reader(name: str, data_set: DataSet) -> Read:
 def read_tables(data_set: DataSet) -> Tables:
     """Everything that the sources say, or a DataError: nothing is half-loaded."""
     same = data_set.same_text
-    tasks = _task_rows(data_set.tasks, same)
-    writer = data_set.persona_writer
+    task_writer, writer = data_set.task_writer, data_set.persona_writer
+    task_source = task_writer.examples if task_writer else data_set.tasks
+    assert task_source is not None
+    tasks = _task_rows(task_source, same)
     seed = data_set.seed
     personas = data_set.personas and _persona_rows(data_set.personas, same, seed, tasks)
     examples = _persona_rows(writer.examples, same, seed, tasks) if writer else None
-    if personas is not None:
+    if personas is not None and task_writer is None:
         _refuse_names_in_tasks(personas, tasks)
     raise_faults(*(rows for rows in (tasks, personas, examples) if rows is not None))
     if examples is not None and len(examples.rows) < EXAMPLES:
         raise DataError(f"{examples.name} has one persona; a writer needs {EXAMPLES} examples.")
-    task_table = _task_table(data_set.tasks, tasks, data_set.seed)
+    if task_writer is None:
+        task_table = _task_table(task_source, tasks, data_set.seed)
+    else:
+        task_table = make_table("tasks", [], Rows("", False, {}))
     persona_table = gold_table = None
     if personas is not None and data_set.personas is not None:
         persona_table = _persona_table(data_set.personas, personas, data_set.seed)
@@ -88,6 +97,7 @@ def read_tables(data_set: DataSet) -> Tables:
             gold_table = make_gold_table(data_set, task_table, persona_table)
     return Tables(
         task_table,
+        [_example_of(row) for row in tasks.rows] if task_writer else [],
         persona_table,
         [persona_of(r, writer.examples) for r in examples.rows] if writer and examples else [],
         gold_table,
@@ -111,6 +121,12 @@ def _persona_rows(source: Source, same: SameText, seed: int, tasks: Rows) -> Row
         _refuse_repeated(rows, "name", same)
     _refuse_without_split(rows)
     return rows
+
+
+def _example_of(row: Row) -> WrittenTask:
+    """An example for who writes tasks; one that says no kind is taken for specific."""
+    values = row.values
+    return WrittenTask(row["text"], values.get("kind", "specific"), values.get("domain", "life"))
 
 
 def _refuse_without_split(rows: Rows) -> None:

@@ -49,7 +49,10 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         "stargate_assets.pipeline.sources.evaluation_sets:read_items",
     ),
     "report": (f"{ASSETS}.evaluation:report_rows",),
-    "tasks": ("stargate_assets.pipeline.sources.tables:read_tables",),
+    "tasks": (
+        "stargate_assets.pipeline.sources.tables:read_tables",
+        f"{ASSETS}.data_set:write_task_rows",
+    ),
     "personas": (
         "stargate_assets.pipeline.sources.tables:read_tables",
         f"{ASSETS}.data_set:write_persona_rows",

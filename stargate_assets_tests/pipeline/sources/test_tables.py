@@ -346,7 +346,7 @@ def test_files_that_change_after_loading_are_not_read_under_the_old_version(data
 @pytest.mark.parametrize(
     ("stated", "complaint"),
     [
-        ({"personas": {"file": "p.csv"}}, "tasks: Field required"),
+        ({"personas": {"file": "p.csv"}}, "needs either tasks or a task_writer"),
         (
             {"tasks": {}, "personas": {"file": "p.csv"}},
             "tasks: needs either a file, a url or a hub",
