@@ -45,7 +45,8 @@ def split_evenly(tokens: Sequence[int], replicas: int) -> list[range]:
             if start == len(tokens):
                 break
             end = bisect_right(sent, first + number * size + HALF_A_TOKEN) - 1
-            end = max(start + 1, end)
+            largest = bisect_right(sent, sent[start] + MOST_TOKENS) - 1
+            end = max(start + 1, min(end, largest))
             chunks.append(range(start, end))
             start = end
     return chunks

@@ -16,7 +16,8 @@ from stargate_assets.cli.blind.session import RaterNameError, Session, check_rat
 from stargate_assets.cli.driver import DriverError, load
 from stargate_assets.method.judging import Verdict
 from stargate_assets.pipeline.assets.versions import data_versions, report_is_due
-from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.comparison import compare
+from stargate_assets.reporting.comparison_grids import comparison_grids
 from stargate_assets.reporting.page import report_page
 from stargate_assets.reporting.raters import rater_grids, ratings
 from stargate_assets.reporting.tables import ExperimentTables

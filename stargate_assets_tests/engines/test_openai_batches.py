@@ -153,7 +153,7 @@ def test_what_has_no_answer_twice_is_counted_with_its_reason(
     assert reasons == [FailureReason(prompt) for prompt in prompts[:-2]]
     once = ["content_filter", "too_long", "rejected", "right"]
     assert server.sent == dict.fromkeys(prompts, 2) | dict.fromkeys(once, 1)
-    stored = CompletionStore(file).failures([model.use.schema])
+    stored = CompletionStore(file).failures()
     assert sorted(row.reason for row in stored) == sorted(prompts[:-2])
     # What makes no sense may be billed: it is counted at the most that it can have cost.
     assert dollars(file) > 2 * CENTS / 100

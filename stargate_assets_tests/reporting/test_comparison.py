@@ -11,9 +11,9 @@ from stargate_assets.method.arms import Arm
 from stargate_assets.reporting.comparison import (
     NotEvaluatedError,
     compare,
-    comparison_grids,
     differences,
 )
+from stargate_assets.reporting.comparison_grids import comparison_grids
 from stargate_assets.reporting.forest import forest
 from stargate_assets.reporting.tables import ExperimentTables
 from stargate_assets_tests.reporting import frames

@@ -8,7 +8,8 @@ import pytest
 from stargate_assets.cli.driver import run_experiment
 from stargate_assets.definitions.project import assemble
 from stargate_assets.pipeline.assets.evaluation import read_evaluated_tables
-from stargate_assets.reporting.comparison import compare, comparison_grids
+from stargate_assets.reporting.comparison import compare
+from stargate_assets.reporting.comparison_grids import comparison_grids
 from stargate_assets_tests.conftest import mini_data_set, scripted_experiment, write_options
 
 

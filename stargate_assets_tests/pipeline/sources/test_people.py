@@ -120,7 +120,7 @@ def test_what_is_no_list_of_statements_is_refused(tmp_path: Path) -> None:
         read_tables(people(tmp_path, rows, names="none", statements="json"))
     first, *said = str(caught.value).splitlines()
     assert first.startswith("3 faults")
-    assert "has a statement that is no text, 7; correct it" in said[0]
+    assert "has among its statements what is no text, 7; correct it" in said[0]
     assert "must be text; add it" in said[1]
     assert "is no list in JSON (Expecting value); correct it" in said[2]
 
