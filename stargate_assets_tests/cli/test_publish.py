@@ -64,7 +64,7 @@ attributes:
   experiment:
     data_set: everyday_mini
     iterations: 2
-    questioner: {{model: bundled}}
+    questioner: {{model: bundled, dtype: float32}}
     roleplayers: [{{name: chooser, model: {{model: bundled}}, replies: chosen}}]
     training: {{method: lora}}
     judge: {{model: {{engine: scripted, model: {JUDGE}}}}}
@@ -414,5 +414,4 @@ def test_the_base_model_s_package_and_peft_score_as_the_policy_does(
     opened = project.models.open(experiment.questioner, USE, policy_of(project))
     ours = opened.score([asked], "scoring")[0].log_probs
     theirs = log_probs(model, tokenizer, module.questioner_messages(NAME, TASK, []), asked)
-    exact = project.models.dtype(experiment.questioner) == "float32"
-    assert theirs == pytest.approx(ours, abs=1e-3 if exact else 0.1)
+    assert theirs == pytest.approx(ours, abs=1e-3)
