@@ -234,9 +234,8 @@ def test_whole_weights_score_as_the_policy_does(project: Project, merged: Path) 
     base = project.models.open(spec, USE).score([asked], "scoring")[0].log_probs
     tokenizer: Any = AutoTokenizer.from_pretrained(merged)
     model: Any = AutoModelForCausalLM.from_pretrained(merged).eval()
-    exact = project.models.dtype(spec) == "float32"
     theirs = log_probs(model, tokenizer, [{"role": "user", "content": "What shall I eat?"}], asked)
-    assert theirs == pytest.approx(ours, abs=1e-4 if exact else 0.1)
+    assert theirs == pytest.approx(ours, abs=1e-4)
     assert max(abs(a - b) for a, b in zip(ours, base, strict=True)) > 1e-3
 
 
