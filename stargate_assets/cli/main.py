@@ -207,7 +207,7 @@ def estimate(name: str, all_of_it: bool, **changes: Any) -> None:
     """
     from stargate_assets.cli.driver import find_experiment, list_family, load
     from stargate_assets.cli.estimate.estimator import estimate_calls
-    from stargate_assets.cli.estimate.tables import print_estimate, print_estimates
+    from stargate_assets.cli.estimate_tables import print_estimate, print_estimates
 
     project = load(name, all_of_it=all_of_it, **changes)
     if not all_of_it:

@@ -9,8 +9,8 @@ import pytest
 
 from stargate_assets.cli.estimate.counting_model import EstimatedCalls, make_up_words
 from stargate_assets.cli.estimate.estimator import estimate_calls
-from stargate_assets.cli.estimate.tables import print_estimate, print_estimates
 from stargate_assets.cli.estimate.tokens import TokenCounter, token_counter
+from stargate_assets.cli.estimate_tables import print_estimate, print_estimates
 from stargate_assets.config.experiment import Judge
 from stargate_assets.config.machine import Machine, Price
 from stargate_assets.config.model_spec import ModelSpec
