@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import select
 import sqlite3
 import subprocess
 import sys
@@ -104,11 +105,23 @@ def fill_disk(project: Project, phase: Phase) -> Iterator[None]:
 def read_only_disk(project: Project, phase: Phase) -> Iterator[None]:
     """The file system, which is mounted one directory up, cannot be written."""
     del project, phase
+    await_orphans()
     remount("ro")
     try:
         yield
     finally:
         remount("rw")
+
+
+def await_orphans() -> None:
+    """Wait for what a killed run has left and what ends by itself: a file system on which a process
+    still writes cannot become read-only.
+    """
+    here = f"{Path.cwd().parent}/"
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str((process / "fd/1").readlink()).startswith(here):
+                select.select([os.pidfd_open(int(process.name))], [], [], SECONDS_TO_MEET)
 
 
 def remount(option: str) -> None:
