@@ -80,7 +80,8 @@ class ModelPool:
 
     def failure_rows(self, schemas: Sequence[str]) -> list[FailureRow]:
         """The requests of these experiments and data sets without an answer. Makes no store."""
-        return [row for row in self.calls().failures if row.schema_name in schemas]
+        found = self.store().failures() if self.database.is_there() else []
+        return [row for row in found if row.schema_name in schemas]
 
     def identity(self, spec: ModelSpec, checkpoint: Checkpoint | None = None) -> str:
         """Everything about a model that a result depends on. What the template of a remote server

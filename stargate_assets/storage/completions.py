@@ -166,7 +166,8 @@ class CompletionStore:
     def failures(self) -> list[FailureRow]:
         """The requests that have no answer."""
         query = (
-            "SELECT * FROM failures WHERE key NOT IN (SELECT key FROM completions) "
+            "SELECT * FROM failures WHERE NOT EXISTS "
+            "(SELECT 1 FROM completions WHERE completions.key = failures.key) "
             "ORDER BY schema_name, slice, role"
         )
         with self.database.connect() as session:
